@@ -1,0 +1,1 @@
+"""Reconstruct moving worlds from video."""

@@ -1,0 +1,1 @@
+"""Geometry-first models: pairwise pointmaps behind one protocol."""

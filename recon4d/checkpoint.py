@@ -1,0 +1,68 @@
+"""Stages that survive an interruption: the outputs of finished stages live in the partial folder as `.npy` files.
+
+A stage's output is a frozen dataclass. Its arrays become one `.npy` file each (read back as memory maps), its other
+fields go to `stage.json`. A stage folder appears under its name only when it is complete (written beside, then renamed).
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from recon4d.scene import Notice
+
+T = TypeVar("T")
+
+
+def run_stage(folder: Path, name: str, kind: type[T], compute: Callable[[Path], T]) -> T:
+    """Return the stored output of a finished stage, or compute and store it.
+
+    Args:
+        folder: The run's partial folder.
+        name: Name of the stage; becomes a sub-folder.
+        kind: The frozen dataclass that the stage returns.
+        compute: Gets the folder that will become the stage's own. It may create large arrays there as memory maps
+            (file `<field>.npy`) and return them inside its result: they are then not written again.
+    """
+    final = folder / name
+    if not final.exists():
+        growing = folder / f"{name}.growing"
+        shutil.rmtree(growing, ignore_errors=True)
+        growing.mkdir(parents=True)
+        _store(growing, compute(growing))
+        os.replace(growing, final)
+    return _load(final, kind)
+
+
+def _store(folder: Path, value: Any) -> None:
+    plain: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        path = folder / f"{field.name}.npy"
+        if isinstance(item, np.ndarray):
+            if isinstance(item, np.memmap) and item.filename == str(path.resolve()):
+                item.flush()
+            else:
+                np.save(path, item)
+        elif field.name == "notices":
+            plain[field.name] = [dataclasses.asdict(notice) for notice in item]
+        else:
+            plain[field.name] = item
+    (folder / "stage.json").write_text(json.dumps(plain))
+
+
+def _load(folder: Path, kind: type[T]) -> T:
+    plain = json.loads((folder / "stage.json").read_text())
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+    if "notices" in values:
+        values["notices"] = tuple(
+            Notice(n["code"], n["message"], tuple(n["frames"])) for n in plain["notices"]
+        )
+    for path in folder.glob("*.npy"):
+        values[path.stem] = np.load(path, mmap_mode="r")
+    return kind(**values)

@@ -1,0 +1,29 @@
+"""Errors that a user can act on.
+
+Every message says what was found, what was needed, and what to do. The command line prints it as one line
+and exits with code 2; anything else that is raised is a bug and keeps its traceback.
+"""
+
+
+class Recon4DError(Exception):
+    """Base of all errors that recon4d raises on purpose."""
+
+
+class InputError(Recon4DError):
+    """A file, a folder, a shape or a value that was given cannot be used."""
+
+
+class ConfigError(Recon4DError):
+    """An option is unknown, contradicts another, or is out of range."""
+
+
+class MissingDependencyError(Recon4DError):
+    """An optional package or a system library is not installed; the message has the command that installs it."""
+
+
+class DegenerateError(Recon4DError):
+    """The data does not determine the answer (no texture, too few static pixels)."""
+
+
+class DivergedError(Recon4DError):
+    """The optimizer met a non-finite number; the message names the term and the step."""

@@ -1,0 +1,89 @@
+"""Dense inverse search flow (Kroeger et al., ECCV 2016; OpenCV's DIS), forward and backward, with a confidence."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+from jaxtyping import Float16, Float32, Int64, UInt8
+
+from recon4d.scene import FLOW_STRIDE
+
+CONSISTENCY_PX = 0.5
+"""Forward-backward error at which the confidence has fallen to 1/e, pixels, for short displacements."""
+CONSISTENCY_SLOPE = 0.01
+"""Part of the displacement that is added to `CONSISTENCY_PX`: long flows are less exact (Sundaram et al. 2010)."""
+
+
+def flow_pairs(
+    images: UInt8[np.ndarray, "frames height width 3"],
+    pairs: Int64[np.ndarray, "pairs 2"],
+    threads: int,
+) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+    """Compute flow and confidence of unordered pairs, both directions at once.
+
+    Yields:
+        Index of the pair and `(flow, confidence)`: (2, rows, cols, 2) float16 in pixels and (2, rows, cols) uint8,
+        first from `pairs[i, 0]` to `pairs[i, 1]`, then back. In the order of `pairs`.
+    """
+    grays = _GrayCache(images)
+
+    def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
+        return both_ways(grays(int(pair[0])), grays(int(pair[1])))
+
+    cv2.setNumThreads(1)  # one pair per thread scales better than OpenCV's own threads inside one pair
+    try:
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            yield from enumerate(pool.map(one, pairs))
+    finally:
+        cv2.setNumThreads(-1)
+
+
+class _GrayCache:
+    """Grey images of the last few frames: pairs are sorted, so each frame is converted once."""
+
+    def __init__(self, images: UInt8[np.ndarray, "frames height width 3"], capacity: int = 64) -> None:
+        self._images, self._capacity = images, capacity
+        self._grays: dict[int, np.ndarray] = {}
+
+    def __call__(self, index: int) -> np.ndarray:
+        gray = self._grays.get(index)
+        if gray is None:
+            gray = cv2.cvtColor(np.ascontiguousarray(self._images[index]), cv2.COLOR_RGB2GRAY)
+            self._grays[index] = gray
+            if len(self._grays) > self._capacity:
+                self._grays.pop(min(self._grays), None)
+        return gray
+
+
+def both_ways(
+    gray_a: UInt8[np.ndarray, "height width"], gray_b: UInt8[np.ndarray, "height width"]
+) -> tuple[Float16[np.ndarray, "2 rows cols 2"], UInt8[np.ndarray, "2 rows cols"]]:
+    """Flow a to b and b to a with their consistency confidence, sampled every `FLOW_STRIDE` pixels."""
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    forward = _sample(dis.calc(gray_a, gray_b, None))
+    backward = _sample(dis.calc(gray_b, gray_a, None))
+    flows = np.stack((forward, backward))
+    confidence = np.stack((consistency(forward, backward), consistency(backward, forward)))
+    return flows.astype(np.float16), confidence
+
+
+def _sample(flow_px: Float32[np.ndarray, "height width 2"]) -> Float32[np.ndarray, "rows cols 2"]:
+    height, width = flow_px.shape[:2]
+    size = (width // FLOW_STRIDE, height // FLOW_STRIDE)
+    return np.asarray(cv2.resize(flow_px, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def consistency(
+    forward: Float32[np.ndarray, "rows cols 2"], backward: Float32[np.ndarray, "rows cols 2"]
+) -> UInt8[np.ndarray, "rows cols"]:
+    """Confidence exp(-(e / s)^2) from the forward-backward error e; 0 where the flow leaves the image."""
+    rows, cols = forward.shape[:2]
+    grid_u, grid_v = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    map_u = grid_u + forward[..., 0] / FLOW_STRIDE
+    map_v = grid_v + forward[..., 1] / FLOW_STRIDE
+    there = cv2.remap(backward, map_u, map_v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    error2 = ((forward + there) ** 2).sum(-1)
+    scale = CONSISTENCY_PX + CONSISTENCY_SLOPE * np.sqrt((forward**2).sum(-1))
+    inside = (map_u >= 0) & (map_u <= cols - 1) & (map_v >= 0) & (map_v <= rows - 1)
+    return np.where(inside, 255 * np.exp(-error2 / scale**2), 0).round().astype(np.uint8)

@@ -1,0 +1,99 @@
+"""Projective geometry on batches of torch tensors: SE(3), pinhole cameras, ego-flow.
+
+Poses map points from the second-named frame to the first: `x_a = a_from_b @ x_b`. Twists are (rotation, translation).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def invert_rigid(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
+    """Invert rigid transforms without a linear solve."""
+    rotation_t = a_from_b[..., :3, :3].transpose(-1, -2)
+    translation = -(rotation_t @ a_from_b[..., :3, 3:])
+    return rigid(rotation_t, translation[..., 0])
+
+
+def rigid(
+    rotation: Float[Tensor, "*batch 3 3"], translation: Float[Tensor, "*batch 3"]
+) -> Float[Tensor, "*batch 4 4"]:
+    """Assemble 4x4 rigid transforms from rotation matrices and translations."""
+    top = torch.cat((rotation, translation[..., None]), dim=-1)
+    bottom = top.new_zeros((*top.shape[:-2], 1, 4))
+    bottom[..., 0, 3] = 1
+    return torch.cat((top, bottom), dim=-2)
+
+
+def skew(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Matrix of the cross product: `skew(a) @ b = a x b`."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    rows = (zero, -z, y, z, zero, -x, -y, x, zero)
+    return torch.stack(rows, dim=-1).reshape(*vector.shape[:-1], 3, 3)
+
+
+def exp_se3(twist: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 4 4"]:
+    """Exponential map of SE(3); the twist is (rotation vector, translation part).
+
+    Exact to rounding for all angles: the coefficients switch to their Taylor series below 1e-4 rad, where the next
+    term is under 1e-18 relative.
+    """
+    omega, upsilon = twist[..., :3], twist[..., 3:]
+    angle2 = (omega * omega).sum(-1)[..., None, None]
+    small = angle2 < 1e-8
+    safe = torch.where(small, torch.ones_like(angle2), angle2)
+    angle = safe.sqrt()
+    a = torch.where(small, 1 - angle2 / 6, angle.sin() / angle)
+    b = torch.where(small, 0.5 - angle2 / 24, (1 - angle.cos()) / safe)
+    c = torch.where(small, 1 / 6 - angle2 / 120, (1 - angle.sin() / angle) / safe)
+    k = skew(omega)
+    k2 = k @ k
+    eye = torch.eye(3, dtype=twist.dtype, device=twist.device)
+    return rigid(eye + a * k + b * k2, ((eye + b * k + c * k2) @ upsilon[..., None])[..., 0])
+
+
+def adjoint_se3(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 6 6"]:
+    """Adjoint: `T exp(x) T^-1 = exp(Ad(T) x)` for twists (rotation, translation)."""
+    rotation = a_from_b[..., :3, :3]
+    top = torch.cat((rotation, torch.zeros_like(rotation)), dim=-1)
+    bottom = torch.cat((skew(a_from_b[..., :3, 3]) @ rotation, rotation), dim=-1)
+    return torch.cat((top, bottom), dim=-2)
+
+
+def rays(
+    uv_px: Float[Tensor, "*batch points 2"], intrinsics: Float[Tensor, "*batch 4"]
+) -> Float[Tensor, "*batch points 3"]:
+    """Viewing rays with unit z of pixels `(u, v)`; `ray * z_depth` is the 3D point in the camera frame."""
+    focal, centre = intrinsics[..., None, :2], intrinsics[..., None, 2:]
+    xy = (uv_px - centre) / focal
+    return torch.cat((xy, torch.ones_like(xy[..., :1])), dim=-1)
+
+
+def project(
+    points: Float[Tensor, "*batch points 3"], intrinsics: Float[Tensor, "*batch 4"]
+) -> Float[Tensor, "*batch points 2"]:
+    """Pixels `(u, v)` of points in the camera frame; not finite for z = 0, mirrored for z < 0: check z first."""
+    focal, centre = intrinsics[..., None, :2], intrinsics[..., None, 2:]
+    return points[..., :2] / points[..., 2:] * focal + centre
+
+
+def transfer(
+    uv_px: Float[Tensor, "*batch points 2"],
+    inverse_depth: Float[Tensor, "*batch points"],
+    target_from_source: Float[Tensor, "*batch 4 4"],
+    intrinsics_source: Float[Tensor, "*batch 4"],
+    intrinsics_target: Float[Tensor, "*batch 4"],
+) -> tuple[Float[Tensor, "*batch points 2"], Float[Tensor, "*batch points"]]:
+    """Where static pixels of the source camera appear in the target camera.
+
+    Works with the homogeneous point `ray + t * inverse_depth`, so that points at infinity (inverse depth 0) are exact.
+
+    Returns:
+        Pixels `(u, v)` in the target, and the ratio of the point's depth there to its depth in the source (<= 0 means
+        behind the target camera; its pixel is then meaningless).
+    """
+    rotation, translation = target_from_source[..., :3, :3], target_from_source[..., :3, 3]
+    moved = rays(uv_px, intrinsics_source) @ rotation.transpose(-1, -2)
+    moved = moved + inverse_depth[..., None] * translation[..., None, :]
+    return project(moved, intrinsics_target), moved[..., 2]

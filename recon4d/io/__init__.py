@@ -1,0 +1,1 @@
+"""Reading videos and folders, writing and reading result folders, exporters."""

@@ -1,0 +1,128 @@
+"""The data types that flow through the pipeline. All are frozen; arrays are numpy, channels last.
+
+Conventions (docs/CONVENTIONS.md): OpenCV camera axes, `world_from_cam` poses, z-depth, pixel `(u, v)` with the
+centre of the first pixel at (0.5, 0.5). Files and user input have that centre at (0, 0); only `recon4d.io` converts.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float, Float16, Float32, Float64, Int64, UInt8
+
+FLOW_STRIDE = 2
+"""Pixels of the working size per sample of a `Flow` in each direction (DIS computes at half resolution)."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know; shown on screen and recorded in `run.json` under `warnings`."""
+
+    code: str
+    """Stable snake_case name, e.g. `truncated_video`."""
+    message: str
+    """One sentence: what was found and what it means for the result."""
+    frames: tuple[int, ...] = ()
+    """Indices of the processed frames that it concerns; empty where it concerns all."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames at working size, undistorted, with what the source says about them."""
+
+    images: UInt8[np.ndarray, "frames height width 3"]
+    """RGB. May be a read-only memory map."""
+    timestamps_s: Float64[np.ndarray, " frames"]
+    sources: tuple[str, ...]
+    """Name of the source of each frame: a file name, or the index of the frame in a video."""
+    source_size: tuple[int, int]
+    """(width, height) of the input in pixels, after rotation, before resizing."""
+    intrinsics: Float64[np.ndarray, "4"] | None = None
+    """Known (fx, fy, cx, cy) in pixels of the working size; None where they must be estimated."""
+    sensor_depth: Float32[np.ndarray, "frames height width"] | None = None
+    """Measured z-depth in metres, 0 = unknown; None where the input has none."""
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames."""
+        return int(self.images.shape[0])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the working size in pixels."""
+        return int(self.images.shape[2]), int(self.images.shape[1])
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Optical flow of directed frame pairs, sampled every `FLOW_STRIDE` pixels.
+
+    Sample (row, col) sits at pixel `(u, v) = (FLOW_STRIDE * (col + 0.5), FLOW_STRIDE * (row + 0.5))`. Edge e and edge
+    e + E/2 are the two directions of one pair.
+    """
+
+    edges: Int64[np.ndarray, "edges 2"]
+    """(source, target) frame of each edge."""
+    flow_px: Float16[np.ndarray, "edges rows cols 2"]
+    """(du, dv) from source to target in pixels of the working size. May be a memory map."""
+    confidence: UInt8[np.ndarray, "edges rows cols"]
+    """Forward-backward consistency, 255 = consistent, 0 = not usable (occluded, leaves the image, no texture)."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Cameras and the sparse depth that the batch optimizer works on: one sample per cell of a working grid."""
+
+    world_from_cam: Float64[np.ndarray, "frames 4 4"]
+    intrinsics: Float64[np.ndarray, "frames 4"]
+    """(fx, fy, cx, cy) in pixels of the working size."""
+    samples_px: Float32[np.ndarray, "frames samples 2"]
+    """(u, v) of each sample; always a sample position of `Flow`."""
+    inverse_depth: Float32[np.ndarray, "frames samples"]
+    """1 / z in the scale of the poses; > 0."""
+    inverse_depth_std: Float32[np.ndarray, "frames samples"]
+    """Standard deviation of `inverse_depth`; infinite where nothing but the prior determines it."""
+    is_posed: Bool[np.ndarray, " frames"]
+    """False for frames whose pose is interpolated, not measured."""
+    is_metric: bool = False
+    """True where lengths are metres."""
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class MotionMasks:
+    """Probability that a pixel moves relative to the static world."""
+
+    probability: Float32[np.ndarray, "frames rows cols"]
+    """At the sampling of `Flow` (half the working size)."""
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class DenseDepth:
+    """Depth of every pixel of the working size."""
+
+    depth: Float32[np.ndarray, "frames height width"]
+    """z-depth in the scale of the poses; 0 = unknown."""
+    confidence: UInt8[np.ndarray, "frames height width"]
+    """255 = certain, 0 = a guess (completion or prior alone)."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The result of a run: what the result folder holds, in memory."""
+
+    world_from_cam: Float64[np.ndarray, "frames 4 4"]
+    intrinsics: Float64[np.ndarray, "frames 4"]
+    """(fx, fy, cx, cy) in pixels of the working size, centre of the first pixel at (0.5, 0.5)."""
+    timestamps_s: Float64[np.ndarray, " frames"]
+    sources: tuple[str, ...]
+    images: UInt8[np.ndarray, "frames height width 3"]
+    depth: Float32[np.ndarray, "frames height width"]
+    confidence: UInt8[np.ndarray, "frames height width"]
+    is_dynamic: Bool[np.ndarray, "frames height width"]
+    is_metric: bool
+    run: dict[str, object] = field(default_factory=dict)
+    """The content of `run.json`."""
+    config_toml: str = ""
+    """The content of `config.toml`."""
