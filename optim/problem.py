@@ -1,0 +1,116 @@
+"""What the batch optimizer sees: a fixed number of samples per frame, and where each partner frame sees them."""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, UInt8
+from torch import Tensor
+
+from recon4d.scene import FLOW_STRIDE, Flow
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Measurements of the batch optimization, padded to the same number of partners for every frame."""
+
+    samples_px: Float[Tensor, "frames samples 2"]
+    """(u, v) of each sample in its own frame."""
+    partners: Int64[Tensor, "frames slots"]
+    """Frame that each slot points to; slots without a partner point to their own frame and have weight 0."""
+    targets_px: Float[Tensor, "frames slots samples 2"]
+    """(u, v) where the flow says that the sample appears in the partner."""
+    weight: Float[Tensor, "frames slots samples"]
+    """Weight of the flow measurement: its confidence times (1 - M), in [0, 1]."""
+    prior_inverse_depth: Float[Tensor, "frames samples"]
+    """What the backbone says about inverse depth."""
+    prior_weight: Float[Tensor, "frames samples"]
+    """Square root of the information of the prior's relative error, in pixels per unit of relative error."""
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames."""
+        return int(self.samples_px.shape[0])
+
+    def window(self, first: int, last: int) -> "Problem":
+        """Frames first..last-1 alone; measurements that point outside are dropped."""
+        partners = self.partners[first:last] - first
+        inside = (partners >= 0) & (partners < last - first)
+        own = torch.arange(last - first, device=partners.device)[:, None]
+        return Problem(
+            samples_px=self.samples_px[first:last],
+            partners=torch.where(inside, partners, own),
+            targets_px=self.targets_px[first:last],
+            weight=self.weight[first:last] * inside[..., None],
+            prior_inverse_depth=self.prior_inverse_depth[first:last],
+            prior_weight=self.prior_weight[first:last],
+        )
+
+    def with_static_weight(self, static: Float[Tensor, "frames samples"]) -> "Problem":
+        """Multiply the flow weights of every sample by the probability that it is static."""
+        return replace(self, weight=self.weight * static[:, None, :])
+
+
+def sample_positions(
+    images: UInt8[np.ndarray, "frames height width 3"], grid_px: int
+) -> Int64[np.ndarray, "frames samples 2"]:
+    """Choose the most textured `Flow` sample of every grid cell.
+
+    Flow is exact at corners and a guess on blank walls, so every cell is represented by its best corner (largest
+    smaller eigenvalue of the structure tensor; Shi and Tomasi, CVPR 1994).
+
+    Returns:
+        (row, col) indices into the sampling of `Flow`.
+    """
+    cell = grid_px // FLOW_STRIDE
+    return np.stack([_best_corners(image, cell) for image in images])
+
+
+def _best_corners(
+    image: UInt8[np.ndarray, "height width 3"], cell: int
+) -> Int64[np.ndarray, "samples 2"]:
+    height, width = image.shape[:2]
+    size = (width // FLOW_STRIDE, height // FLOW_STRIDE)
+    gray = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    score = cv2.cornerMinEigenVal(gray, blockSize=5)
+    rows, cols = size[1] // cell, size[0] // cell
+    blocks = score[: rows * cell, : cols * cell].reshape(rows, cell, cols, cell)
+    best = blocks.transpose(0, 2, 1, 3).reshape(rows * cols, cell * cell).argmax(-1)
+    row, col = np.divmod(np.arange(rows * cols), cols)
+    return np.stack((row * cell + best // cell, col * cell + best % cell), axis=-1)
+
+
+def samples_to_px(samples: Int64[np.ndarray, "*batch 2"]) -> Float32[np.ndarray, "*batch 2"]:
+    """Pixel (u, v) at the centre of a `Flow` sample (row, col)."""
+    return ((samples[..., ::-1] + 0.5) * FLOW_STRIDE).astype(np.float32)
+
+
+def build_problem(
+    flow: Flow, samples: Int64[np.ndarray, "frames samples 2"], device: torch.device
+) -> Problem:
+    """Gather the flow of every sample to every partner. The depth prior is left empty (weight 0)."""
+    num_frames, num_samples = samples.shape[:2]
+    edges_of: list[list[int]] = [[] for _ in range(num_frames)]
+    for edge, (source, _) in enumerate(flow.edges):
+        edges_of[int(source)].append(edge)
+    slots = max((len(edges) for edges in edges_of), default=0)
+    partners = np.repeat(np.arange(num_frames)[:, None], slots, axis=1)
+    targets = np.zeros((num_frames, slots, num_samples, 2), np.float32)
+    weight = np.zeros((num_frames, slots, num_samples), np.float32)
+    samples_px = samples_to_px(samples)
+    for frame, edges in enumerate(edges_of):
+        row, col = samples[frame].T
+        for slot, edge in enumerate(edges):
+            partners[frame, slot] = flow.edges[edge, 1]
+            targets[frame, slot] = samples_px[frame] + flow.flow_px[edge][row, col].astype(np.float32)
+            weight[frame, slot] = flow.confidence[edge][row, col] / np.float32(255)
+    prior = torch.zeros((num_frames, num_samples), device=device)
+    return Problem(
+        samples_px=torch.from_numpy(samples_px).to(device),
+        partners=torch.from_numpy(partners).to(device),
+        targets_px=torch.from_numpy(targets).to(device),
+        weight=torch.from_numpy(weight).to(device),
+        prior_inverse_depth=prior,
+        prior_weight=prior.clone(),
+    )
