@@ -1,0 +1,188 @@
+"""The options of a run: one frozen dataclass, checked when it is made. Reading and writing them: `recon4d.options`."""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recon4d.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The values that an option can take."""
+
+    now: tuple[str, ...]
+    """Values that work; the first is the default."""
+    later: tuple[str, ...] = ()
+    """Values of the command line's contract whose part does not exist yet."""
+    other: str = ""
+    """What the option takes besides names, for messages."""
+
+    def check(self, key: str, value: str) -> None:
+        """Raise a `ConfigError` that names the valid values unless `value` is one that works."""
+        if value in self.now:
+            return
+        available = ", ".join(self.now) + (f", or {self.other}" if self.other else "")
+        if value in self.later:
+            raise ConfigError(
+                f"{key} '{value}' comes with a later version; available now: {available}"
+            )
+        guess = did_you_mean(value, (*self.now, *self.later))
+        raise ConfigError(f"{key} cannot be '{value}'{guess}; available: {available}")
+
+
+CHOICES = {
+    "masks": Choice(
+        now=("residual", "none"),
+        later=("d2mif", "easi3r", "geomotion"),
+        other="an existing folder with one mask image per frame",
+    ),
+    "geometry": Choice(
+        now=("parallax", "rgbd"),
+        later=("dust3r", "monst3r", "align3r", "pi3", "depth-anything", "depth-pro"),
+    ),
+    "flow": Choice(now=("dis",), later=("raft",)),
+    "refine": Choice(now=("edges", "none"), later=("sam2",)),
+    "focal": Choice(now=("shared",), later=("per-frame",)),
+    "device": Choice(now=("auto", "cpu", "cuda")),
+    "executor": Choice(now=("local",), later=("ray",)),
+}
+"""The options of `RunConfig` that take a name."""
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` for the valid word nearest to `word`, or nothing where none is near."""
+    near = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.5)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Settings of the batch optimizer; `--set optim.NAME=VALUE` on the command line."""
+
+    huber_px: float = 0.3
+    """Scale of the robust kernel at the end: flow residuals above it count linearly. Pixels of the working size."""
+    grid_px: int = 16
+    """Distance between depth samples while cameras are optimised. Pixels of the working size."""
+    max_steps: int = 30
+    """Most Levenberg-Marquardt steps per solve."""
+
+    def __post_init__(self) -> None:
+        _check_range("optim.huber_px", self.huber_px, 0.01, 10.0)
+        _check_range("optim.grid_px", self.grid_px, 4, 128)
+        _check_range("optim.max_steps", self.max_steps, 1, 1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that determines a run; `config.toml` in the result folder holds it."""
+
+    input: Path
+    """A video file, a folder of images, or an RGB-D folder in TUM layout."""
+    out: Path | None = None
+    """The result folder; None: `NAME_recon4d/` in the current directory."""
+    masks: str = CHOICES["masks"].now[0]
+    """Motion segmentation: a method, or a folder with one mask image per frame (non-zero = moving)."""
+    geometry: str = CHOICES["geometry"].now[0]
+    """Where the first depth and poses come from."""
+    flow: str = CHOICES["flow"].now[0]
+    """Optical flow method."""
+    refine: str = CHOICES["refine"].now[0]
+    """How the borders of masks are refined."""
+    weights: tuple[str, ...] = ()
+    """Weight files `[NAME=]PATH` of models that are not built in."""
+    intrinsics: str | None = None
+    """`FX,FY,CX,CY` in pixels of the input images (centre of the first pixel at (0, 0)), or a file; None: estimated."""
+    focal: str = CHOICES["focal"].now[0]
+    """Whether all frames share one estimated focal length."""
+    poses: Path | None = None
+    """Known poses, a TUM trajectory, may be partial."""
+    pose_sigma: float | None = None
+    """Standard deviation of the known poses' positions in their own unit; None: exact."""
+    size: int = 512
+    """Long side of the working size in pixels; each side is rounded to a multiple of 8; nothing is enlarged."""
+    fps: float | None = None
+    """Frames per second to keep of a video; for a folder of images, its rate. None: every `stride`-th frame."""
+    stride: int = 1
+    """Keep every n-th frame."""
+    start: float = 0.0
+    """Where to begin, in seconds after the first frame."""
+    max_frames: int | None = None
+    """Stop after this many kept frames; None: all."""
+    loop: int = 2
+    """Most rounds of masks from the optimised geometry and optimisation again, after the first."""
+    device: str = CHOICES["device"].now[0]
+    """Where to compute; auto: cuda if there is one."""
+    workers: int | None = None
+    """Parallel workers; None: one per processor core."""
+    executor: str = CHOICES["executor"].now[0]
+    """Where clips of long videos run."""
+    seed: int = 0
+    """Seed of every random choice."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Settings of the batch optimizer."""
+
+    def __post_init__(self) -> None:
+        for key, choice in CHOICES.items():
+            if key != "masks" or self.masks_folder is None:
+                choice.check(key, getattr(self, key))
+        self._refuse_what_comes_later()
+        self._check_numbers()
+
+    def _refuse_what_comes_later(self) -> None:
+        if self.weights:
+            raise ConfigError(
+                "--weights comes with a later version; the built-in parts need no weights: leave it out"
+            )
+        if self.poses is not None or self.pose_sigma is not None:
+            raise ConfigError(
+                "--poses and --pose-sigma come with a later version; leave them out to have the poses estimated"
+            )
+
+    def _check_numbers(self) -> None:
+        if self.fps is not None and self.stride != 1:
+            raise ConfigError(
+                f"fps {self.fps:g} and stride {self.stride} both choose frames; give one of the two"
+            )
+        _check_range("size", self.size, 64, 8192)
+        _check_range("fps", self.fps, 0.001, 10_000.0)
+        _check_range("stride", self.stride, 1, 1_000_000)
+        _check_range("start", self.start, 0.0, 1e9)
+        _check_range("max_frames", self.max_frames, 2, 1_000_000_000)
+        _check_range("loop", self.loop, 0, 100)
+        _check_range("workers", self.workers, 1, 1024)
+        _check_range("seed", self.seed, 0, 2**63 - 1)  # TOML integers have 64 bits
+
+    @property
+    def masks_folder(self) -> Path | None:
+        """The folder of the user's own masks; None where `masks` names a method."""
+        choice = CHOICES["masks"]
+        is_name = self.masks in (*choice.now, *choice.later)
+        return None if is_name or not Path(self.masks).is_dir() else Path(self.masks)
+
+    @property
+    def out_folder(self) -> Path:
+        """The result folder: `out`, or `NAME_recon4d` in the current directory."""
+        name = self.input.absolute().stem if self.input.suffix else self.input.absolute().name
+        return self.out if self.out is not None else Path(f"{name}_recon4d")
+
+    def anchored(self) -> "RunConfig":
+        """The same run with absolute paths, so that it can be repeated from any directory."""
+        intrinsics, folder = self.intrinsics, self.masks_folder
+        if intrinsics is not None and Path(intrinsics).is_file():
+            intrinsics = str(Path(intrinsics).absolute())
+        return dataclasses.replace(
+            self,
+            input=self.input.absolute(),
+            out=self.out_folder.absolute(),
+            masks=self.masks if folder is None else str(folder.absolute()),
+            intrinsics=intrinsics,
+        )
+
+
+def _check_range(key: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not (math.isfinite(value) and low <= value <= high):
+        raise ConfigError(f"{key} must be from {low:g} to {high:g}, got {value:g}")
