@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,14 +161,17 @@ class RunConfig:
     def masks_folder(self) -> Path | None:
         """The folder of the user's own masks; None where `masks` names a method."""
         choice = CHOICES["masks"]
-        is_name = self.masks in (*choice.now, *choice.later)
-        return None if is_name or not Path(self.masks).is_dir() else Path(self.masks)
+        if self.masks in ("", *choice.now, *choice.later) or not Path(self.masks).is_dir():
+            return None
+        return Path(self.masks)
 
     @property
     def out_folder(self) -> Path:
         """The result folder: `out`, or `NAME_recon4d` in the current directory."""
-        name = self.input.absolute().stem if self.input.suffix else self.input.absolute().name
-        return self.out if self.out is not None else Path(f"{name}_recon4d")
+        if self.out is not None:
+            return self.out
+        source = Path(os.path.abspath(self.input))
+        return Path(f"{source.name if source.is_dir() else source.stem}_recon4d")
 
     def anchored(self) -> "RunConfig":
         """The same run with absolute paths, so that it can be repeated from any directory."""

@@ -1,0 +1,148 @@
+"""From text to `RunConfig` and back: command-line options, `--set`, Python keywords and TOML files.
+
+All of them become a flat mapping with dotted keys (`optim.huber_px`), and `build` makes the config from it.
+"""
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from recon4d.config import OptimConfig, RunConfig, did_you_mean
+from recon4d.errors import ConfigError
+
+_NESTED: dict[str, type] = {"optim": OptimConfig}
+_RIVALS = {"fps": "stride", "stride": "fps"}  # one given on the command line replaces the other
+_WORDS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
+
+
+def build(values: Mapping[str, object]) -> RunConfig:
+    """Make a config.
+
+    Args:
+        values: Options by name, nested ones dotted or as a mapping; text is converted to the type of the option.
+    """
+    flat = {key: convert(key, value) for key, value in _flatten(values)}
+    if "input" not in flat:
+        raise ConfigError(
+            "the input is missing; give a video file, a folder of images or an RGB-D folder "
+            "(recon4d run INPUT), or a --config file that names it"
+        )
+    nested = {name: _split_off(flat, name) for name in _NESTED}
+    parts = {name: kind(**nested[name]) for name, kind in _NESTED.items()}
+    return RunConfig(**flat, **parts)
+
+
+def convert(key: str, value: object) -> Any:
+    """Convert the value of the option `key` to the option's type, or raise a `ConfigError` that names both."""
+    kinds = _kinds()
+    if key not in kinds:
+        raise ConfigError(
+            f"there is no option '{key}'{did_you_mean(key, kinds)}; the options are: {', '.join(kinds)}"
+        )
+    kind, optional = kinds[key]
+    if value is None and optional:
+        return None
+    if kind is tuple:
+        texts = (value,) if isinstance(value, str) else value
+        if isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts):
+            return tuple(texts)
+        raise ConfigError(f"{key} must be a list of texts, got {value!r}")
+    return _convert_scalar(key, value, kind)
+
+
+def _convert_scalar(key: str, value: object, kind: type) -> Any:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if kind is float and (is_whole or isinstance(value, float)):
+        return float(typing.cast(float, value))
+    if kind is int and is_whole:
+        return value
+    if isinstance(value, str) or (kind is Path and isinstance(value, Path)):
+        try:
+            return kind(value)
+        except ValueError:
+            pass  # said below
+    raise ConfigError(f"{key} must be {_WORDS[kind]}, got {value!r}")
+
+
+def parse_assignment(text: str) -> tuple[str, str]:
+    """Split the `KEY=VALUE` of `--set`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set needs KEY=VALUE, e.g. optim.huber_px=0.5, got '{text}'")
+    return key.strip(), value.strip()
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """Read the options in a TOML file as a flat mapping."""
+    try:
+        return dict(_flatten(tomllib.loads(path.read_text(encoding="utf-8"))))
+    except OSError as error:
+        raise ConfigError(
+            f"the configuration {path} cannot be read ({error.strerror}); give the path of a TOML file"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the configuration {path} is not valid TOML ({error}); correct it there"
+        ) from error
+
+
+def override(base: Mapping[str, object], *layers: Mapping[str, object]) -> dict[str, object]:
+    """Lay options over others: later layers win, and `fps` and `stride` replace each other."""
+    merged = dict(base)
+    for layer in layers:
+        for key in layer:
+            if key in _RIVALS and _RIVALS[key] not in layer:
+                merged.pop(_RIVALS[key], None)
+        merged.update(layer)
+    return merged
+
+
+def to_toml(config: RunConfig) -> str:
+    """Write a config as TOML with absolute paths: `recon4d run --config` on it repeats the run."""
+    head: dict[str, Any] = {}
+    tables: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config.anchored(), field.name)
+        if field.name in _NESTED:
+            tables[field.name] = dataclasses.asdict(value)
+        elif value is not None:
+            head[field.name] = str(value) if isinstance(value, Path) else value
+    return tomli_w.dumps(head | tables)
+
+
+def _flatten(values: Mapping[str, object]) -> list[tuple[str, object]]:
+    """List the leaves of a nested mapping with dotted keys."""
+    leaves: list[tuple[str, object]] = []
+    for key, value in values.items():
+        if isinstance(value, tuple(_NESTED.values())):
+            value = dataclasses.asdict(typing.cast(Any, value))
+        if isinstance(value, Mapping):
+            leaves += [(f"{key}.{name}", leaf) for name, leaf in _flatten(value)]
+        else:
+            leaves.append((key, value))
+    return leaves
+
+
+def _split_off(flat: dict[str, Any], name: str) -> dict[str, Any]:
+    """Remove the options of the nested config `name` from `flat` and return them without the prefix."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): flat.pop(key) for key in list(flat) if key.startswith(prefix)}
+
+
+def _kinds() -> dict[str, tuple[type, bool]]:
+    """List the dotted key, the type and whether it may be None, of every option."""
+    kinds: dict[str, tuple[type, bool]] = {}
+    for prefix, owner in (("", RunConfig), *((f"{n}.", kind) for n, kind in _NESTED.items())):
+        for name, hint in typing.get_type_hints(owner).items():
+            if prefix + name in _NESTED:
+                continue
+            arms = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+            kind = next(arm for arm in arms if arm is not types.NoneType)
+            kinds[prefix + name] = (typing.get_origin(kind) or kind, types.NoneType in arms)
+    return kinds
