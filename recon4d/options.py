@@ -4,6 +4,7 @@ All of them become a flat mapping with dotted keys (`optim.huber_px`), and `buil
 """
 
 import dataclasses
+import os
 import tomllib
 import types
 import typing
@@ -42,9 +43,8 @@ def convert(key: str, value: object) -> Any:
     """Convert the value of the option `key` to the option's type, or raise a `ConfigError` that names both."""
     kinds = _kinds()
     if key not in kinds:
-        raise ConfigError(
-            f"there is no option '{key}'{did_you_mean(key, kinds)}; the options are: {', '.join(kinds)}"
-        )
+        guess = did_you_mean(key, kinds) or f"; the options are: {', '.join(kinds)}"
+        raise ConfigError(f"there is no option '{key}'{guess}")
     kind, optional = kinds[key]
     if value is None and optional:
         return None
@@ -62,9 +62,9 @@ def _convert_scalar(key: str, value: object, kind: type) -> Any:
         return float(typing.cast(float, value))
     if kind is int and is_whole:
         return value
-    if isinstance(value, str) or (kind is Path and isinstance(value, Path)):
+    if isinstance(value, str) or (kind in (str, Path) and isinstance(value, os.PathLike)):
         try:
-            return kind(value)
+            return kind(os.fspath(value))
         except ValueError:
             pass  # said below
     raise ConfigError(f"{key} must be {_WORDS[kind]}, got {value!r}")

@@ -1,0 +1,72 @@
+"""The command line. `main` maps what happens to an exit code; each command is a function in `recon4d.cli_commands`.
+
+Exit codes: 0 done; 2 the user can fix it (one sentence on standard error); 130 interrupted; 1 a bug (traceback).
+"""
+
+import errno
+import shlex
+import sys
+from collections.abc import Sequence
+
+from recon4d import cli_parser
+from recon4d.cli_screen import logging_to_screen, remark, say
+from recon4d.errors import Recon4DError
+
+EXIT_DONE, EXIT_USER, EXIT_INTERRUPTED = 0, 2, 130
+
+_FIXABLE = {
+    errno.ENOSPC: "free some space and repeat the command",
+    errno.EDQUOT: "free some space and repeat the command",
+    errno.EACCES: "choose a place that you may read and write",
+    errno.EPERM: "choose a place that you may read and write",
+    errno.EROFS: "choose a place that you may write",
+    errno.ENAMETOOLONG: "choose a shorter path",
+}
+"""System errors whose cause is outside the program, and what to do about them."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return the exit code; a bug is raised, which makes it 1."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        with logging_to_screen():
+            return _dispatch(words)
+    except Recon4DError as error:
+        remark(f"recon4d: error: {error}")
+        return EXIT_USER
+    except OSError as error:
+        if error.errno not in _FIXABLE:
+            raise  # a bug: the traceback and exit code 1 of the interpreter
+        place = f": {error.filename}" if error.filename else ""
+        remark(f"recon4d: error: {error.strerror}{place}; {_FIXABLE[error.errno]}")
+        return EXIT_USER
+    except KeyboardInterrupt:
+        remark(_explain_interrupt(words))
+        return EXIT_INTERRUPTED
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    arguments = cli_parser.parse(words)
+    if arguments.version:
+        from recon4d import __version__
+
+        say(f"recon4d {__version__}")
+        return EXIT_DONE
+    if arguments.command is None:
+        remark(cli_parser.format_help())
+        return EXIT_USER
+    from recon4d.cli_commands import COMMANDS
+
+    COMMANDS[arguments.command](arguments)
+    return EXIT_DONE
+
+
+def _explain_interrupt(words: Sequence[str]) -> str:
+    if words[:1] != ["run"]:
+        return "recon4d: interrupted"
+    again = ["recon4d", *words, *(() if "--resume" in words else ("--resume",))]
+    return f"recon4d: interrupted; what is done is kept, continue with: {shlex.join(again)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""What each command of the command line does. Heavy imports are inside the functions."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from recon4d import cli_parser, options
+from recon4d.cli_screen import say, show_progress
+from recon4d.config import RunConfig, did_you_mean
+from recon4d.errors import ConfigError, InputError
+
+_DEMO_OUT = Path("demo_recon4d")
+
+
+def run_config(arguments: Namespace) -> RunConfig:
+    """Make the configuration of `recon4d run`: file, then `--set`, then the other options win."""
+    file = arguments.config_file
+    in_file = {} if file is None else options.read_toml(file)
+    assigned = dict(options.parse_assignment(text) for text in arguments.assignments)
+    return options.build(options.override(in_file, assigned, cli_parser.run_options(arguments)))
+
+
+def run(arguments: Namespace) -> None:
+    """Reconstruct, and say where the result is."""
+    config = run_config(arguments)
+    if arguments.resume and arguments.overwrite:
+        raise ConfigError(
+            "--resume continues a run and --overwrite replaces one; give one of the two"
+        )
+    from recon4d import pipeline
+    from recon4d.info import describe_result
+
+    result = pipeline.run(
+        config, resume=arguments.resume, overwrite=arguments.overwrite, progress=show_progress
+    )
+    say(describe_result(result))
+    say(f"next:       recon4d view {result}\n            recon4d export {result} --to ply")
+
+
+def demo(arguments: Namespace) -> None:
+    """Reconstruct a rendered world and compare with the truth."""
+    from recon4d.demo import run_demo
+
+    say(run_demo(arguments.out or _DEMO_OUT, show_progress))
+
+
+def view(arguments: Namespace) -> None:
+    """Show a result."""
+    if arguments.web and arguments.png is not None:
+        raise ConfigError("--web and --png exclude each other; give one of the two")
+    from recon4d import viewer
+
+    _need_folder(arguments.result)
+    if arguments.png is not None:
+        viewer.render_png(arguments.result, arguments.png)
+        say(f"wrote {arguments.png}")
+    elif arguments.web:
+        viewer.view_web(arguments.result)
+    else:
+        viewer.view_desktop(arguments.result)
+
+
+def info(arguments: Namespace) -> None:
+    """Say what a path holds."""
+    from recon4d.info import describe
+
+    say(describe(arguments.path))
+
+
+def models(arguments: Namespace) -> None:
+    """Answer that there are no models to fetch yet."""
+    _refuse_later(arguments, "models", ("list", "fetch"), "the built-in parts need no weights")
+
+
+def train(arguments: Namespace) -> None:
+    """Answer that there is nothing to train yet."""
+    _refuse_later(arguments, "train", ("d2mif", "geomotion"), "the built-in parts need no training")

@@ -1,0 +1,258 @@
+"""The options of every command. Imports nothing heavy, so that `recon4d --help` answers at once."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from recon4d.config import CHOICES, Choice, RunConfig, did_you_mean
+from recon4d.errors import ConfigError
+
+COMMANDS = ("run", "demo", "view", "eval", "export", "info", "models", "train")
+ALIGN = Choice(now=("auto", "sim3", "se3", "none"))
+DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
+EXPORT_TO = Choice(now=("ply", "overlay"), later=("colmap", "nerfstudio", "glb"))
+DEPTH_SIZE = Choice(now=("working",), later=("original",))
+
+_GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "which frames",
+        (
+            ("--fps F", "frames per second to keep; for a folder of images: its rate"),
+            ("--stride N", "keep every N-th frame (1)"),
+            ("--start S", "begin S seconds after the first frame (0)"),
+            ("--max-frames N", "stop after N kept frames"),
+            ("--size PX", "long side of the working size in pixels (512)"),
+        ),
+    ),
+    (
+        "camera",
+        (
+            (
+                "--intrinsics FX,FY,CX,CY|FILE",
+                "known intrinsics in pixels of the input images, with lens distortion if the file has it",
+            ),
+            ("--focal {focal}", "whether all frames share one focal length"),
+            ("--poses FILE", "known poses, a TUM trajectory"),
+            ("--pose-sigma S", "standard deviation of the known poses' positions"),
+        ),
+    ),
+    (
+        "method",
+        (
+            ("--masks {masks}|FOLDER", "motion masks: a method, or one image per frame"),
+            ("--geometry {geometry}", "where the first depth and poses come from"),
+            ("--flow {flow}", "optical flow"),
+            ("--refine {refine}", "refinement of the masks' borders"),
+            ("--loop N", "most rounds of masks and optimisation after the first (2)"),
+            ("--weights [NAME=]PATH", "weight file of a model that is not built in"),
+        ),
+    ),
+    (
+        "computing",
+        (
+            ("--device {device}", "where to compute"),
+            ("--workers N", "parallel workers (one per core)"),
+            ("--executor {executor}", "where clips of long videos run"),
+            ("--seed N", "seed of every random choice (0)"),
+        ),
+    ),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Turns argparse's complaints into `ConfigError`, which the command line prints as one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; raise a `ConfigError` that names the nearest valid word where it is wrong."""
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        guess = did_you_mean(argv[0], COMMANDS)
+        raise ConfigError(
+            f"there is no command '{argv[0]}'{guess}; commands: {', '.join(COMMANDS)}"
+        )
+    parser, commands = _build()
+    arguments, extra = parser.parse_known_args(argv)
+    if extra:
+        owner = commands.get(arguments.command, parser)
+        raise ConfigError(_explain_extra(extra[0], owner))
+    return arguments
+
+
+def format_help() -> str:
+    """Return the help of the whole command line."""
+    return _build()[0].format_help()
+
+
+def _explain_extra(word: str, parser: argparse.ArgumentParser) -> str:
+    if not word.startswith("-"):
+        return f"'{word}' is one argument too many; see {parser.prog} --help"
+    option = word.partition("=")[0]
+    valid = [text for text in parser.format_help().replace("[", " ").split() if text[:2] == "--"]
+    return f"there is no option {option}{did_you_mean(option, valid)}; see {parser.prog} --help"
+
+
+def _build() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    parser = _Parser(
+        prog="recon4d",
+        description="Camera poses, depth, motion masks and a 4D point cloud from a casual video of a moving world.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    add = {
+        name: _adder(subparsers, name, text)
+        for name, text in (
+            ("run", "reconstruct a video, a folder of images, or an RGB-D folder"),
+            ("demo", "render a small moving world, reconstruct it, and compare with the truth"),
+            ("view", "look at a result: desktop window, browser, or picture"),
+            ("eval", "compare a result or a trajectory with ground truth"),
+            ("export", "write a result for other programs"),
+            ("info", "say what an input, a result or a weight file holds"),
+            ("models", "comes with a later version"),
+            ("train", "comes with a later version"),
+        )
+    }
+    _add_run(add["run"])
+    add["demo"].add_argument("--out", type=Path, metavar="DIR", help="result folder")
+    _add_view(add["view"])
+    _add_eval(add["eval"])
+    _add_export(add["export"])
+    add["info"].add_argument("path", type=Path, metavar="INPUT|RESULT|WEIGHTS")
+    add["models"].add_argument("rest", nargs=argparse.REMAINDER, metavar="list|fetch NAME")
+    add["train"].add_argument("rest", nargs=argparse.REMAINDER, metavar="d2mif|geomotion")
+    return parser, add
+
+
+def _adder(
+    subparsers: "argparse._SubParsersAction[_Parser]", name: str, text: str
+) -> argparse.ArgumentParser:
+    return subparsers.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    left_out = argparse.SUPPRESS  # only what was given reaches the configuration
+    parser.add_argument(
+        "input",
+        nargs="?",
+        default=left_out,
+        metavar="INPUT",
+        help="video file, folder of images, or RGB-D folder",
+    )
+    names = {key: "|".join(choice.now) for key, choice in CHOICES.items()}
+    for title, options in _GROUPS:
+        group = parser.add_argument_group(title)
+        for usage, text in options:
+            flag, metavar = usage.format(**names).split(" ")
+            action = "append" if flag == "--weights" else "store"
+            group.add_argument(flag, default=left_out, metavar=metavar, help=text, action=action)
+    group = parser.add_argument_group("result")
+    group.add_argument(
+        "--out", default=left_out, metavar="DIR", help="result folder (./NAME_recon4d)"
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace an earlier result there")
+    group.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    group.add_argument(
+        "--config",
+        type=Path,
+        dest="config_file",
+        metavar="FILE.toml",
+        help="options from a file; those given here win",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="assignments",
+        metavar="KEY=VALUE",
+        help="any option by its name in config.toml, e.g. optim.huber_px=0.5",
+    )
+
+
+def _add_view(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", type=Path, metavar="RESULT")
+    parser.add_argument("--web", action="store_true", help="serve the viewer to a browser")
+    parser.add_argument(
+        "--png", type=Path, metavar="FILE", help="write one picture, without a window"
+    )
+
+
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", type=Path, metavar="RESULT|TRAJECTORY")
+    parser.add_argument(
+        "--gt",
+        type=Path,
+        required=True,
+        metavar="SEQUENCE|TRAJECTORY",
+        help="TUM-layout folder, folder of mask images, or TUM trajectory",
+    )
+    _add_choice(parser, "--align", ALIGN, "alignment of the trajectories")
+    parser.add_argument(
+        "--max-diff",
+        type=_positive("--max-diff"),
+        default=0.02,
+        metavar="S",
+        help="largest time difference of matched poses, in seconds (0.02)",
+    )
+    _add_choice(parser, "--depth-scale", DEPTH_SCALE, "alignment of the depth")
+    parser.add_argument(
+        "--depth-factor",
+        type=_positive("--depth-factor"),
+        default=5000.0,
+        metavar="F",
+        help="value of a depth PNG for one metre (5000)",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the figures to a file"
+    )
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", type=Path, metavar="RESULT")
+    _add_choice(parser, "--to", EXPORT_TO, "format", required=True)
+    parser.add_argument(
+        "--out", type=Path, metavar="PATH", help="folder to write to (RESULT/export/FORMAT)"
+    )
+    _add_choice(parser, "--depth-size", DEPTH_SIZE, "size of exported depth")
+
+
+def _add_choice(
+    parser: argparse.ArgumentParser, flag: str, choice: Choice, text: str, *, required: bool = False
+) -> None:
+    def check(value: str) -> str:
+        choice.check(flag, value)
+        return value
+
+    parser.add_argument(
+        flag,
+        type=check,
+        required=required,
+        default=None if required else choice.now[0],
+        metavar="|".join(choice.now),
+        help=text if required else f"{text} ({choice.now[0]})",
+    )
+
+
+def _positive(flag: str) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{flag} must be a number above 0, got '{text}'")
+        return value
+
+    return convert
+
+
+def run_options(arguments: argparse.Namespace) -> dict[str, object]:
+    """Return the options of `RunConfig` that the command line of `run` gave."""
+    names = RunConfig.__dataclass_fields__
+    return {key: value for key, value in vars(arguments).items() if key in names}

@@ -1,0 +1,83 @@
+"""What the user sees while a command works: lines, warnings, and the progress of each stage."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from recon4d.progress import Counter
+
+_PLAIN_INTERVAL_S = 10.0
+"""Seconds between lines of a long stage where the screen is no terminal: enough to see that it lives."""
+
+
+def say(text: str) -> None:
+    """Write a result to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def remark(text: str) -> None:
+    """Write a message about the work, not a result, to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        remark(f"recon4d: {record.levelname.lower()}: {record.getMessage()}")
+
+
+@contextmanager
+def logging_to_screen() -> Iterator[None]:
+    """Show the warnings of the library's loggers meanwhile."""
+    logger, handler = logging.getLogger("recon4d"), _Lines(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def show_progress(stage: str, total: int) -> AbstractContextManager[Counter]:
+    """Show a stage: a bar on a terminal, plain lines otherwise. A `recon4d.progress.Progress`."""
+    return _bar(stage, total) if sys.stderr.isatty() else _lines(stage, total)
+
+
+class _Bar:
+    def __init__(self, stage: str, total: int) -> None:
+        from tqdm import tqdm
+
+        layout = "{desc:<12}{percentage:3.0f}% |{bar}| {elapsed} (left {remaining})"
+        self.tqdm = tqdm(total=total, desc=stage, file=sys.stderr, bar_format=layout)
+
+    def advance(self, count: int = 1) -> None:
+        self.tqdm.update(count)
+
+
+@contextmanager
+def _bar(stage: str, total: int) -> Iterator[Counter]:
+    bar = _Bar(stage, total)
+    with bar.tqdm:
+        yield bar
+
+
+class _PlainLines:
+    def __init__(self, stage: str, total: int) -> None:
+        self.stage, self.total, self.done = stage, total, 0
+        self.begin_s = self.last_s = time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+        now_s = time.monotonic()
+        if now_s - self.last_s >= _PLAIN_INTERVAL_S:
+            self.last_s = now_s
+            remark(f"{self.stage}: {self.done} of {self.total}")
+
+
+@contextmanager
+def _lines(stage: str, total: int) -> Iterator[Counter]:
+    lines = _PlainLines(stage, total)
+    yield lines
+    remark(f"{stage}: done in {time.monotonic() - lines.begin_s:.1f} s")
