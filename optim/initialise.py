@@ -1,0 +1,307 @@
+"""A start for the batch optimization: from the best-conditioned pair, grown frame by frame in both directions."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from recon4d.backbones.parallax import RelativePose
+from recon4d.geometry import invert_rigid
+from recon4d.optim.pose import PoseFit, Sightings, fit_depth, fit_pose
+from recon4d.optim.problem import Problem
+from recon4d.optim.solver import Freedom, SolveOptions, State, solve
+
+logger = logging.getLogger(__name__)
+
+MIN_SUPPORT = 0.3
+"""A frame counts as posed when at least this part of its sightings agrees."""
+MIN_SIGHTINGS = 20.0
+"""... and when their weights sum to at least this."""
+WINDOW = 12
+"""Frames that are optimised together while the reconstruction grows; the oldest third is held fixed."""
+REFINE_EVERY = 3
+"""Frames that are added between two local optimizations."""
+MAX_GAP = 8
+"""Frames that may be lost in a row; the longest pair offset bridges no more."""
+MIN_SEED_PARALLAX_PX = 3.0
+"""A pair with less parallax than this cannot start a reconstruction with depth."""
+GOOD_SEED_PARALLAX_PX = 25.0
+"""More parallax than this does not make a better seed."""
+FAR = 1e-2
+"""Inverse depth of samples that have no parallax to tell: with the scale 1 of the first depth, far away."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """First estimate of cameras and depth."""
+
+    state: State
+    is_posed: Bool[np.ndarray, " frames"]
+    components: Int64[np.ndarray, " frames"]
+    """Which connected piece each frame belongs to; pieces are placed relative to each other by guess. -1 = not posed."""
+    has_parallax: bool
+    """False where no pair of frames has enough parallax: depth is then a guess."""
+
+
+@dataclass
+class _Growth:
+    """The part of the video that is reconstructed so far. Local to this module and mutable: it grows."""
+
+    problem: Problem
+    intrinsics: Float[Tensor, "4"]
+    cam_from_world: Float[Tensor, "frames 4 4"]
+    inverse_depth: Float[Tensor, "frames samples"]
+    posed: Bool[Tensor, " frames"]
+
+    def state(self, first: int, last: int) -> State:
+        return State(self.cam_from_world[first:last], self.inverse_depth[first:last], self.intrinsics)
+
+    def keep(self, first: int, last: int, state: State) -> None:
+        self.cam_from_world[first:last] = state.cam_from_world
+        self.inverse_depth[first:last] = state.inverse_depth
+
+    def restrict(self, first: int, last: int) -> Problem:
+        """The window's measurements between posed frames, with the current depth as a weak prior."""
+        window = self.problem.window(first, last)
+        posed = self.posed[first:last].to(window.weight.dtype)
+        weight = window.weight * posed[:, None, None] * posed[window.partners][..., None]
+        median = self.inverse_depth[self.posed].median()
+        return replace(
+            window,
+            weight=weight,
+            prior_inverse_depth=torch.full_like(window.prior_inverse_depth, float(median)),
+            prior_weight=torch.full_like(window.prior_weight, PRIOR_PX),
+        )
+
+
+PRIOR_PX = 0.05
+"""Weight of the depth prior of the built-in geometry: an error of 100 % costs as much as this residual, in pixels."""
+
+
+def initialise(
+    problem: Problem,
+    pairs: Int64[np.ndarray, "pairs 2"],
+    geometry: list[RelativePose | None],
+    intrinsics: Float64[np.ndarray, "4"],
+    advance: Callable[[int], None] = lambda _: None,
+) -> Start:
+    """Pose every frame that the flow connects to others.
+
+    Args:
+        problem: Measurements; weights already carry what is known about moving pixels.
+        pairs: (source, target) of each entry of `geometry`.
+        geometry: Two-view geometry of these pairs.
+        intrinsics: Known or assumed (fx, fy, cx, cy).
+        advance: Told the number of frames that were added.
+    """
+    num_frames, num_samples = problem.samples_px.shape[:2]
+    device = problem.samples_px.device
+    eye = torch.eye(4, dtype=torch.float64, device=device)
+    growth = _Growth(
+        problem=problem,
+        intrinsics=torch.from_numpy(intrinsics.copy()).to(device),
+        cam_from_world=eye.repeat(num_frames, 1, 1),
+        inverse_depth=problem.weight.new_ones((num_frames, num_samples)),
+        posed=torch.zeros(num_frames, dtype=torch.bool, device=device),
+    )
+    components = np.full(num_frames, -1)
+    tried = np.zeros(num_frames, bool)
+    has_parallax = False
+    for component in range(num_frames):
+        seed = best_seed(pairs, geometry, components >= 0, tried)
+        if seed is None:
+            break
+        piece = replace(growth, posed=torch.zeros_like(growth.posed))
+        has_parallax |= _plant(piece, seed, geometry[seed.index])
+        _grow(piece, seed, components >= 0, advance)
+        new = piece.posed.cpu().numpy()
+        tried[[seed.source, seed.target]] = True
+        if new.sum() >= 2:
+            components[new] = component
+            growth.posed |= piece.posed
+            tried |= new
+    state = growth.state(0, num_frames)
+    return Start(state, components >= 0, components, has_parallax)
+
+
+@dataclass(frozen=True)
+class Seed:
+    """The pair that a piece starts from."""
+
+    index: int
+    source: int
+    target: int
+    score: float
+
+
+def best_seed(
+    pairs: Int64[np.ndarray, "pairs 2"],
+    geometry: list[RelativePose | None],
+    done: Bool[np.ndarray, " frames"],
+    tried: Bool[np.ndarray, " frames"],
+) -> Seed | None:
+    """The pair with many inliers and much parallax, well connected to its neighbours in time."""
+    quality = np.zeros(len(done))  # of the flow around each frame: sum of inliers of its pairs
+    for (source, target), pose in zip(pairs, geometry, strict=True):
+        if pose is not None:
+            quality[[source, target]] += pose.num_inliers
+    quality = quality / max(quality.max(), 1.0)
+    best: Seed | None = None
+    for index, ((source, target), pose) in enumerate(zip(pairs, geometry, strict=True)):
+        if pose is None or done[source] or done[target] or (tried[source] and tried[target]):
+            continue
+        gain = min(pose.parallax_px, GOOD_SEED_PARALLAX_PX) / GOOD_SEED_PARALLAX_PX
+        score = pose.num_inliers * pose.inlier_share * gain * min(quality[source], quality[target])
+        score += 1e-3 * pose.inlier_share
+        if best is None or score > best.score:
+            best = Seed(index, int(source), int(target), float(score))
+    return best
+
+
+def _plant(growth: _Growth, seed: Seed, geometry: RelativePose | None) -> bool:
+    """Pose the two frames of a seed and give them depth; False where they have no parallax."""
+    assert geometry is not None
+    growth.posed[[seed.source, seed.target]] = True
+    growth.cam_from_world[seed.source] = torch.eye(4, dtype=torch.float64)
+    relative = torch.from_numpy(geometry.target_from_source).to(growth.cam_from_world)
+    parallax = geometry.parallax_px >= MIN_SEED_PARALLAX_PX and bool(relative[:3, 3].norm() > 0)
+    if not parallax:
+        relative = relative.clone()
+        relative[:3, 3] = 0
+        growth.cam_from_world[seed.target] = relative
+        growth.inverse_depth[[seed.source, seed.target]] = FAR
+        return False
+    growth.cam_from_world[seed.target] = relative
+    for _ in range(2):
+        for frame in (seed.source, seed.target):
+            growth.inverse_depth[frame] = _depth_of(growth, frame, prior=0.1)
+    # the first depth sets the scale: median inverse depth 1
+    scale = growth.inverse_depth[seed.source].median()
+    growth.inverse_depth[[seed.source, seed.target]] /= scale
+    growth.cam_from_world[seed.target, :3, 3] *= scale
+    return True
+
+
+def _grow(
+    growth: _Growth, seed: Seed, taken: Bool[np.ndarray, " frames"], advance: Callable[[int], None]
+) -> None:
+    """Add the frames inside the seed, then outwards on both sides in turn."""
+    for frame in range(seed.source + 1, seed.target):
+        _add(growth, frame)
+    first, last = seed.source, seed.target
+    _refine(growth, first, last + 1, hold=False)
+    advance(last - first + 1)
+    lost = {-1: 0, 1: 0}
+    edge = {-1: first, 1: last}
+    added = {-1: 0, 1: 0}
+    active = {-1, 1}
+    while active:
+        for side in sorted(active, reverse=True):
+            frame = edge[side] + side
+            if not 0 <= frame < growth.problem.num_frames or taken[frame] or lost[side] >= MAX_GAP:
+                active.discard(side)
+                continue
+            edge[side] = frame
+            advance(1)
+            if not _add(growth, frame):
+                lost[side] += 1
+                continue
+            lost[side] = 0
+            added[side] += 1
+            if added[side] % REFINE_EVERY == 0:
+                low = frame if side < 0 else max(frame - WINDOW + 1, edge[-1])
+                high = min(frame + WINDOW, edge[1] + 1) if side < 0 else frame + 1
+                _refine(growth, low, high, hold=True, newest_first=side < 0)
+
+
+def _refine(
+    growth: _Growth, first: int, last: int, *, hold: bool, newest_first: bool = False
+) -> None:
+    """Optimise a window of frames; with `hold`, its oldest third stays fixed."""
+    count = last - first
+    posed = growth.posed[first:last]
+    free = torch.ones(count, dtype=torch.bool, device=posed.device)
+    if hold:
+        third = max(2, count // 3)
+        free[slice(count - third, count) if newest_first else slice(0, third)] = False
+    else:
+        free[0] = False
+    options = SolveOptions(kernel_px=1.0, max_steps=8 if not hold else 4, relative_tolerance=1e-3)
+    freedom = Freedom(pose=free & posed, depth=(free if hold else torch.ones_like(free)) & posed)
+    growth.keep(first, last, solve(growth.restrict(first, last), growth.state(first, last), freedom, options))
+
+
+def _add(growth: _Growth, frame: int) -> bool:
+    """Pose one more frame from the posed ones, then its depth; False (and untouched) where the flow does not agree."""
+    sightings = _sightings(growth, frame)
+    if sightings is None:
+        return False
+    fit = fit_pose(sightings, _guesses(growth, frame), growth.intrinsics)
+    logger.debug("frame %d: support %.2f of %.0f", frame, fit.support, fit.total)
+    if not _is_good(fit):
+        return False
+    growth.cam_from_world[frame] = fit.cam_from_world
+    growth.posed[frame] = True
+    median = float(growth.inverse_depth[sightings_sources(growth, frame)].median())
+    growth.inverse_depth[frame] = _depth_of(growth, frame, prior=median)
+    return True
+
+
+def _is_good(fit: PoseFit) -> bool:
+    return fit.total >= MIN_SIGHTINGS and fit.support >= MIN_SUPPORT
+
+
+def sightings_sources(growth: _Growth, frame: int) -> Int64[Tensor, " sources"]:
+    """Posed partners of a frame."""
+    partners = growth.problem.partners[frame]
+    return partners[growth.posed[partners] & (partners != frame)]
+
+
+def _sightings(growth: _Growth, frame: int) -> Sightings | None:
+    """What the posed partners of a frame see of it."""
+    sources = sightings_sources(growth, frame)
+    if len(sources) == 0:
+        return None
+    problem = growth.problem
+    slot = (problem.partners[sources] == frame).to(torch.int64).argmax(1)
+    return Sightings(
+        samples_px=problem.samples_px[sources],
+        targets_px=problem.targets_px[sources, slot],
+        inverse_depth=growth.inverse_depth[sources],
+        weight=problem.weight[sources, slot],
+        cam_from_world=growth.cam_from_world[sources],
+    )
+
+
+def _guesses(growth: _Growth, frame: int) -> Float[Tensor, "starts 4 4"]:
+    """The nearest posed frames' poses, and constant velocity."""
+    posed = torch.nonzero(growth.posed)[:, 0]
+    near = posed[(posed - frame).abs().argsort()[:2]]
+    poses = growth.cam_from_world
+    guesses = [poses[near[0]]]
+    if len(near) == 2:
+        a, b = near[0], near[1]
+        guesses.append(poses[b])
+        if abs(int(a - b)) == abs(int(frame - a)):
+            guesses.append(poses[a] @ invert_rigid(poses[b]) @ poses[a])
+    return torch.stack(guesses)
+
+
+def _depth_of(growth: _Growth, frame: int, prior: float) -> Float[Tensor, " samples"]:
+    """Depth of a posed frame's samples from all its posed partners."""
+    problem = growth.problem
+    partners = problem.partners[frame]
+    use = growth.posed[partners] & (partners != frame)
+    relative = growth.cam_from_world[partners] @ invert_rigid(growth.cam_from_world[frame])
+    return fit_depth(
+        problem.samples_px[frame],
+        problem.targets_px[frame][use],
+        problem.weight[frame][use],
+        relative[use],
+        growth.intrinsics,
+        prior,
+    )

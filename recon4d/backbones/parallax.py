@@ -1,0 +1,166 @@
+"""Built-in geometry from flow alone: relative pose of every pair, and what its epipolar geometry says of each sample.
+
+Model selection follows the parallax: where a rotation explains the flow as well as an essential matrix does, the pair
+says nothing about depth and its translation is zero (Torr, Fitzgibbon and Zisserman, IJCV 1999).
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float, Int64
+
+MIN_CONFIDENCE = 0.3
+"""Flow samples below this confidence take no part in the relative pose."""
+MIN_SAMPLES = 40
+"""Fewer confident samples than this give no relative pose."""
+INLIER_PX = 0.75
+"""Threshold of MAGSAC on the Sampson distance, pixels: about three standard deviations of DIS flow."""
+MIN_PARALLAX_PX = 1.0
+"""Median flow that is left after the best rotation, below which a pair counts as rotation only, pixels."""
+
+
+@dataclass(frozen=True)
+class RelativePose:
+    """Two-view geometry of one pair of frames."""
+
+    target_from_source: Float[np.ndarray, "4 4"]
+    """Unit translation, or zero for a rotation-only pair."""
+    sampson_px: Float[np.ndarray, " samples"]
+    """Distance of each sample from the epipolar geometry, pixels; NaN where the flow is not confident."""
+    parallax_px: float
+    """Median flow of the inliers that no rotation explains."""
+    inlier_share: float
+    """Part of the confident samples that the model explains."""
+    num_inliers: int
+
+
+def relative_poses(
+    samples_px: Float[np.ndarray, "pairs samples 2"],
+    targets_px: Float[np.ndarray, "pairs samples 2"],
+    confidence: Float[np.ndarray, "pairs samples"],
+    intrinsics: Float[np.ndarray, "4"],
+    threads: int,
+) -> list[RelativePose | None]:
+    """Estimate the two-view geometry of many pairs; None where too few samples are confident."""
+
+    def one(index: int) -> RelativePose | None:
+        return relative_pose(samples_px[index], targets_px[index], confidence[index], intrinsics)
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        return list(pool.map(one, range(len(samples_px))))
+
+
+def relative_pose(
+    source_px: Float[np.ndarray, "samples 2"],
+    target_px: Float[np.ndarray, "samples 2"],
+    confidence: Float[np.ndarray, " samples"],
+    intrinsics: Float[np.ndarray, "4"],
+) -> RelativePose | None:
+    """Essential matrix by MAGSAC, or a rotation alone where that explains the flow as well."""
+    good = confidence > MIN_CONFIDENCE
+    if int(good.sum()) < MIN_SAMPLES:
+        return None
+    rays_a = _rays(source_px[good].astype(np.float64), intrinsics)
+    rays_b = _rays(target_px[good].astype(np.float64), intrinsics)
+    focal = float(intrinsics[:2].mean())
+    essential, found = cv2.findEssentialMat(
+        rays_a[:, :2], rays_b[:, :2], np.eye(3), cv2.USAC_MAGSAC, 0.999, INLIER_PX / focal
+    )
+    rotation = _robust_rotation(rays_a, rays_b)
+    leftover = focal * _angle_error(rays_a @ rotation.T, rays_b)
+    if essential is None or essential.shape != (3, 3):
+        return _rotation_only(rotation, leftover, good)
+    inliers = found[:, 0] > 0
+    parallax = float(np.median(leftover[inliers])) if inliers.any() else 0.0
+    if parallax < MIN_PARALLAX_PX:
+        return _rotation_only(rotation, leftover, good)
+    _, turn, step, _ = cv2.recoverPose(
+        essential, rays_a[:, :2], rays_b[:, :2], np.eye(3), mask=found.copy()
+    )
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = turn, step[:, 0]
+    sampson = np.full(len(good), np.nan)
+    sampson[good] = focal * _sampson(essential, rays_a, rays_b)
+    return RelativePose(pose, sampson, parallax, float(inliers.mean()), int(inliers.sum()))
+
+
+def _rotation_only(
+    rotation: Float[np.ndarray, "3 3"], error_px: Float[np.ndarray, " good"], good: np.ndarray
+) -> RelativePose:
+    pose = np.eye(4)
+    pose[:3, :3] = rotation
+    distance = np.full(len(good), np.nan)
+    distance[good] = error_px
+    explained = error_px < 2 * INLIER_PX
+    return RelativePose(
+        pose, distance, float(np.median(error_px)), float(explained.mean()), int(explained.sum())
+    )
+
+
+def _rays(
+    px: Float[np.ndarray, "points 2"], intrinsics: Float[np.ndarray, "4"]
+) -> Float[np.ndarray, "points 3"]:
+    xy = (px - intrinsics[2:]) / intrinsics[:2]
+    return np.concatenate((xy, np.ones((len(xy), 1))), axis=1)
+
+
+def _robust_rotation(
+    rays_a: Float[np.ndarray, "points 3"], rays_b: Float[np.ndarray, "points 3"]
+) -> Float[np.ndarray, "3 3"]:
+    """Rotation between bundles of rays by Procrustes, reweighted by 1 / error."""
+    a = torch.from_numpy(rays_a / np.linalg.norm(rays_a, axis=1, keepdims=True))
+    b = torch.from_numpy(rays_b / np.linalg.norm(rays_b, axis=1, keepdims=True))
+    weight = torch.ones(len(a), dtype=torch.float64)
+    for _ in range(6):
+        rotation = roma.special_procrustes(torch.einsum("n,ni,nj->ij", weight, b, a))
+        error = (a @ rotation.T - b).norm(dim=1)
+        weight = 1 / (error + 0.1 * error.median() + 1e-9)
+    return np.asarray(rotation)
+
+
+def _angle_error(
+    turned: Float[np.ndarray, "points 3"], rays_b: Float[np.ndarray, "points 3"]
+) -> Float[np.ndarray, " points"]:
+    """Distance on the image plane z = 1."""
+    safe = np.maximum(turned[:, 2:], 1e-3)
+    return np.asarray(np.linalg.norm(turned[:, :2] / safe - rays_b[:, :2], axis=1))
+
+
+def _sampson(
+    essential: Float[np.ndarray, "3 3"],
+    rays_a: Float[np.ndarray, "points 3"],
+    rays_b: Float[np.ndarray, "points 3"],
+) -> Float[np.ndarray, " points"]:
+    line_b, line_a = rays_a @ essential.T, rays_b @ essential
+    error = np.abs((rays_b * line_b).sum(1))
+    norm = (line_a[:, :2] ** 2).sum(1) + (line_b[:, :2] ** 2).sum(1)
+    return np.asarray(error / np.sqrt(np.maximum(norm, 1e-18)))
+
+
+def static_weight(
+    poses: list[RelativePose | None], frame_of_pair: Int64[np.ndarray, " pairs"], num_frames: int
+) -> Float[np.ndarray, "frames samples"]:
+    """How well each sample obeys the epipolar geometry of its frame's pairs, in (0, 1].
+
+    The median over a frame's pairs forgives a single bad pair; samples without a confident pair get 1 (no evidence).
+    """
+    num_samples = next((len(p.sampson_px) for p in poses if p is not None), 0)
+    weight = np.ones((num_frames, num_samples), np.float32)
+    for frame in range(num_frames):
+        rows = [
+            p.sampson_px
+            for p, source in zip(poses, frame_of_pair, strict=True)
+            if p is not None and source == frame and p.inlier_share > 0.3
+        ]
+        if not rows:
+            continue
+        stack = np.stack(rows)
+        known = np.isfinite(stack).any(0)
+        error = np.zeros(num_samples)
+        error[known] = np.nanmedian(stack[:, known], axis=0)
+        weight[frame] = 1 / (1 + (error / INLIER_PX) ** 2)
+    return weight
