@@ -40,6 +40,10 @@ class Video:
     """Known (fx, fy, cx, cy) in pixels of the working size; None where they must be estimated."""
     sensor_depth: Float32[np.ndarray, "frames height width"] | None = None
     """Measured z-depth in metres, 0 = unknown; None where the input has none."""
+    source_indices: tuple[int, ...] = ()
+    """Index of each frame among the frames of the source; empty means that all were read: 0, 1, 2, ..."""
+    lens: Float64[np.ndarray, " values"] | None = None
+    """The input's camera where its lens distortion was undone (see `recon4d.io.camera`); None: the input was pinhole."""
     notices: tuple[Notice, ...] = ()
 
     @property
