@@ -1,0 +1,217 @@
+"""Inverse depth of every pixel from the flow of all edges that leave its frame; the cameras are fixed.
+
+The projection of a pixel's ray into another camera is linear in the inverse depth after multiplying out the
+denominator (Hartley and Zisserman, Multiple View Geometry, 12.2), so each edge gives one estimate along its epipolar
+line, how many pixels the projection moves per unit of inverse depth (`slope`), and how far the flow lies off the line
+(`offline`). What remains per pixel is a robust weighted mean of a handful of numbers, for all pixels at once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+from recon4d.geometry import invert_rigid, rays
+from recon4d.scene import FLOW_STRIDE, Flow, Scene
+
+KERNELS_PX = (4.0, 2.0, 1.0, 0.6, 0.4, 0.4)
+"""Scale of the robust kernel per iteration, pixels: wide first, so that the start does not decide; last DIS' noise."""
+NOISE_PX = 0.15
+"""Standard deviation of the flow on textured surfaces, pixels; residuals below it add no certainty."""
+AGREES_PX = 1.0
+"""An edge agrees with a pixel's inverse depth when its flow is met within this many pixels."""
+MIN_PARALLAX_PX = 0.05
+"""Inverse depths that move no pixel by more than this are infinity for all that the flow can tell."""
+MIN_DEPTH_RATIO = 0.05
+"""A point nearer to the target camera than this part of its depth in the source is treated as behind it."""
+
+
+@dataclass(frozen=True)
+class Triangulation:
+    """Depth of the pixels of one frame at the sampling of `Flow`, and how well each edge agrees with it."""
+
+    inverse_depth: Float[Tensor, "rows cols"]
+    """Positive; tiny where the point is at infinity or behind the camera."""
+    inverse_depth_std: Float[Tensor, "rows cols"]
+    """Infinite where no edge has both weight and parallax."""
+    residual_px: Float[Tensor, "edges rows cols"]
+    """Distance of the projection from the flow's target; `BEHIND_PX` where the point is behind the target camera."""
+    weight: Float[Tensor, "edges rows cols"]
+    """Confidence times the weight of the robust kernel, in [0, 1]."""
+    edge_index: Int64[Tensor, " edges"]
+    """Row of `Flow.edges` of each entry."""
+    agreeing: Float[Tensor, "rows cols"]
+    """Number of usable edges whose flow the inverse depth meets within `AGREES_PX`."""
+
+
+BEHIND_PX = 1e3
+"""Residual of a point behind the target camera, pixels."""
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """What every edge says about every pixel: residual^2 = offline^2 + slope^2 (inverse depth - estimate)^2."""
+
+    estimate: Float[Tensor, "edges pixels"]
+    slope2: Float[Tensor, "edges pixels"]
+    offline2: Float[Tensor, "edges pixels"]
+    a_z: Float[Tensor, "edges pixels"]
+    b_z: Float[Tensor, "edges 1"]
+    confidence: Float[Tensor, "edges pixels"]
+
+    def residual2(self, rho: Float[Tensor, " pixels"]) -> Float[Tensor, "edges pixels"]:
+        """Squared, before division by the depth ratio."""
+        return torch.addcmul(self.offline2, self.slope2, (rho - self.estimate).square_())
+
+    def inverse_ratio2(self, rho: Float[Tensor, " pixels"]) -> Float[Tensor, "edges pixels"]:
+        """1 / (depth in the target / depth in the source)^2, which turns `residual2` into pixels; 0 = behind."""
+        ratio = torch.addcmul(self.a_z, self.b_z, rho)
+        return torch.where(ratio > MIN_DEPTH_RATIO, ratio.square().reciprocal_(), 0.0)
+
+
+def triangulate(
+    flow: Flow,
+    frame: int,
+    scene: Scene,
+    static: Float32[np.ndarray, "rows cols"] | None = None,
+    device: torch.device | None = None,
+) -> Triangulation:
+    """Find the inverse depth of every `Flow` sample of one frame that best explains its flow to all other frames.
+
+    Args:
+        flow: Only the edges that leave `frame` are read.
+        frame: The source frame.
+        scene: Its cameras are used; its depth is not. Edges to frames that are not posed carry no weight.
+        static: Probability that a pixel is static; multiplies the flow's confidence. All static if not given.
+        device: Where to compute; CPU if not given.
+    """
+    device = device or torch.device("cpu")
+    edges = np.flatnonzero(flow.edges[:, 0] == frame)
+    rows, cols = flow.confidence.shape[1:]
+    if len(edges) == 0:
+        return _nothing(rows, cols, device)
+    lines = _epipolar_lines(flow, edges, scene, device)
+    if static is not None:
+        lines.confidence.mul_(torch.from_numpy(np.ascontiguousarray(static)).to(device).reshape(-1))
+    floor = _smallest_inverse_depth(scene, flow.edges[edges])
+    rho, weight, ratio2 = _robust_mean(lines, floor)
+    residual2 = lines.residual2(rho) * ratio2
+    std = _spread(residual2, weight, lines.slope2 * ratio2)
+    residual = torch.where(ratio2 > 0, residual2.sqrt(), BEHIND_PX)
+    agreeing = ((residual < AGREES_PX) * lines.confidence).sum(0)
+    shape = (len(edges), rows, cols)
+    return Triangulation(
+        inverse_depth=rho.reshape(rows, cols),
+        inverse_depth_std=std.reshape(rows, cols),
+        residual_px=residual.reshape(shape),
+        weight=weight.reshape(shape),
+        edge_index=torch.from_numpy(edges).to(device),
+        agreeing=agreeing.reshape(rows, cols),
+    )
+
+
+def _nothing(rows: int, cols: int, device: torch.device) -> Triangulation:
+    empty = torch.zeros((0, rows, cols), device=device)
+    return Triangulation(
+        inverse_depth=torch.ones((rows, cols), device=device),
+        inverse_depth_std=torch.full((rows, cols), torch.inf, device=device),
+        residual_px=empty,
+        weight=empty,
+        edge_index=torch.zeros(0, dtype=torch.int64, device=device),
+        agreeing=torch.zeros((rows, cols), device=device),
+    )
+
+
+def sample_grid_px(rows: int, cols: int, device: torch.device) -> Float[Tensor, "pixels 2"]:
+    """Pixels (u, v) of all `Flow` samples, row by row."""
+    v = (torch.arange(rows, device=device, dtype=torch.float32) + 0.5) * FLOW_STRIDE
+    u = (torch.arange(cols, device=device, dtype=torch.float32) + 0.5) * FLOW_STRIDE
+    return torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1).reshape(-1, 2)
+
+
+def relative_cameras(
+    scene: Scene, source: int, targets: Int64[np.ndarray, " edges"]
+) -> tuple[Float[Tensor, "edges 3 3"], Float[Tensor, "edges 3"]]:
+    """Float32 `(K_target R, K_target t)` with `target_from_source = (R, t)`, multiplied out in float64.
+
+    K maps a unit-z ray to pixels, so that `K R ray + inverse_depth * K t` is the homogeneous pixel in the target.
+    """
+    poses = torch.from_numpy(np.ascontiguousarray(scene.world_from_cam)).double()
+    target_from_source = invert_rigid(poses[torch.from_numpy(targets)]) @ poses[source]
+    fx, fy, cx, cy = torch.from_numpy(scene.intrinsics[targets]).double().unbind(-1)
+    calibration = torch.zeros((len(targets), 3, 3), dtype=torch.float64)
+    calibration[:, 0, 0], calibration[:, 0, 2] = fx, cx
+    calibration[:, 1, 1], calibration[:, 1, 2] = fy, cy
+    calibration[:, 2, 2] = 1
+    turned = calibration @ target_from_source[:, :3, :3]
+    moved = (calibration @ target_from_source[:, :3, 3:])[..., 0]
+    return turned.float(), moved.float()
+
+
+def _epipolar_lines(
+    flow: Flow, edges: Int64[np.ndarray, " edges"], scene: Scene, device: torch.device
+) -> _Lines:
+    rows, cols = flow.confidence.shape[1:]
+    source, targets = int(flow.edges[edges[0], 0]), flow.edges[edges, 1]
+    turned, moved = (x.to(device) for x in relative_cameras(scene, source, targets))
+    uv = sample_grid_px(rows, cols, device)
+    intrinsics = torch.from_numpy(scene.intrinsics[source]).float().to(device)
+    a = turned @ rays(uv, intrinsics).T
+    found = torch.from_numpy(np.asarray(flow.flow_px[edges])).to(device).reshape(len(edges), -1, 2)
+    c_u = a[:, 0] - (found[..., 0].float() + uv[:, 0]) * a[:, 2]
+    c_v = a[:, 1] - (found[..., 1].float() + uv[:, 1]) * a[:, 2]
+    d_u = moved[:, :1] - (found[..., 0].float() + uv[:, 0]) * moved[:, 2:]
+    d_v = moved[:, 1:2] - (found[..., 1].float() + uv[:, 1]) * moved[:, 2:]
+    slope2 = d_u.square().addcmul_(d_v, d_v)
+    known = slope2 > 0
+    inverse = torch.where(known, slope2, 1.0).reciprocal_()
+    estimate = -(c_u * d_u).addcmul_(c_v, d_v) * inverse
+    across = c_u * d_v - c_v * d_u
+    offline2 = torch.where(known, across.square() * inverse, c_u * c_u + c_v * c_v)
+    confidence = torch.from_numpy(np.asarray(flow.confidence[edges])).to(device)
+    posed = torch.from_numpy(scene.is_posed[targets].astype(np.float32) / 255).to(device)
+    weight = confidence.reshape(len(edges), -1).float() * posed[:, None]
+    return _Lines(estimate, slope2, offline2, a[:, 2], moved[:, 2:], weight)
+
+
+def _smallest_inverse_depth(scene: Scene, edges: Int64[np.ndarray, "edges 2"]) -> float:
+    centres = scene.world_from_cam[:, :3, 3]
+    baseline = np.linalg.norm(centres[edges[:, 1]] - centres[edges[:, 0]], axis=-1)
+    slope = float((baseline * scene.intrinsics[edges[:, 1], 0]).max())
+    return MIN_PARALLAX_PX / slope if slope > 0 else 1.0
+
+
+def _robust_mean(
+    lines: _Lines, floor: float
+) -> tuple[Float[Tensor, " pixels"], Float[Tensor, "edges pixels"], Float[Tensor, "edges pixels"]]:
+    """Geman-McClure mean with a shrinking kernel.
+
+    Returns:
+        The inverse depth, the final weights, and the factors that turn `residual2` into pixels.
+    """
+    weight = lines.confidence
+    ratio2 = torch.ones_like(weight)
+    rho = torch.full_like(weight[0], floor)
+    for step, kernel in enumerate((torch.inf, *KERNELS_PX)):
+        if step > 0:
+            ratio2 = lines.inverse_ratio2(rho) if step < 4 else ratio2
+            damped = lines.residual2(rho).mul_(ratio2).mul_(1 / kernel**2).add_(1)
+            weight = lines.confidence * damped.reciprocal_().square_() * (ratio2 > 0)
+        pull = weight * lines.slope2 * ratio2
+        total = pull.sum(0)
+        mean = (pull * lines.estimate).sum(0) / total.clamp_min(1e-30)
+        rho = torch.where(total > 0, mean, floor).clamp_min(floor)
+    return rho, weight, lines.inverse_ratio2(rho)
+
+
+def _spread(
+    residual2: Float[Tensor, "edges pixels"],
+    weight: Float[Tensor, "edges pixels"],
+    slope2: Float[Tensor, "edges pixels"],
+) -> Float[Tensor, " pixels"]:
+    """Standard deviation of the mean from the flow's noise or the residuals, whichever is larger."""
+    total = weight.sum(0).clamp_min(1e-12)
+    variance = ((weight * residual2).sum(0) / total).clamp_min(NOISE_PX**2)
+    return (variance / (weight * slope2).sum(0)).sqrt()
