@@ -187,6 +187,6 @@ class RunConfig:
         )
 
 
-def _check_range(key: str, value: float | None, low: float, high: float) -> None:
+def _check_range(key: str, value: int | float | None, low: int | float, high: int | float) -> None:
     if value is not None and not (math.isfinite(value) and low <= value <= high):
         raise ConfigError(f"{key} must be from {low:g} to {high:g}, got {value:g}")

@@ -1,0 +1,30 @@
+"""What all tests share: the test material, and that no test reaches the network."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+_LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost", "0.0.0.0")
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Folder of real test sequences; tests that need it are skipped where it is missing."""
+    folder = Path(__file__).parents[1] / "../shared/data"
+    if not folder.is_dir():
+        pytest.skip(f"the test material {folder} is not on this machine")
+    return folder.resolve()
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test whose own process connects to another machine."""
+    connect = socket.socket.connect
+
+    def connect_locally(self: socket.socket, address: tuple[str, int] | str | bytes) -> None:
+        if isinstance(address, tuple) and address[0] not in _LOCAL_HOSTS:
+            raise AssertionError(f"a test tried to reach {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_locally)

@@ -1,0 +1,175 @@
+"""Options of a run: checks, conversion from text, and TOML that repeats the run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recon4d.config import CHOICES, OptimConfig, RunConfig, did_you_mean
+from recon4d.errors import ConfigError
+from recon4d.options import build, override, parse_assignment, read_toml, to_toml
+
+VIDEO = {"input": "video.mp4"}
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=20
+).filter(lambda text: text not in (".", ".."))
+
+
+def options() -> st.SearchStrategy[dict[str, Any]]:
+    """Valid options; not the config itself, because beartype draws random numbers while it checks one."""
+    rate = st.one_of(
+        st.fixed_dictionaries({"fps": st.floats(0.001, 10_000)}),
+        st.fixed_dictionaries({"stride": st.integers(1, 1_000_000)}),
+    )
+    rest = st.fixed_dictionaries(
+        {"input": TEXT.map(Path)},
+        optional={
+            "out": TEXT.map(Path),
+            "intrinsics": st.just("525.5,525,319.5,239.5"),
+            **{key: st.sampled_from(choice.now) for key, choice in CHOICES.items()},
+            "size": st.integers(64, 8192),
+            "start": st.floats(0, 1e9),
+            "max_frames": st.none() | st.integers(2, 1_000_000),
+            "loop": st.integers(0, 100),
+            "workers": st.none() | st.integers(1, 1024),
+            "seed": st.integers(0, 2**63 - 1),
+            "optim": st.fixed_dictionaries(
+                {"huber_px": st.floats(0.01, 10), "grid_px": st.integers(4, 128)}
+            ),
+        },
+    )
+    return st.builds(lambda a, b: a | b, rate, rest)
+
+
+@settings(deadline=None, max_examples=40)
+@given(given_options=options())
+def test_a_config_survives_toml(
+    given_options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    optim = OptimConfig(**given_options.pop("optim", {}))
+    config = RunConfig(**given_options, optim=optim)
+    file = tmp_path_factory.getbasetemp() / "config.toml"
+    file.write_text(to_toml(config), encoding="utf-8")
+    assert build(read_toml(file)) == config.anchored()
+
+
+def test_paths_in_toml_work_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "k.txt").write_text("500 500 320 240")
+    monkeypatch.chdir(tmp_path)
+    text = to_toml(build({"input": "a.mp4", "masks": "m", "intrinsics": "k.txt"}))
+    (tmp_path / "config.toml").write_text(text)
+    monkeypatch.chdir("/")
+    config = build(read_toml(tmp_path / "config.toml"))
+    assert config.input == tmp_path / "a.mp4"
+    assert config.out == tmp_path / "a_recon4d"
+    assert config.masks_folder == tmp_path / "m"
+    assert config.intrinsics == str(tmp_path / "k.txt")
+
+
+def test_a_file_and_a_folder_name_the_result_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "walk.2026"
+    folder.mkdir()
+    assert build({"input": "clips/walk.mp4"}).out_folder == Path("walk_recon4d")
+    assert build({"input": folder}).out_folder == Path("walk.2026_recon4d")
+
+
+def test_text_becomes_the_type_of_the_option() -> None:
+    config = build({**VIDEO, "size": "640", "fps": "12.5", "optim.huber_px": "1", "out": "x"})
+    assert (config.size, config.fps, config.optim.huber_px) == (640, 12.5, 1.0)
+    assert config.out == Path("x") and config.input == Path("video.mp4")
+
+
+def test_nested_options_are_a_table_or_an_object_or_dotted() -> None:
+    expected = OptimConfig(grid_px=24)
+    assert build({**VIDEO, "optim": {"grid_px": 24}}).optim == expected
+    assert build({**VIDEO, "optim": expected}).optim == expected
+    assert build({**VIDEO, "optim.grid_px": 24}).optim == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "the input is missing"),
+        ({"siez": 3}, "no option 'siez' (did you mean 'size'?)"),
+        ({"optim.huber": 3}, "did you mean 'optim.huber_px'"),
+        ({"qqqq": 3}, "the options are: input, out, masks"),
+        ({"size": "big"}, "size must be a whole number, got 'big'"),
+        ({"size": 511.5}, "size must be a whole number, got 511.5"),
+        ({"size": True}, "size must be a whole number, got True"),
+        ({"size": 0}, "size must be from 64 to 8192, got 0"),
+        ({"fps": float("nan")}, "fps must be from 0.001 to 10000, got nan"),
+        ({"fps": 5, "stride": 2}, "fps 5 and stride 2 both choose frames"),
+        ({"start": -1}, "start must be from 0"),
+        ({"max_frames": 1}, "max_frames must be from 2"),
+        ({"workers": 0}, "workers must be from 1"),
+        ({"seed": None}, "seed must be a whole number, got None"),
+        ({"masks": "residul"}, "did you mean 'residual'?"),
+        ({"masks": ""}, "masks cannot be ''"),
+        ({"masks": "nowhere/at/all"}, "an existing folder with one mask image per frame"),
+        ({"device": "cdua"}, "did you mean 'cuda'?"),
+        ({"flow": "fid"}, "available: dis"),
+        ({"poses": "poses.txt"}, "--poses and --pose-sigma come with a later version"),
+        ({"pose_sigma": 0.1}, "--poses and --pose-sigma come with a later version"),
+        ({"weights": ["a.safetensors"]}, "--weights comes with a later version"),
+        ({"weights": [3]}, "weights must be a list of texts"),
+        ({"optim.max_steps": 0}, "optim.max_steps must be from 1 to 1000, got 0"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, object], message: str) -> None:
+    given = options if message == "the input is missing" else {**VIDEO, **options}
+    with pytest.raises(ConfigError) as caught:
+        build(given)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+LATER = [(key, value) for key, choice in CHOICES.items() for value in choice.later]
+
+
+@pytest.mark.parametrize(("key", "value"), LATER)
+def test_what_comes_later_is_answered_with_what_is_there(key: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build({**VIDEO, key: value})
+    assert f"{key} '{value}' comes with a later version" in str(caught.value)
+    assert f"available now: {CHOICES[key].now[0]}" in str(caught.value)
+
+
+def test_later_layers_win_and_a_new_frame_rate_replaces_a_stride() -> None:
+    file = {"stride": 2, "size": 512, "optim.grid_px": 8}
+    merged = override(file, {"size": "256"}, {"fps": "10", "size": "128"})
+    assert merged == {"size": "128", "optim.grid_px": 8, "fps": "10"}
+    assert override({"fps": 10.0}, {"stride": "3"}) == {"stride": "3"}
+
+
+def test_both_frame_rate_and_stride_in_one_layer_stay_a_contradiction() -> None:
+    with pytest.raises(ConfigError, match="both choose frames"):
+        build(override(VIDEO, {"fps": "10", "stride": "3"}))
+
+
+@pytest.mark.parametrize("text", ["size", "=3", ""])
+def test_an_assignment_needs_a_key_and_a_value(text: str) -> None:
+    with pytest.raises(ConfigError, match="--set needs KEY=VALUE"):
+        parse_assignment(text)
+
+
+def test_an_assignment_is_split_at_the_first_equals_sign() -> None:
+    assert parse_assignment("weights=raft=a.safetensors") == ("weights", "raft=a.safetensors")
+
+
+def test_unreadable_and_broken_toml_are_named(tmp_path: Path) -> None:
+    broken, binary = tmp_path / "broken.toml", tmp_path / "binary.toml"
+    broken.write_text("size = = 3")
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"absent.toml cannot be read \(No such file"):
+        read_toml(tmp_path / "absent.toml")
+    for file in (broken, binary):
+        with pytest.raises(ConfigError, match="is not valid TOML"):
+            read_toml(file)
+
+
+def test_no_guess_is_made_for_a_word_that_is_far_from_all() -> None:
+    assert did_you_mean("zzz", ["residual", "none"]) == ""
