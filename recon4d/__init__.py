@@ -38,14 +38,16 @@ _HOMES = {"load": "recon4d.api", "reconstruct": "recon4d.api", "Reconstruction":
 """Where the public names live that are not errors."""
 
 
-def __getattr__(name: str) -> object:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # a type checker sees the imports above, and that other names do not exist
 
-        return version("recon4d")
-    if name not in __all__:
-        raise AttributeError(f"module 'recon4d' has no attribute '{name}'")
-    return getattr(import_module(_HOMES.get(name, "recon4d.errors")), name)
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("recon4d")
+        if name not in __all__:
+            raise AttributeError(f"module 'recon4d' has no attribute '{name}'")
+        return getattr(import_module(_HOMES.get(name, "recon4d.errors")), name)
 
 
 def __dir__() -> list[str]:

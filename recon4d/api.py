@@ -8,7 +8,9 @@ from typing import TypedDict, Unpack
 
 from recon4d import pipeline
 from recon4d.config import OptimConfig
-from recon4d.io.result import load_result
+from recon4d.io.output import check_output, publish
+from recon4d.io.preview import write_preview
+from recon4d.io.result import read_result, write_result
 from recon4d.options import build, to_toml
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Reconstruction
@@ -56,10 +58,21 @@ def reconstruct(
         config = build({**options, "input": input})
         inside = dataclasses.replace(config, out=Path(folder) / "result")
         pipeline.run(inside, resume=False, overwrite=False, progress=progress)
-        result = load_result(inside.out_folder)
+        result = read_result(inside.out_folder)
         return dataclasses.replace(result, config_toml=to_toml(config))
 
 
 def load(folder: str | PathLike[str]) -> Reconstruction:
     """Read the result folder of a run, or one that `Reconstruction.save` wrote."""
-    return load_result(Path(folder))
+    return read_result(Path(folder))
+
+
+def save(result: Reconstruction, folder: Path, overwrite: bool) -> None:
+    """Write a result folder: `Reconstruction.save`."""
+    check_output(folder, overwrite)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+        finished = Path(aside) / "result"
+        write_result(result, finished)
+        write_preview(result, finished / "preview.png")
+        publish(finished, folder, overwrite)

@@ -3,7 +3,6 @@
 Exit codes: 0 done; 2 the user can fix it (one sentence on standard error); 130 interrupted; 1 a bug (traceback).
 """
 
-import errno
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,18 +10,9 @@ from collections.abc import Sequence
 from recon4d import cli_parser
 from recon4d.cli_screen import logging_to_screen, remark, say
 from recon4d.errors import Recon4DError
+from recon4d.io.output import WHAT_TO_DO
 
 EXIT_DONE, EXIT_USER, EXIT_INTERRUPTED = 0, 2, 130
-
-_FIXABLE = {
-    errno.ENOSPC: "free some space and repeat the command",
-    errno.EDQUOT: "free some space and repeat the command",
-    errno.EACCES: "choose a place that you may read and write",
-    errno.EPERM: "choose a place that you may read and write",
-    errno.EROFS: "choose a place that you may write",
-    errno.ENAMETOOLONG: "choose a shorter path",
-}
-"""System errors whose cause is outside the program, and what to do about them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,10 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         remark(f"recon4d: error: {error}")
         return EXIT_USER
     except OSError as error:
-        if error.errno not in _FIXABLE:
+        if error.errno not in WHAT_TO_DO:
             raise  # a bug: the traceback and exit code 1 of the interpreter
         place = f": {error.filename}" if error.filename else ""
-        remark(f"recon4d: error: {error.strerror}{place}; {_FIXABLE[error.errno]}")
+        remark(f"recon4d: error: {error.strerror}{place}; {WHAT_TO_DO[error.errno]}")
         return EXIT_USER
     except KeyboardInterrupt:
         remark(_explain_interrupt(words))

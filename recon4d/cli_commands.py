@@ -1,13 +1,14 @@
 """What each command of the command line does. Heavy imports are inside the functions."""
 
+import shlex
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 from recon4d import cli_parser, options
 from recon4d.cli_screen import say, show_progress
-from recon4d.config import RunConfig, did_you_mean
-from recon4d.errors import ConfigError, InputError
+from recon4d.config import RunConfig
+from recon4d.errors import ConfigError
 
 _DEMO_OUT = Path("demo_recon4d")
 
@@ -34,7 +35,8 @@ def run(arguments: Namespace) -> None:
         config, resume=arguments.resume, overwrite=arguments.overwrite, progress=show_progress
     )
     say(describe_result(result))
-    say(f"next:       recon4d view {result}\n            recon4d export {result} --to ply")
+    shown = shlex.quote(str(result))
+    say(f"next:       recon4d view {shown}\n            recon4d export {shown} --to ply")
 
 
 def demo(arguments: Namespace) -> None:
@@ -50,7 +52,6 @@ def view(arguments: Namespace) -> None:
         raise ConfigError("--web and --png exclude each other; give one of the two")
     from recon4d import viewer
 
-    _need_folder(arguments.result)
     if arguments.png is not None:
         viewer.render_png(arguments.result, arguments.png)
         say(f"wrote {arguments.png}")
@@ -58,6 +59,20 @@ def view(arguments: Namespace) -> None:
         viewer.view_web(arguments.result)
     else:
         viewer.view_desktop(arguments.result)
+
+
+def evaluate(arguments: Namespace) -> None:
+    """Compare with ground truth."""
+    from recon4d import evaluate as evaluation
+
+    say(evaluation.evaluate(arguments))
+
+
+def export(arguments: Namespace) -> None:
+    """Write a result for other programs."""
+    from recon4d.export import export_result
+
+    say(f"wrote {export_result(arguments.result, arguments.to, arguments.out)}")
 
 
 def info(arguments: Namespace) -> None:
@@ -69,9 +84,25 @@ def info(arguments: Namespace) -> None:
 
 def models(arguments: Namespace) -> None:
     """Answer that there are no models to fetch yet."""
-    _refuse_later(arguments, "models", ("list", "fetch"), "the built-in parts need no weights")
+    raise ConfigError(
+        "recon4d models comes with a later version; the built-in parts need no weights: use recon4d run as it is"
+    )
 
 
 def train(arguments: Namespace) -> None:
     """Answer that there is nothing to train yet."""
-    _refuse_later(arguments, "train", ("d2mif", "geomotion"), "the built-in parts need no training")
+    raise ConfigError(
+        "recon4d train comes with a later version; the built-in masks need no training: use recon4d run as it is"
+    )
+
+
+COMMANDS: dict[str, Callable[[Namespace], None]] = {
+    "run": run,
+    "demo": demo,
+    "view": view,
+    "eval": evaluate,
+    "export": export,
+    "info": info,
+    "models": models,
+    "train": train,
+}

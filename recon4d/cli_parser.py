@@ -34,8 +34,8 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
                 "known intrinsics in pixels of the input images, with lens distortion if the file has it",
             ),
             ("--focal {focal}", "whether all frames share one focal length"),
-            ("--poses FILE", "known poses, a TUM trajectory"),
-            ("--pose-sigma S", "standard deviation of the known poses' positions"),
+            ("--poses FILE", "known poses, a TUM trajectory (comes later)"),
+            ("--pose-sigma S", "standard deviation of the known poses' positions (comes later)"),
         ),
     ),
     (
@@ -46,7 +46,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("--flow {flow}", "optical flow"),
             ("--refine {refine}", "refinement of the masks' borders"),
             ("--loop N", "most rounds of masks and optimisation after the first (2)"),
-            ("--weights [NAME=]PATH", "weight file of a model that is not built in"),
+            ("--weights [NAME=]PATH", "weight file of a model that is not built in (comes later)"),
         ),
     ),
     (

@@ -3,12 +3,12 @@
 import dataclasses
 import difflib
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from recon4d.errors import ConfigError
+from recon4d.io.output import default_output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +168,7 @@ class RunConfig:
     @property
     def out_folder(self) -> Path:
         """The result folder: `out`, or `NAME_recon4d` in the current directory."""
-        if self.out is not None:
-            return self.out
-        source = Path(os.path.abspath(self.input))
-        return Path(f"{source.name if source.is_dir() else source.stem}_recon4d")
+        return default_output(self.input) if self.out is None else self.out
 
     def anchored(self) -> "RunConfig":
         """The same run with absolute paths, so that it can be repeated from any directory."""

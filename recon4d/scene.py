@@ -5,6 +5,8 @@ centre of the first pixel at (0.5, 0.5). Files and user input have that centre a
 """
 
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Float16, Float32, Float64, Int64, UInt8
@@ -130,3 +132,14 @@ class Reconstruction:
     """The content of `run.json`."""
     config_toml: str = ""
     """The content of `config.toml`."""
+
+    def save(self, folder: str | PathLike[str], overwrite: bool = False) -> None:
+        """Write a result folder; it appears under its name only when it is complete.
+
+        Args:
+            folder: Where to; `recon4d.load` reads it back.
+            overwrite: Replace an earlier result there. Anything else there is never replaced.
+        """
+        from recon4d.api import save
+
+        save(self, Path(folder), overwrite)

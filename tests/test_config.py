@@ -60,6 +60,7 @@ def test_paths_in_toml_work_from_any_directory(
 ) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "k.txt").write_text("500 500 320 240")
+    (tmp_path / "a.mp4").touch()
     monkeypatch.chdir(tmp_path)
     text = to_toml(build({"input": "a.mp4", "masks": "m", "intrinsics": "k.txt"}))
     (tmp_path / "config.toml").write_text(text)
@@ -72,9 +73,10 @@ def test_paths_in_toml_work_from_any_directory(
 
 
 def test_a_file_and_a_folder_name_the_result_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "walk.2026"
+    folder, file = tmp_path / "walk.2026", tmp_path / "walk.mp4"
     folder.mkdir()
-    assert build({"input": "clips/walk.mp4"}).out_folder == Path("walk_recon4d")
+    file.touch()
+    assert build({"input": file}).out_folder == Path("walk_recon4d")
     assert build({"input": folder}).out_folder == Path("walk.2026_recon4d")
 
 

@@ -1,0 +1,117 @@
+"""What a path holds, in words: an input, a result folder, or a weight file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from recon4d.errors import InputError
+from recon4d.io.output import is_result
+
+_METHODS = ("geometry", "flow", "masks", "refine")
+"""Entries of `run.json` that name what was used."""
+_LARGEST_LISTING = 40
+"""Tensors of a weight file that are listed; beyond, only their number is said."""
+
+
+def describe(path: Path) -> str:
+    """Say what `path` holds."""
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist; give an input, a result folder, or a .safetensors file"
+        )
+    if path.suffix == ".safetensors":
+        return describe_weights(path)
+    if is_result(path):
+        return describe_result(path)
+    return describe_source(path)
+
+
+def describe_source(path: Path) -> str:
+    """Describe a video file, a folder of images, or an RGB-D folder."""
+    from recon4d.io.describe import describe_input
+
+    known = describe_input(path)
+    rows = {
+        "input": f"{path}, {known['kind']}",
+        "frames": _frames_text(known),
+        "size": f"{known['width']}x{known['height']} px, worked on at "
+        f"{known['working_width']}x{known['working_height']} px",
+        "intrinsics": _numbers_text(known["intrinsics"]) or "unknown, will be estimated",
+        "distortion": _numbers_text(known["distortion"]) or "none known",
+        "depth": "sensor depth, used by --geometry rgbd" if known["depth"] else "none",
+    }
+    return format_rows(rows)
+
+
+def describe_result(folder: Path) -> str:
+    """Summarise a result folder from its text files."""
+    from recon4d.io.result import read_run
+    from recon4d.io.text import read_rows
+
+    run = read_run(folder)
+    focals = [float(line.split()[0]) for _, line in read_rows(folder / "intrinsics.txt")]
+    width, height = (folder / "intrinsics.txt").read_text(encoding="utf-8").split()[1:3]
+    frames, posed = len(focals), run.get("posed", len(focals))
+    low, high = min(focals), max(focals)
+    rows = {
+        "result": str(folder),
+        "frames": f"{frames}, {'all' if posed == frames else posed} posed from the images",
+        "focal": f"{low:.1f} px" + (f" to {high:.1f} px" if high - low > 0.05 else ""),
+        "size": f"{width}x{height} px",
+        "scale": "metres" if run.get("scale") == "metric" else "relative",
+        "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
+        "time": _seconds_text(run.get("seconds")),
+    }
+    return format_rows(rows) + _warnings_text(run.get("warnings"))
+
+
+def format_rows(rows: Mapping[str, str]) -> str:
+    """Lay out names and texts in two columns; rows without text are left out."""
+    return "\n".join(f"{name + ':':<12}{text}" for name, text in rows.items() if text)
+
+
+def _frames_text(known: Mapping[str, object]) -> str:
+    text = f"{known['frames']}" if known["frames"] else "number unknown until they are decoded"
+    if known["duration_s"]:
+        text += f", {known['duration_s']:.2f} s at {known['fps']:.4g} per second"
+    return text + ("" if known["times"] == "file" else " (assumed; --fps states another rate)")
+
+
+def _numbers_text(numbers: object) -> str:
+    return " ".join(f"{value:g}" for value in numbers) if isinstance(numbers, list) else ""
+
+
+def _seconds_text(seconds: object) -> str:
+    if not isinstance(seconds, dict):
+        return ""
+    parts = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items())
+    return f"{sum(seconds.values()):.1f} s ({parts})"
+
+
+def _warnings_text(warnings: object) -> str:
+    if not isinstance(warnings, list):
+        return ""
+    return "".join(f"\nwarning:    {warning['message']}" for warning in warnings)
+
+
+def describe_weights(path: Path) -> str:
+    """List the tensors of a weight file; only its header is read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in sorted(file.keys())}
+            rows = [
+                f"  {name}: {part.get_dtype()} {'x'.join(map(str, part.get_shape())) or 'scalar'}"
+                for name, part in slices.items()
+            ]
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is not a safetensors file ({error}); give one that is complete"
+        ) from error
+    lines = [f"weights:    {path}, {path.stat().st_size / 1e6:.1f} MB, {len(rows)} tensors"]
+    lines += [f"  {key} = {value}" for key, value in sorted(metadata.items())]
+    lines += rows[:_LARGEST_LISTING]
+    if len(rows) > _LARGEST_LISTING:
+        lines.append(f"  and {len(rows) - _LARGEST_LISTING} more")
+    return "\n".join(lines)
