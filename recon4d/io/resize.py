@@ -1,0 +1,43 @@
+"""The working size, and resizing to it."""
+
+import math
+
+import cv2
+import numpy as np
+
+from recon4d.errors import InputError
+from recon4d.io.options import SIDE_MULTIPLE_PX, SMALLEST_SIDE_PX
+
+
+def working_size(
+    source_size: tuple[int, int], size: int, pixel_aspect: float = 1.0
+) -> tuple[int, int]:
+    """Return the (width, height) at which everything is computed.
+
+    Args:
+        source_size: (width, height) of the input in pixels.
+        size: Wanted long side.
+        pixel_aspect: Width over height of an input pixel; those of the working size are square.
+    """
+    width, height = (float(side) for side in source_size)
+    seen = (width * pixel_aspect, height) if pixel_aspect >= 1 else (width, height / pixel_aspect)
+    scale = min(1.0, size / max(seen))
+    rounded = tuple(_round_side(side * scale, side) for side in seen)
+    if min(rounded) < SMALLEST_SIDE_PX:
+        raise InputError(
+            f"the frames have {width:g}x{height:g} px, which gives a working size of {rounded[0]}x{rounded[1]} px; each "
+            f"side needs at least {SMALLEST_SIDE_PX} px: give larger frames or a larger --size"
+        )
+    return rounded[0], rounded[1]
+
+
+def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize values that must not be mixed: each pixel takes the value under its centre."""
+    return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _round_side(wanted: float, available: float) -> int:
+    nearest = SIDE_MULTIPLE_PX * math.floor(wanted / SIDE_MULTIPLE_PX + 0.5)
+    if nearest > available:
+        nearest -= SIDE_MULTIPLE_PX
+    return nearest

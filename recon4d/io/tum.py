@@ -1,0 +1,101 @@
+"""RGB-D folders in the layout of the TUM RGB-D benchmark: `rgb.txt`, `depth.txt`, optional `intrinsics.txt`."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from recon4d.errors import InputError
+from recon4d.io.frames import Source, SourceFrame
+from recon4d.io.images import check_times, read_image, read_rgb
+from recon4d.io.text import parse_numbers, read_rows
+
+DEPTH_UNITS_PER_M = 5000.0
+"""TUM RGB-D: depth PNG of 16 bit, 5000 = 1 m, 0 = unknown."""
+LARGEST_TIME_DIFFERENCE_S = 0.02
+"""TUM RGB-D's own association: colour and depth further apart in time are not of one moment."""
+
+
+def is_tum_folder(folder: Path) -> bool:
+    """True for a folder with a list of colour images."""
+    return (folder / "rgb.txt").is_file()
+
+
+def open_tum_folder(folder: Path, with_depth: bool) -> Source:
+    """Look at an RGB-D folder; its depth is touched only `with_depth`."""
+    colours = read_list(folder / "rgb.txt")
+    has_depth = (folder / "depth.txt").is_file()
+    partners: list[Path | None] = [None] * len(colours)
+    if with_depth and has_depth:
+        partners = _associate([time_s for time_s, _ in colours], read_list(folder / "depth.txt"))
+        if not any(partners):
+            raise InputError(
+                f"{folder}: no depth image is within {LARGEST_TIME_DIFFERENCE_S} s of a colour image; the times of "
+                "rgb.txt and depth.txt must be of one clock"
+            )
+    camera_file = folder / "intrinsics.txt"
+
+    def frames() -> Iterator[SourceFrame]:
+        for index, ((time_s, path), depth_path) in enumerate(zip(colours, partners, strict=True)):
+            depth: Callable[[], np.ndarray] | None = (
+                partial(read_depth_m, depth_path) if depth_path else None
+            )
+            yield SourceFrame(index, time_s, path.name, partial(read_rgb, path), depth)
+
+    return Source(
+        folder,
+        kind="rgbd",
+        is_timed=True,
+        expected_frames=len(colours),
+        frames=frames,
+        notices=lambda: (),
+        has_depth=has_depth,
+        camera_file=camera_file if camera_file.is_file() else None,
+    )
+
+
+def read_list(path: Path) -> list[tuple[float, Path]]:
+    """Read `timestamp filename` lines, sorted by time; every file must exist."""
+    entries = []
+    for number, line in read_rows(path):
+        where = f"{path}, line {number}"
+        words = line.split(maxsplit=1)
+        if len(words) != 2:
+            raise InputError(
+                f"{where}: found '{line}', 'timestamp filename' was needed; correct the line"
+            )
+        file = path.parent / words[1]
+        if not file.is_file():
+            raise InputError(
+                f"{where} names {words[1]}, which does not exist; restore it, or remove the line"
+            )
+        entries.append((parse_numbers(words[:1], where)[0], file))
+    if not entries:
+        raise InputError(f"{path} lists no images; lines of 'timestamp filename' were needed")
+    entries.sort()
+    check_times([time_s for time_s, _ in entries], [file.name for _, file in entries], path)
+    return entries
+
+
+def read_depth_m(path: Path) -> np.ndarray:
+    """Read a 16-bit depth PNG as float32 metres, 0 = unknown."""
+    stored = read_image(path, cv2.IMREAD_UNCHANGED)
+    if stored.dtype != np.uint16 or stored.ndim != 2:
+        channels = 1 if stored.ndim == 2 else stored.shape[2]
+        raise InputError(
+            f"{path} has {channels} channels of {stored.dtype}; depth needs one channel of 16 bit with "
+            f"{DEPTH_UNITS_PER_M:g} = 1 m: convert it"
+        )
+    return stored.astype(np.float32) / np.float32(DEPTH_UNITS_PER_M)
+
+
+def _associate(times_s: list[float], depths: list[tuple[float, Path]]) -> list[Path | None]:
+    """Return for each colour image the depth image nearest in time, None where none is near enough."""
+    depth_times_s = np.array([time_s for time_s, _ in depths])
+    nearest = [int(np.abs(depth_times_s - time_s).argmin()) for time_s in times_s]
+    return [
+        depths[best][1] if abs(depths[best][0] - time_s) <= LARGEST_TIME_DIFFERENCE_S else None
+        for time_s, best in zip(times_s, nearest, strict=True)
+    ]
