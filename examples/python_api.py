@@ -17,7 +17,9 @@ def main(video: Path, out: Path) -> None:
     result = recon4d.reconstruct(video, masks="residual", size=256, max_frames=8, loop=1)
 
     frames, height, width = result.depth.shape
-    print(f"{frames} frames of {width}x{height} pixels, focal length {result.intrinsics[0, 0]:.0f} px")
+    print(
+        f"{frames} frames of {width}x{height} pixels, focal length {result.intrinsics[0, 0]:.0f} px"
+    )
     print(f"{result.is_dynamic.mean():.1%} of the pixels move")
 
     # The points of the first frame in the world: see docs/CONVENTIONS.md.
