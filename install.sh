@@ -14,6 +14,7 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     exit 2
 fi
 done=.venv/installed-$extras
+[ -e .venv/installed-all,dev ] && done=.venv/installed-all,dev # has what users need, too
 if [ ! -e "$done" ] || [ pyproject.toml -nt "$done" ]; then
     "$python" -m venv .venv
     # One command with torch's version in it: otherwise pip takes the newest torch with all CUDA packages.
