@@ -1,6 +1,7 @@
 """Reading video files."""
 
 import math
+import tracemalloc
 from pathlib import Path
 
 import av
@@ -212,7 +213,7 @@ def test_frames_that_do_not_advance_in_time_are_left_out(tmp_path: Path) -> None
     with av.open(str(even)) as source, av.open(str(path), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
-            if packet.size:
+            if packet.pts is not None:
                 packet.stream = stream
                 packet.pts = packet.dts = (0, 40, 40, 80, 120)[packet.pts // 40]
                 target.mux(packet)
@@ -255,3 +256,20 @@ def test_pixels_that_are_not_square_become_square() -> None:
 def test_frames_too_small_to_work_with_are_refused() -> None:
     with pytest.raises(InputError, match=r"48x400 px, .* at least 64 px"):
         working_size((48, 400), 512)
+
+
+def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
+    frame_bytes = 96 * 128 * 3
+    peaks = []
+    for count in (20, 200):
+        path = write_video(
+            tmp_path / f"{count}.mp4", textured_frames(20).repeat(count // 20, axis=0)
+        )
+        tracemalloc.start()
+        try:
+            assert read(path, tmp_path).num_frames == count
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    # names and times take some bytes per frame; holding the 180 further frames would be 180 * frame_bytes
+    assert peaks[1] - peaks[0] < 5 * frame_bytes

@@ -25,7 +25,7 @@ def working_size(
     rounded = tuple(_round_side(side * scale, side) for side in seen)
     if min(rounded) < SMALLEST_SIDE_PX:
         raise InputError(
-            f"the frames have {width:g}x{height:g} px, which gives a working size of {rounded[0]}x{rounded[1]} px; each "
+            f"the frames have {width:g}x{height:g} px, a working size of {rounded[0]}x{rounded[1]} px; each "
             f"side needs at least {SMALLEST_SIDE_PX} px: give larger frames or a larger --size"
         )
     return rounded[0], rounded[1]

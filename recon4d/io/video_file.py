@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -103,7 +104,7 @@ class _Reader:
 
     def _packets(
         self, container: av.container.InputContainer, stream: av.VideoStream
-    ) -> Iterator[av.Packet | None]:
+    ) -> Iterator[Any]:
         """Yield the packets up to the end or to damage of the container; an empty one or None flushes the decoder."""
         packets = container.demux(stream)
         while True:
