@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from recon4d.geometry import invert_rigid, rays
@@ -83,7 +83,7 @@ def triangulate(
     Args:
         flow: Only the edges that leave `frame` are read.
         frame: The source frame.
-        scene: Its cameras are used; its depth is not. Edges to frames that are not posed carry no weight.
+        scene: Its cameras are used; its depth is not. Edges to frames without a measured pose carry no weight.
         static: Probability that a pixel is static; multiplies the flow's confidence. All static if not given.
         device: Where to compute; CPU if not given.
     """
@@ -171,9 +171,19 @@ def _epipolar_lines(
     across = c_u * d_v - c_v * d_u
     offline2 = torch.where(known, across.square() * inverse, c_u * c_u + c_v * c_v)
     confidence = torch.from_numpy(np.asarray(flow.confidence[edges])).to(device)
-    posed = torch.from_numpy(scene.is_posed[targets].astype(np.float32) / 255).to(device)
-    weight = confidence.reshape(len(edges), -1).float() * posed[:, None]
+    usable = _usable(scene, source, targets).astype(np.float32) / 255
+    weight = (
+        confidence.reshape(len(edges), -1).float() * torch.from_numpy(usable).to(device)[:, None]
+    )
     return _Lines(estimate, slope2, offline2, a[:, 2], moved[:, 2:], weight)
+
+
+def _usable(
+    scene: Scene, source: int, targets: Int64[np.ndarray, " edges"]
+) -> Bool[np.ndarray, " edges"]:
+    """Whether the relative pose is measured: same piece of the video, and the target is no worse posed."""
+    same = (scene.component[targets] == scene.component[source]) & (scene.component[source] >= 0)
+    return np.asarray(same & (scene.is_posed[targets] | ~scene.is_posed[source]))
 
 
 def _smallest_inverse_depth(scene: Scene, edges: Int64[np.ndarray, "edges 2"]) -> float:

@@ -1,0 +1,208 @@
+"""Depth of every pixel, cameras fixed: triangulate, join with the neighbours, complete, place movers, enlarge."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from recon4d.optim.complete import Observed, complete
+from recon4d.optim.dense_edges import choose_sides, enlarge
+from recon4d.optim.dense_fuse import fuse, observe
+from recon4d.optim.dense_motion import MOVING, moving_depth
+from recon4d.optim.dense_sensor import join_sensor
+from recon4d.progress import Progress, no_progress
+from recon4d.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
+
+CHUNK_FRAMES = 8
+"""Frames that are completed at once: enough to keep vector units busy, few enough for the memory budget."""
+CONFIDENT = 0.3
+"""Trust from which on a pixel takes part in deciding what depths the scene has."""
+MIN_CONFIDENT = 200
+"""Confident pixels that are needed to decide it; with fewer, the optimizer's samples decide."""
+BEYOND = 2.0
+"""Depths may lie beyond those of confident pixels by this factor: completed slopes go on for a while."""
+TAIL = 0.005
+"""Share of confident pixels at either end that may be outliers."""
+CLOSE = 0.05
+"""Relative distance from the measurement at which a completed pixel has lost most of its confidence."""
+MOVER = 0.25
+"""Confidence of moving pixels: their depth is plausible, not measured."""
+COMPLETED = 0.1
+"""Confidence of completed pixels in a frame that has parallax."""
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    video: Video
+    flow: Flow
+    scene: Scene
+    motion: MotionMasks
+    device: torch.device
+
+
+def densify(
+    video: Video,
+    flow: Flow,
+    scene: Scene,
+    motion: MotionMasks,
+    progress: Progress = no_progress,
+    device: torch.device | None = None,
+) -> DenseDepth:
+    """Find the depth of every pixel of the working size, in every frame.
+
+    Memory beyond the result is that of a few frames: those of a chunk, and those that its flow leads to.
+
+    Args:
+        video: Images guide the completion; sensor depth, if any, is a strong measurement in a metric scene.
+        flow: Edges in both directions.
+        scene: Cameras, taken as exact. Its samples decide whether a frame has any parallax.
+        motion: Moving pixels are not triangulated.
+        progress: Told about every finished frame.
+        device: Where to compute; CPU if not given.
+    """
+    inputs = _Inputs(video, flow, scene, motion, device or torch.device("cpu"))
+    width, height = video.size
+    depth = np.empty((video.num_frames, height, width), np.float32)
+    confidence = np.zeros((video.num_frames, height, width), np.uint8)
+    with progress("depth", video.num_frames) as counter:
+        for frames, observed in _chunks(inputs):
+            inverse, trust = _finish(inputs, frames, observed)
+            depth[frames] = 1 / inverse
+            confidence[frames] = trust
+            counter.advance(len(frames))
+    return DenseDepth(depth, confidence)
+
+
+def _chunks(inputs: _Inputs) -> Iterator[tuple[list[int], Observed]]:
+    """Joined observations, a chunk of frames at a time; keeps views only while a later frame needs them."""
+    num_frames, edges = inputs.video.num_frames, inputs.flow.edges
+    last_use = np.arange(num_frames)
+    np.maximum.at(last_use, edges[:, 1], edges[:, 0])
+    views: dict[int, Observed] = {}
+    for first in range(0, num_frames, CHUNK_FRAMES):
+        frames = list(range(first, min(first + CHUNK_FRAMES, num_frames)))
+        joined = []
+        for frame in frames:
+            for needed in (frame, *edges[edges[:, 0] == frame, 1]):
+                if int(needed) not in views:
+                    views[int(needed)] = _view(inputs, int(needed))
+            joined.append(fuse(inputs.flow, frame, inputs.scene, views))
+        yield frames, _stack(joined)
+        views = {frame: view for frame, view in views.items() if last_use[frame] > frames[-1]}
+
+
+def _stack(views: list[Observed]) -> Observed:
+    depths = torch.cat([view.inverse_depth for view in views])
+    return Observed(depths, torch.cat([view.confidence for view in views]))
+
+
+def _view(inputs: _Inputs, frame: int) -> Observed:
+    static = 1 - inputs.motion.probability[frame]
+    view = observe(inputs.flow, frame, inputs.scene, static, inputs.device)
+    if not has_parallax(inputs.scene, frame):
+        return Observed(view.inverse_depth, torch.zeros_like(view.confidence))
+    return view
+
+
+def has_parallax(scene: Scene, frame: int) -> bool:
+    """Whether anything but the prior determines depth in a frame."""
+    return bool(np.isfinite(scene.inverse_depth_std[frame]).any())
+
+
+def _finish(
+    inputs: _Inputs, frames: list[int], observed: Observed
+) -> tuple[Float32[np.ndarray, "frames height width"], UInt8[np.ndarray, "frames height width"]]:
+    """Inverse depth and confidence of a chunk at the working size."""
+    rows, cols = observed.inverse_depth.shape[1:]
+    images = inputs.video.images[frames]
+    guide = _tensor(np.stack([_smoothed(image, (cols, rows)) for image in images]), inputs)
+    moving = _tensor(inputs.motion.probability[frames], inputs)
+    measured = _measured(inputs, frames)
+    if measured is not None:
+        there = measured[:, ::FLOW_STRIDE, ::FLOW_STRIDE]
+        observed = join_sensor(observed, torch.where(moving > MOVING, 0.0, there))
+    limits = _limits(inputs.scene, frames, observed)
+    surface = complete(observed, guide, moving, limits)
+    surface = choose_sides(Observed(surface, observed.confidence), guide)
+    trust = _trust(surface, observed)
+    surface, trust = _place_movers(surface, trust, moving)
+    full = enlarge(surface, guide, _tensor(images.astype(np.float32), inputs))
+    full_trust = F.interpolate(trust[:, None], size=full.shape[1:], mode="nearest")[:, 0]
+    if measured is not None:
+        joined = join_sensor(Observed(full, full_trust), measured)
+        full, full_trust = joined.inverse_depth, joined.confidence
+    return _settle(inputs.scene, frames, full, full_trust)
+
+
+def _settle(
+    scene: Scene,
+    frames: list[int],
+    inverse_depth: Float[Tensor, "frames height width"],
+    trust: Float[Tensor, "frames height width"],
+) -> tuple[Float32[np.ndarray, "frames height width"], UInt8[np.ndarray, "frames height width"]]:
+    """Frames that nothing measures have the prior's depth; those without a pose have no confidence."""
+    for i, frame in enumerate(frames):
+        is_measured = bool((trust[i] > COMPLETED).any())
+        if not is_measured:
+            inverse_depth[i] = float(np.median(scene.inverse_depth[frame]))
+        if not is_measured or not scene.is_posed[frame]:
+            trust[i] = 0
+    return inverse_depth.cpu().numpy(), (255 * trust).round().to(torch.uint8).cpu().numpy()
+
+
+def _measured(inputs: _Inputs, frames: list[int]) -> Float[Tensor, "frames height width"] | None:
+    """Sensor depth in the unit of the poses, if there is any."""
+    if inputs.video.sensor_depth is None or not inputs.scene.is_metric:
+        return None
+    return _tensor(inputs.video.sensor_depth[frames], inputs)
+
+
+def _limits(scene: Scene, frames: list[int], observed: Observed) -> Float[Tensor, "frames 2"]:
+    """Smallest and largest inverse depth that each frame may have."""
+    rows = []
+    for i, frame in enumerate(frames):
+        seen = observed.inverse_depth[i][observed.confidence[i] > CONFIDENT]
+        if len(seen) < MIN_CONFIDENT:
+            seen = torch.from_numpy(scene.inverse_depth[frame]).to(seen)
+        ends = torch.quantile(seen, seen.new_tensor((TAIL, 1 - TAIL)))
+        rows.append(ends * ends.new_tensor((1 / BEYOND, BEYOND)))
+    return torch.stack(rows)
+
+
+def _trust(
+    surface: Float[Tensor, "frames rows cols"], observed: Observed
+) -> Float[Tensor, "frames rows cols"]:
+    """That of the measurement where the surface follows it, else that of a completion."""
+    moved = (surface / observed.inverse_depth).log() / CLOSE
+    kept = observed.confidence * torch.exp(-(moved**2))
+    return COMPLETED + (1 - COMPLETED) * kept
+
+
+def _place_movers(
+    surface: Float[Tensor, "frames rows cols"],
+    trust: Float[Tensor, "frames rows cols"],
+    moving: Float[Tensor, "frames rows cols"],
+) -> tuple[Float[Tensor, "frames rows cols"], Float[Tensor, "frames rows cols"]]:
+    placed = [
+        moving_depth(depths.cpu().numpy(), probability.cpu().numpy())
+        for depths, probability in zip(surface, moving, strict=True)
+    ]
+    depths = torch.from_numpy(np.stack([depth for depth, _ in placed])).to(surface)
+    is_placed = torch.from_numpy(np.stack([region for _, region in placed])).to(surface.device)
+    return depths, torch.where(is_placed, MOVER, trust)
+
+
+def _tensor(array: np.ndarray, inputs: _Inputs) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(inputs.device)
+
+
+def _smoothed(
+    image: UInt8[np.ndarray, "height width 3"], size: tuple[int, int]
+) -> Float32[np.ndarray, "rows cols 3"]:
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.bilateralFilter(small, 5, 25, 3).astype(np.float32)
