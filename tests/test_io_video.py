@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -126,6 +127,51 @@ def test_stride_start_and_max_frames_choose_frames(video_path: Path, tmp_path: P
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         ReadOptions(**options)  # type: ignore[arg-type]
+
+
+def test_the_part_of_a_truncated_video_that_is_not_used_is_not_warned_of(tmp_path: Path) -> None:
+    options = {"movflags": "faststart"}
+    path = write_video(tmp_path / "cut.mp4", textured_frames(40), container_options=options)
+    assert read(cut_off(path, 0.6), tmp_path, max_frames=3).notices == ()
+
+
+def test_anamorphic_video_gets_square_pixels_and_intrinsics_per_axis(tmp_path: Path) -> None:
+    path = tmp_path / "wide.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 160, 160, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        for pixels in textured_frames(3, 160, 160):
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24"))
+            )
+        container.mux(stream.encode())
+    video = read(path, tmp_path, intrinsics="100,200,79.5,79.5", size=160)
+    assert video.size == (160, 80) and video.source_size == (160, 160)
+    assert video.intrinsics is not None
+    np.testing.assert_allclose(video.intrinsics, [100, 100, 80, 40])
+
+
+def test_cover_art_is_not_the_video(tmp_path: Path) -> None:
+    plain = write_video(tmp_path / "plain.mp4", textured_frames(5))
+    path = tmp_path / "covered.mp4"
+    with av.open(str(plain)) as source, av.open(str(path), "w") as target:
+        cover = target.add_stream("mjpeg", rate=1)
+        assert isinstance(cover, av.VideoStream)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        stream = target.add_stream_from_template(source.streams.video[0])
+        frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")
+        target.mux(cover.encode(frame))
+        target.mux(cover.encode())
+        for packet in source.demux(video=0):
+            if packet.pts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    with av.open(str(path)) as container:
+        assert len(container.streams.video) == 2
+    assert read(path, tmp_path).images.shape == (5, 96, 128, 3)
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])

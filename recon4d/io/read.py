@@ -208,7 +208,7 @@ class _Reading:
         name, options = self.opened.path, self.options
         frames = "1 frame" if self.found == 1 else f"{self.found} frames"
         if self.found < 2:
-            return f"{name} has {frames}; recon4d needs at least 2: give a longer video"
+            return f"{name} has {frames}; recon4d needs at least 2: give a longer video, or a folder of images"
         return (
             f"{name} has {frames}, but --start {options.start:g}, --stride {options.stride} and --fps "
             f"{options.fps or 'unset'} keep {len(self.names)}; recon4d needs at least 2: keep more frames"

@@ -27,6 +27,7 @@ class _Reader:
         self._path = path
         self._damaged = 0
         self._decoded = 0
+        self._seen = 0
         self._repeated: list[int] = []
         self._is_cut = False
         self._rate_used: float | None = None
@@ -35,10 +36,11 @@ class _Reader:
         """Yield the frames whose time advances; time stamps are the file's own."""
         last_s = -np.inf
         with open_video(self._path) as container:
-            stream = container.streams.video[0]
+            stream = _pictures(container)[0]
             stream.thread_type = "AUTO"
             rate = float(stream.average_rate or FALLBACK_FPS)
-            for index, frame in enumerate(self._decode(container, stream)):
+            for frame in self._decode(container, stream):
+                index = self._seen - 1
                 time_s = frame.time
                 if time_s is None:
                     self._rate_used = rate
@@ -48,8 +50,8 @@ class _Reader:
                     continue
                 last_s = time_s
                 yield SourceFrame(index, float(time_s), str(index), partial(_upright_rgb, frame))
-            self._is_cut = (
-                self._is_cut or _stated_end_s(container, stream) > last_s + MATROSKA_SLACK_S
+            self._is_cut = _ends_before_its_index(self._path, stream) or (
+                _stated_end_s(container, stream) > last_s + MATROSKA_SLACK_S
             )
         if self._decoded == 0:
             raise InputError(
@@ -64,7 +66,7 @@ class _Reader:
             found.append(
                 Notice(
                     "truncated_video",
-                    f"{self._path.name} is damaged or cut off: {self._decoded} frames could be decoded and are used",
+                    f"{self._path.name} is damaged or cut off; {self._decoded} of its frames could be decoded",
                 )
             )
         if self._repeated:
@@ -87,8 +89,7 @@ class _Reader:
     def _decode(
         self, container: av.container.InputContainer, stream: av.VideoStream
     ) -> Iterator[av.VideoFrame]:
-        """Yield what decodes; damaged packets are counted and skipped."""
-        self._is_cut = _ends_before_its_index(self._path, stream)
+        """Yield what decodes; damaged packets and frames are counted and skipped."""
         for packet in self._packets(container, stream):
             try:
                 frames = stream.decode(packet)
@@ -96,6 +97,7 @@ class _Reader:
                 self._damaged += 1
                 continue
             for frame in frames:
+                self._seen += 1
                 if frame.is_corrupt:
                     self._damaged += 1
                 else:
@@ -128,7 +130,7 @@ def open_video(path: Path) -> av.container.InputContainer:
             f"{path} is not a video that can be read ({error.strerror}); a complete video file was needed: check that "
             "it plays, or convert it again"
         ) from error
-    if not container.streams.video or container.format.name in TEXT_FORMATS:
+    if not _pictures(container) or container.format.name in TEXT_FORMATS:
         container.close()
         raise InputError(f"{path} holds no video; a video file was needed: check that it plays")
     return container
@@ -137,7 +139,7 @@ def open_video(path: Path) -> av.container.InputContainer:
 def open_video_source(path: Path) -> Source:
     """Look at a video file without decoding it."""
     with open_video(path) as container:
-        stream = container.streams.video[0]
+        stream = _pictures(container)[0]
         aspect = stream.sample_aspect_ratio
         rate = stream.average_rate
         expected = stream.frames or _frames_by_duration(container, stream)
@@ -152,6 +154,12 @@ def open_video_source(path: Path) -> Source:
         fps=float(rate) if rate else None,
         pixel_aspect=float(aspect) if aspect else 1.0,
     )
+
+
+def _pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """Return the streams of moving pictures: cover art is a video stream with one frame."""
+    cover = av.stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & cover]
 
 
 def _frames_by_duration(container: av.container.InputContainer, stream: av.VideoStream) -> int:
