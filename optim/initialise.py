@@ -14,6 +14,7 @@ from recon4d.geometry import invert_rigid
 from recon4d.optim.pose import PoseFit, Sightings, fit_depth, fit_pose
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import Freedom, SolveOptions, State, solve
+from recon4d.optim.terms import cauchy_weight, flow_consistency
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,14 @@ MIN_SEED_PARALLAX_PX = 3.0
 """A pair with less parallax than this cannot start a reconstruction with depth."""
 GOOD_SEED_PARALLAX_PX = 25.0
 """More parallax than this does not make a better seed."""
+AGREEMENT_PX = 1.0
+"""Residual at which a sample's vote for being static has fallen to a half, pixels."""
+NO_EVIDENCE = 0.1
+"""Weight of flow below which a sample is as likely to move as not."""
 FAR = 1e-2
-"""Inverse depth of samples that have no parallax to tell: with the scale 1 of the first depth, far away."""
+"""Inverse depth, in units of the prior, of a piece without parallax: its depth cannot matter, so it is far."""
+FIRST_DEPTH_PRIOR = 0.1
+"""Inverse depth, in units of the prior, around which a seed is triangulated: ten baselines away."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,8 @@ class Start:
     is_posed: Bool[np.ndarray, " frames"]
     components: Int64[np.ndarray, " frames"]
     """Which connected piece each frame belongs to; pieces are placed relative to each other by guess. -1 = not posed."""
+    static: Float[Tensor, "frames samples"]
+    """How well each sample obeys the cameras, in [0, 1]."""
     has_parallax: bool
     """False where no pair of frames has enough parallax: depth is then a guess."""
 
@@ -56,6 +65,8 @@ class _Growth:
     cam_from_world: Float[Tensor, "frames 4 4"]
     inverse_depth: Float[Tensor, "frames samples"]
     posed: Bool[Tensor, " frames"]
+    static: Float[Tensor, "frames samples"]
+    """How well each sample obeys the cameras so far, in [0, 1]: movers that were seen once do not vote again."""
 
     def state(self, first: int, last: int) -> State:
         return State(self.cam_from_world[first:last], self.inverse_depth[first:last], self.intrinsics)
@@ -65,21 +76,12 @@ class _Growth:
         self.inverse_depth[first:last] = state.inverse_depth
 
     def restrict(self, first: int, last: int) -> Problem:
-        """The window's measurements between posed frames, with the current depth as a weak prior."""
+        """The window's measurements between posed frames, on samples that do not move."""
         window = self.problem.window(first, last)
         posed = self.posed[first:last].to(window.weight.dtype)
         weight = window.weight * posed[:, None, None] * posed[window.partners][..., None]
-        median = self.inverse_depth[self.posed].median()
-        return replace(
-            window,
-            weight=weight,
-            prior_inverse_depth=torch.full_like(window.prior_inverse_depth, float(median)),
-            prior_weight=torch.full_like(window.prior_weight, PRIOR_PX),
-        )
-
-
-PRIOR_PX = 0.05
-"""Weight of the depth prior of the built-in geometry: an error of 100 % costs as much as this residual, in pixels."""
+        weight = weight * self.static[first:last, None]
+        return replace(window, weight=weight)
 
 
 def initialise(
@@ -105,8 +107,9 @@ def initialise(
         problem=problem,
         intrinsics=torch.from_numpy(intrinsics.copy()).to(device),
         cam_from_world=eye.repeat(num_frames, 1, 1),
-        inverse_depth=problem.weight.new_ones((num_frames, num_samples)),
+        inverse_depth=problem.prior_inverse_depth.clone(),
         posed=torch.zeros(num_frames, dtype=torch.bool, device=device),
+        static=problem.weight.new_ones((num_frames, num_samples)),
     )
     components = np.full(num_frames, -1)
     tried = np.zeros(num_frames, bool)
@@ -125,7 +128,7 @@ def initialise(
             growth.posed |= piece.posed
             tried |= new
     state = growth.state(0, num_frames)
-    return Start(state, components >= 0, components, has_parallax)
+    return Start(state, components >= 0, components, growth.static, has_parallax)
 
 
 @dataclass(frozen=True)
@@ -163,23 +166,24 @@ def best_seed(
 
 
 def _plant(growth: _Growth, seed: Seed, geometry: RelativePose | None) -> bool:
-    """Pose the two frames of a seed and give them depth; False where they have no parallax."""
+    """Pose the two frames of a seed and give them depth; False where nothing tells their depth."""
     assert geometry is not None
-    growth.posed[[seed.source, seed.target]] = True
+    growth.posed[seed.source] = True
     growth.cam_from_world[seed.source] = torch.eye(4, dtype=torch.float64)
+    if growth.problem.measures_depth(seed.source):
+        growth.posed[seed.target] = _add(growth, seed.target)
+        return True
+    growth.posed[seed.target] = True
     relative = torch.from_numpy(geometry.target_from_source).to(growth.cam_from_world)
-    parallax = geometry.parallax_px >= MIN_SEED_PARALLAX_PX and bool(relative[:3, 3].norm() > 0)
-    if not parallax:
-        relative = relative.clone()
-        relative[:3, 3] = 0
-        growth.cam_from_world[seed.target] = relative
-        growth.inverse_depth[[seed.source, seed.target]] = FAR
-        return False
     growth.cam_from_world[seed.target] = relative
-    for _ in range(2):
-        for frame in (seed.source, seed.target):
-            growth.inverse_depth[frame] = _depth_of(growth, frame, prior=0.1)
-    # the first depth sets the scale: median inverse depth 1
+    if geometry.parallax_px < MIN_SEED_PARALLAX_PX or not bool(relative[:3, 3].any()):
+        growth.cam_from_world[seed.target, :3, 3] = 0
+        growth.problem = growth.problem.with_prior_scaled(FAR)
+        growth.inverse_depth[:] = growth.problem.prior_inverse_depth
+        return False
+    for frame in (seed.source, seed.target):
+        growth.inverse_depth[frame] = _depth_of(growth, frame, FIRST_DEPTH_PRIOR)
+    # the first depth sets the scale: median inverse depth 1, where the prior is
     scale = growth.inverse_depth[seed.source].median()
     growth.inverse_depth[[seed.source, seed.target]] /= scale
     growth.cam_from_world[seed.target, :3, 3] *= scale
@@ -233,6 +237,9 @@ def _refine(
     options = SolveOptions(kernel_px=1.0, max_steps=8 if not hold else 4, relative_tolerance=1e-3)
     freedom = Freedom(pose=free & posed, depth=(free if hold else torch.ones_like(free)) & posed)
     growth.keep(first, last, solve(growth.restrict(first, last), growth.state(first, last), freedom, options))
+    for frame in range(first, last):
+        if growth.posed[frame]:
+            growth.static[frame] = _agreement(growth, frame)
 
 
 def _add(growth: _Growth, frame: int) -> bool:
@@ -246,8 +253,8 @@ def _add(growth: _Growth, frame: int) -> bool:
         return False
     growth.cam_from_world[frame] = fit.cam_from_world
     growth.posed[frame] = True
-    median = float(growth.inverse_depth[sightings_sources(growth, frame)].median())
-    growth.inverse_depth[frame] = _depth_of(growth, frame, prior=median)
+    growth.inverse_depth[frame] = _depth_of(growth, frame)
+    growth.static[frame] = _agreement(growth, frame)
     return True
 
 
@@ -272,7 +279,7 @@ def _sightings(growth: _Growth, frame: int) -> Sightings | None:
         samples_px=problem.samples_px[sources],
         targets_px=problem.targets_px[sources, slot],
         inverse_depth=growth.inverse_depth[sources],
-        weight=problem.weight[sources, slot],
+        weight=problem.weight[sources, slot] * growth.static[sources],
         cam_from_world=growth.cam_from_world[sources],
     )
 
@@ -291,8 +298,8 @@ def _guesses(growth: _Growth, frame: int) -> Float[Tensor, "starts 4 4"]:
     return torch.stack(guesses)
 
 
-def _depth_of(growth: _Growth, frame: int, prior: float) -> Float[Tensor, " samples"]:
-    """Depth of a posed frame's samples from all its posed partners."""
+def _depth_of(growth: _Growth, frame: int, prior_scale: float = 1.0) -> Float[Tensor, " samples"]:
+    """Depth of a posed frame's samples from all its posed partners and the prior."""
     problem = growth.problem
     partners = problem.partners[frame]
     use = growth.posed[partners] & (partners != frame)
@@ -303,5 +310,24 @@ def _depth_of(growth: _Growth, frame: int, prior: float) -> Float[Tensor, " samp
         problem.weight[frame][use],
         relative[use],
         growth.intrinsics,
-        prior,
+        problem.prior_inverse_depth[frame] * prior_scale,
+        problem.prior_weight[frame],
     )
+
+
+def _agreement(growth: _Growth, frame: int) -> Float[Tensor, " samples"]:
+    """Confidence-weighted mean of the kernel's weights of a posed frame's samples over its posed partners."""
+    problem = growth.problem
+    partners = problem.partners[frame]
+    use = growth.posed[partners] & (partners != frame)
+    relative = growth.cam_from_world[partners[use]] @ invert_rigid(growth.cam_from_world[frame])
+    term = flow_consistency(
+        problem.samples_px[frame],
+        problem.targets_px[frame][use],
+        growth.inverse_depth[frame],
+        relative.to(problem.samples_px.dtype),
+        growth.intrinsics.to(problem.samples_px.dtype),
+    )
+    agrees = cauchy_weight((term.residual_px**2).sum(-1), AGREEMENT_PX)[1] * term.in_front
+    weight = problem.weight[frame][use]
+    return ((weight * agrees).sum(0) + 0.5 * NO_EVIDENCE) / (weight.sum(0) + NO_EVIDENCE)

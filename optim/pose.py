@@ -94,12 +94,13 @@ def fit_depth(
     weight: Float[Tensor, "slots samples"],
     target_from_source: Float[Tensor, "slots 4 4"],
     intrinsics: Float[Tensor, "4"],
-    prior: float,
+    prior: Float[Tensor, " samples"],
+    prior_weight: Float[Tensor, " samples"],
 ) -> Float[Tensor, " samples"]:
     """Inverse depth of samples whose flow to posed frames is known.
 
     The projection `(a + rho b)_xy / (a + rho b)_z = q` is linear in rho after multiplying out, so each reweighted step
-    is closed form. A prior of 0.05 px per unit of relative error decides where there is no parallax.
+    is closed form. The prior (weight in pixels per unit of relative error) decides where there is no parallax.
     """
     focal, centre = intrinsics[:2].to(samples_px), intrinsics[2:].to(samples_px)
     relative = target_from_source.to(samples_px)
@@ -108,8 +109,7 @@ def fit_depth(
     wanted = (targets_px - centre) / focal
     c = (turned[..., :2] - wanted * turned[..., 2:]) * focal
     d = (step[..., :2] - wanted * step[..., 2:]) * focal
-    rho = samples_px.new_full((samples_px.shape[0],), prior)
-    information = (0.05 / prior) ** 2
+    rho, information = prior, (prior_weight / prior) ** 2
     for scale in (20.0, 5.0, 2.0, 1.0, 1.0):
         z = turned[..., 2] + rho * step[..., 2]
         iz = 1 / z.clamp_min(0.05)

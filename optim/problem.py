@@ -11,6 +11,10 @@ from torch import Tensor
 from recon4d.scene import FLOW_STRIDE, Flow
 
 
+GUESS_PX = 0.05
+"""Weight of a depth prior that is only a guess: an error of 100 % costs as much as this residual, pixels."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """Measurements of the batch optimization, padded to the same number of partners for every frame."""
@@ -46,6 +50,14 @@ class Problem:
             prior_inverse_depth=self.prior_inverse_depth[first:last],
             prior_weight=self.prior_weight[first:last],
         )
+
+    def measures_depth(self, frame: int) -> bool:
+        """Whether the prior of a frame is a measurement, not a guess, for at least a third of its samples."""
+        return bool((self.prior_weight[frame] > GUESS_PX).float().mean() > 1 / 3)
+
+    def with_prior_scaled(self, factor: float) -> "Problem":
+        """The same problem with the prior inverse depth multiplied by a factor."""
+        return replace(self, prior_inverse_depth=self.prior_inverse_depth * factor)
 
     def with_static_weight(self, static: Float[Tensor, "frames samples"]) -> "Problem":
         """Multiply the flow weights of every sample by the probability that it is static."""
@@ -86,10 +98,15 @@ def samples_to_px(samples: Int64[np.ndarray, "*batch 2"]) -> Float32[np.ndarray,
     return ((samples[..., ::-1] + 0.5) * FLOW_STRIDE).astype(np.float32)
 
 
+def px_to_samples(px: Float32[np.ndarray, "*batch 2"]) -> Int64[np.ndarray, "*batch 2"]:
+    """Inverse of `samples_to_px`."""
+    return np.floor(px[..., ::-1] / FLOW_STRIDE).astype(np.int64)
+
+
 def build_problem(
     flow: Flow, samples: Int64[np.ndarray, "frames samples 2"], device: torch.device
 ) -> Problem:
-    """Gather the flow of every sample to every partner. The depth prior is left empty (weight 0)."""
+    """Gather the flow of every sample to every partner. The depth prior is the guess 1."""
     num_frames, num_samples = samples.shape[:2]
     edges_of: list[list[int]] = [[] for _ in range(num_frames)]
     for edge, (source, _) in enumerate(flow.edges):
@@ -105,12 +122,12 @@ def build_problem(
             partners[frame, slot] = flow.edges[edge, 1]
             targets[frame, slot] = samples_px[frame] + flow.flow_px[edge][row, col].astype(np.float32)
             weight[frame, slot] = flow.confidence[edge][row, col] / np.float32(255)
-    prior = torch.zeros((num_frames, num_samples), device=device)
+    prior = torch.ones((num_frames, num_samples), device=device)
     return Problem(
         samples_px=torch.from_numpy(samples_px).to(device),
         partners=torch.from_numpy(partners).to(device),
         targets_px=torch.from_numpy(targets).to(device),
         weight=torch.from_numpy(weight).to(device),
         prior_inverse_depth=prior,
-        prior_weight=prior.clone(),
+        prior_weight=GUESS_PX * prior,
     )

@@ -26,6 +26,10 @@ CHUNK_RESIDUALS = 400_000
 """Flow residuals that are linearised at once: about 100 MB of temporaries."""
 BEHIND_PX = 20.0
 """Residual charged to a sample that lies behind its partner's camera, pixels: large, but it gives no step."""
+PRIOR_KERNEL_PX = 2.0
+"""Scale of the Cauchy kernel on the weighted depth prior: sensors are far off at depth edges."""
+FOCAL_PRIOR_PX = 10.0
+"""Cost of a focal length that is e times the usual one, as one residual in pixels: decides only where data does not."""
 MIN_RELATIVE_INVERSE_DEPTH = 1e-3
 """Inverse depth stays above this part of the prior's median: farther is infinity for every purpose here."""
 
@@ -51,6 +55,8 @@ class SolveOptions:
     relative_tolerance: float = 1e-4
     """Stop when a step lowers the cost by less than this part of it."""
     free_focal: bool = False
+    usual_focal_px: float = 0.0
+    """Focal length that a free focal is weakly drawn to."""
     smoothness: float = 0.0
     """Weight of the camera's acceleration, seen at the median depth, in pixels per pixel."""
     initial_damping: float = 1e-4
@@ -119,11 +125,17 @@ def solve(problem: Problem, start: State, freedom: Freedom, options: SolveOption
     return state
 
 
-def relative_poses(
-    cam_from_world: Float[Tensor, "frames 4 4"], partners: Int64[Tensor, "frames slots"]
-) -> Float[Tensor, "frames slots 4 4"]:
-    """`partner_from_own` for every slot."""
-    return cam_from_world[partners] @ invert_rigid(cam_from_world)[:, None]
+def objective(problem: Problem, state: State, options: SolveOptions) -> float:
+    """Value of the robust objective at a state."""
+    freedom = Freedom.all_but_first(problem.num_frames, problem.weight.device)
+    return _linearise(problem, state, freedom, options).cost
+
+
+def depth_information(problem: Problem, state: State, options: SolveOptions) -> Float[Tensor, "frames samples"]:
+    """What the flow says of each inverse depth with the cameras fixed: sum of w (d px / d rho)^2."""
+    freedom = Freedom.all_but_first(problem.num_frames, problem.weight.device)
+    without_prior = replace(problem, prior_weight=torch.zeros_like(problem.prior_weight))
+    return _linearise(without_prior, state, freedom, options).depth_hessian
 
 
 def _linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOptions) -> _Local:
@@ -139,7 +151,9 @@ def _linearise(problem: Problem, state: State, freedom: Freedom, options: SolveO
         coupling=torch.cat([p.coupling for p in parts]),
         depth_hessian=torch.cat([p.depth_hessian for p in parts]),
         depth_gradient=torch.cat([p.depth_gradient for p in parts]),
-        cost=sum(p.cost for p in parts) + _smoothness_cost(state, options),
+        cost=sum(p.cost for p in parts)
+        + _smoothness_cost(state, options)
+        + 0.5 * (FOCAL_PRIOR_PX * _focal_error(state, options)) ** 2,
     )
 
 
@@ -166,7 +180,9 @@ def _linearise_chunk(
 
     prior, prior_slope = depth_prior(rho, problem.prior_inverse_depth[frames].clamp_min(1e-12))
     information = problem.prior_weight[frames] ** 2
-    cost = cost + 0.5 * (information * prior**2).sum(dtype=torch.float64)
+    prior_cost, prior_kernel = cauchy_weight(information * prior**2, PRIOR_KERNEL_PX)
+    cost = cost + prior_cost.sum(dtype=torch.float64)
+    information = information * prior_kernel
 
     adjoint = adjoint_se3(target_from_source)
     return _assemble(term, weight, information, prior, prior_slope, adjoint, freedom, partners, own, float(cost))
@@ -282,7 +298,9 @@ def _step(
     _add_smoothness(band, rhs, state, freedom, options)
     fixed = np.repeat(~freedom.pose.cpu().numpy(), 6)
     band[0] += damping * diagonal + np.where(fixed | (band[0] <= 0), 1.0, 1e-9)
-    pose_step, focal_step = _solve_bordered(band, rhs, layout, reduced, gradient, options, damping)
+    pose_step, focal_step = _solve_bordered(
+        band, rhs, layout, reduced, gradient, options, damping, _focal_error(state, options)
+    )
 
     delta = torch.from_numpy(pose_step.reshape(-1, 6)).to(state.cam_from_world)
     block = delta[layout.columns // 6].flatten(1)
@@ -299,16 +317,25 @@ def _step(
     )
 
 
-def _solve_bordered(band, rhs, layout, reduced, gradient, options, damping):
+def _solve_bordered(band, rhs, layout, reduced, gradient, options, damping, focal_error):
     factor = cholesky_banded(band, lower=True, check_finite=False)
     if not options.free_focal:
         return -cho_solve_banded((factor, True), rhs, check_finite=False), 0.0
     border = layout.vector(torch.cat((reduced[:, :-1, -1], gradient[:, -1:]), 1))
-    corner = float(reduced[:, -1, -1].sum()) * (1 + damping)
+    information = FOCAL_PRIOR_PX**2
+    corner = float(reduced[:, -1, -1].sum()) * (1 + damping) + information
+    slope = float(gradient[:, -1].sum()) + information * focal_error
     both = cho_solve_banded((factor, True), np.stack((rhs, border), 1), check_finite=False)
-    focal = -(float(gradient[:, -1].sum()) - border @ both[:, 0]) / max(corner - border @ both[:, 1], 1e-12)
+    focal = -(slope - border @ both[:, 0]) / max(corner - border @ both[:, 1], 1e-12)
     focal = float(np.clip(focal, -0.2, 0.2))
     return -both[:, 0] - focal * both[:, 1], focal
+
+
+def _focal_error(state: State, options: SolveOptions) -> float:
+    """Logarithm of the focal length over the usual one; 0 where the focal length is known."""
+    if not options.free_focal:
+        return 0.0
+    return float(torch.log(state.intrinsics[:2].mean() / options.usual_focal_px))
 
 
 def _smoothness_cost(state: State, options: SolveOptions) -> float:

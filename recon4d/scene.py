@@ -89,7 +89,9 @@ class Scene:
     inverse_depth_std: Float32[np.ndarray, "frames samples"]
     """Standard deviation of `inverse_depth`; infinite where nothing but the prior determines it."""
     is_posed: Bool[np.ndarray, " frames"]
-    """False for frames whose pose is interpolated, not measured."""
+    """False for frames whose pose is interpolated or guessed, not measured in the common frame."""
+    component: Int64[np.ndarray, " frames"]
+    """Pieces that no flow connects (before and after a hard cut); -1 = lost."""
     is_metric: bool = False
     """True where lengths are metres."""
     notices: tuple[Notice, ...] = ()

@@ -139,28 +139,3 @@ def _sampson(
     error = np.abs((rays_b * line_b).sum(1))
     norm = (line_a[:, :2] ** 2).sum(1) + (line_b[:, :2] ** 2).sum(1)
     return np.asarray(error / np.sqrt(np.maximum(norm, 1e-18)))
-
-
-def static_weight(
-    poses: list[RelativePose | None], frame_of_pair: Int64[np.ndarray, " pairs"], num_frames: int
-) -> Float[np.ndarray, "frames samples"]:
-    """How well each sample obeys the epipolar geometry of its frame's pairs, in (0, 1].
-
-    The median over a frame's pairs forgives a single bad pair; samples without a confident pair get 1 (no evidence).
-    """
-    num_samples = next((len(p.sampson_px) for p in poses if p is not None), 0)
-    weight = np.ones((num_frames, num_samples), np.float32)
-    for frame in range(num_frames):
-        rows = [
-            p.sampson_px
-            for p, source in zip(poses, frame_of_pair, strict=True)
-            if p is not None and source == frame and p.inlier_share > 0.3
-        ]
-        if not rows:
-            continue
-        stack = np.stack(rows)
-        known = np.isfinite(stack).any(0)
-        error = np.zeros(num_samples)
-        error[known] = np.nanmedian(stack[:, known], axis=0)
-        weight[frame] = 1 / (1 + (error / INLIER_PX) ** 2)
-    return weight

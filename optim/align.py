@@ -1,0 +1,133 @@
+"""From video and flow to a `Scene`, and from a `Scene` and motion masks to a better `Scene`."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from recon4d.backbones.rgbd import sensor_prior
+from recon4d.errors import DegenerateError
+from recon4d.geometry import invert_rigid
+from recon4d.optim.assemble import assemble
+from recon4d.optim.calibrate import (
+    USUAL_FOCAL,
+    AlignOptions,
+    connected,
+    free_but_first,
+    pair_geometry,
+    search_focal,
+    seed_pairs,
+    usual_intrinsics,
+)
+from recon4d.optim.initialise import initialise
+from recon4d.optim.problem import (
+    GUESS_PX,
+    Problem,
+    build_problem,
+    px_to_samples,
+    sample_positions,
+)
+from recon4d.optim.solver import SolveOptions, State, solve
+from recon4d.progress import Progress, no_progress
+from recon4d.scene import Flow, MotionMasks, Scene, Video
+
+START_KERNEL_PX = 1.0
+"""Scale of the robust kernel while the start is polished, pixels: three times the final one."""
+
+
+def initial_scene(
+    video: Video, flow: Flow, options: AlignOptions, progress: Progress = no_progress
+) -> Scene:
+    """First cameras and sparse depth, without masks: grown from the best pair, then optimised together.
+
+    Raises:
+        DegenerateError: The flow connects no two frames (black or textureless video).
+    """
+    samples = sample_positions(video.images, options.grid_px)
+    problem = _measurements(video, flow, samples, options)
+    pairs, slots = seed_pairs(problem)
+    intrinsics = video.intrinsics
+    if intrinsics is None:
+        usual = usual_intrinsics(video.size, USUAL_FOCAL)
+        intrinsics = search_focal(problem, pairs, slots, usual, options)
+    geometry = pair_geometry(problem, pairs, slots, intrinsics, options)
+    with progress("initialise", total=video.num_frames) as counter:
+        start = initialise(problem, pairs, geometry, intrinsics, counter.advance)
+    if not start.is_posed.any():
+        raise DegenerateError(
+            f"no two of the {video.num_frames} frames could be related by optical flow; recon4d needs frames with "
+            "texture and overlap: check that the video is not black, blank, or too fast"
+        )
+    problem = problem.with_static_weight(start.static)
+    state = _solve(problem, start.state, start.components, video, options, START_KERNEL_PX)
+    return assemble(problem, state, start.components, video)
+
+
+def optimise(
+    video: Video, flow: Flow, scene: Scene, motion: MotionMasks, options: AlignOptions
+) -> Scene:
+    """Optimise all cameras and sparse depths together on the pixels that the masks call static.
+
+    Raises:
+        DegenerateError: The masks leave no measurement.
+    """
+    samples = px_to_samples(scene.samples_px)
+    frames = np.arange(video.num_frames)[:, None]
+    static = 1 - motion.probability[frames, samples[..., 0], samples[..., 1]]
+    problem = _measurements(video, flow, samples, options)
+    problem = problem.with_static_weight(torch.from_numpy(static.astype(np.float32)).to(problem.weight))
+    state = State(
+        invert_rigid(torch.from_numpy(np.array(scene.world_from_cam))),
+        torch.from_numpy(np.array(scene.inverse_depth)),
+        torch.from_numpy(np.array(scene.intrinsics[0])),
+    )
+    for kernel_px in (3 * options.kernel_px, options.kernel_px):
+        state = _solve(problem, state, scene.component, video, options, kernel_px)
+    return assemble(problem, state, scene.component, video)
+
+
+def _measurements(
+    video: Video, flow: Flow, samples: Int64[np.ndarray, "frames samples 2"], options: AlignOptions
+) -> Problem:
+    """Flow at the samples, with the sensor's depth as prior where there is one."""
+    problem = build_problem(flow, samples, torch.device(options.device))
+    if video.sensor_depth is None:
+        return problem
+    inverse, weight = sensor_prior(video.sensor_depth, samples)
+    known = weight > 0
+    if not known.any():
+        raise DegenerateError(
+            "the sensor depth is unknown at every sample; check the depth images, or use --geometry parallax"
+        )
+    inverse = np.where(known, inverse, np.median(inverse[known])).astype(np.float32)
+    weight = np.where(known, weight, GUESS_PX).astype(np.float32)
+    return replace(
+        problem,
+        prior_inverse_depth=torch.from_numpy(inverse).to(problem.weight),
+        prior_weight=torch.from_numpy(weight).to(problem.weight),
+    )
+
+
+def _solve(
+    problem: Problem,
+    state: State,
+    component: Int64[np.ndarray, " frames"],
+    video: Video,
+    options: AlignOptions,
+    kernel_px: float,
+) -> State:
+    """One batch optimization of every piece; the first pose of each is fixed."""
+    if video.sensor_depth is None:  # the guess of the prior follows the scene's own scale
+        problem = problem.with_prior_scaled(float(state.inverse_depth[component >= 0].median()))
+    freedom = free_but_first(component >= 0)
+    for piece in np.unique(component[component > 0]):
+        freedom.pose[int(np.argmax(component == piece))] = False
+    solve_options = SolveOptions(
+        kernel_px=kernel_px,
+        max_steps=options.max_steps,
+        relative_tolerance=1e-3,
+        free_focal=video.intrinsics is None,
+        usual_focal_px=USUAL_FOCAL * max(video.size),
+    )
+    return solve(connected(problem, component), state, freedom, solve_options)

@@ -1,0 +1,167 @@
+"""From the optimizer's state to a `Scene`: gauge, uncertainty, lost frames, and what the user should know."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from scipy.spatial.transform import Rotation, Slerp
+from torch import Tensor
+
+from recon4d.geometry import invert_rigid, transfer
+from recon4d.optim.problem import GUESS_PX, Problem
+from recon4d.optim.solver import SolveOptions, State, depth_information
+from recon4d.scene import Notice, Scene, Video
+
+FLOW_SIGMA_PX = 0.2
+"""Standard deviation of a good flow measurement, pixels (DIS on textured surfaces)."""
+NO_PARALLAX_PX = 0.4
+"""Median parallax of a video below which its depth is unknown: the noise of the flow, pixels."""
+LOW_PARALLAX_DEG = 1.0
+"""Median parallax angle between the farthest compared frames below which depth is said to be weak."""
+
+
+def assemble(
+    problem: Problem, state: State, component: Int64[np.ndarray, " frames"], video: Video
+) -> Scene:
+    """Express the state in the first camera's frame, with standard deviations and notices."""
+    posed, main = component >= 0, main_piece(component)
+    is_metric = video.sensor_depth is not None
+    world_from_cam = np.asarray(invert_rigid(state.cam_from_world).cpu())
+    rho = np.asarray(state.inverse_depth.cpu(), np.float64)
+    std = _inverse_depth_std(problem, state)
+    parallax = parallax_px(problem, state)
+    flat = not is_metric and float(np.median(parallax[main])) < NO_PARALLAX_PX
+    if flat:  # rotation only: depth is a guess, and the cameras share one centre
+        rho, std = np.ones_like(rho), np.full_like(std, np.inf)
+        world_from_cam[:, :3, 3] = 0
+    rho[~posed] = np.median(rho[main])
+    std[~main] = np.inf
+    if not is_metric:
+        _place_pieces(world_from_cam, rho, component)
+    world_from_cam = _interpolate_lost(world_from_cam, posed, video.timestamps_s)
+    intrinsics = np.asarray(state.intrinsics.cpu())
+    angle_deg = float(np.degrees(np.median(parallax[main]) / intrinsics[0]))
+    return Scene(
+        world_from_cam=np.linalg.inv(world_from_cam[0]) @ world_from_cam,
+        intrinsics=np.repeat(intrinsics[None], len(component), axis=0),
+        samples_px=np.asarray(problem.samples_px.cpu()),
+        inverse_depth=rho.astype(np.float32),
+        inverse_depth_std=std.astype(np.float32),
+        is_posed=main,
+        is_metric=is_metric,
+        component=component,
+        notices=_parallax_notice(flat, angle_deg) + _lost_notices(component),
+    )
+
+
+def main_piece(component: Int64[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
+    """The frames of the largest piece: those whose poses are measured in one common frame."""
+    names, counts = np.unique(component[component >= 0], return_counts=True)
+    return np.asarray(component == names[counts.argmax()])
+
+
+def _inverse_depth_std(problem: Problem, state: State) -> Float64[np.ndarray, "frames samples"]:
+    """Standard deviation with the cameras fixed; infinite where it exceeds the value itself."""
+    rho = state.inverse_depth
+    information = depth_information(problem, state, SolveOptions(kernel_px=1.0))
+    measured = problem.prior_weight > GUESS_PX
+    prior = torch.where(measured, problem.prior_weight / problem.prior_inverse_depth, 0.0)
+    std = FLOW_SIGMA_PX / (information + prior**2).clamp_min(1e-20).sqrt()
+    return np.asarray(torch.where(std > rho, torch.inf, std).cpu(), np.float64)
+
+
+def parallax_px(problem: Problem, state: State) -> Float64[np.ndarray, " frames"]:
+    """Per frame: how far the translation moves the median sample, in the partner where it moves most."""
+    out = np.zeros(problem.num_frames)
+    intrinsics = state.intrinsics.to(problem.weight.dtype)
+    for frame, partners in enumerate(problem.partners):
+        relative = state.cam_from_world[partners] @ invert_rigid(state.cam_from_world[frame])
+        relative = relative.to(problem.weight.dtype)
+        out[frame] = _parallax_of(problem, state.inverse_depth[frame], frame, relative, intrinsics)
+    return out
+
+
+def _parallax_of(
+    problem: Problem,
+    rho: Float[Tensor, " samples"],
+    frame: int,
+    relative: Float[Tensor, "slots 4 4"],
+    intrinsics: Float[Tensor, "4"],
+) -> float:
+    uv = problem.samples_px[frame].expand(len(relative), -1, -1)
+    k = intrinsics.expand(len(relative), -1)
+    moved, _ = transfer(uv, rho.expand(len(relative), -1), relative, k, k)
+    turned, _ = transfer(uv, torch.zeros_like(rho).expand(len(relative), -1), relative, k, k)
+    seen = problem.weight[frame] > 0.3
+    shift = torch.where(seen, (moved - turned).norm(dim=-1), 0.0).amax(0)
+    shift = shift[seen.any(0)]
+    return float(shift.median()) if len(shift) else 0.0
+
+
+def _place_pieces(
+    world_from_cam: Float64[np.ndarray, "frames 4 4"],
+    rho: Float64[np.ndarray, "frames samples"],
+    component: Int64[np.ndarray, " frames"],
+) -> None:
+    """Give every other piece the main piece's median depth, and let it go on where its neighbour in time stands."""
+    main = main_piece(component)
+    for piece in np.unique(component[(component >= 0) & ~main]):
+        own = component == piece
+        scale = np.median(rho[main]) / np.median(rho[own])
+        rho[own] *= scale
+        world_from_cam[own, :3, 3] /= scale
+        frames, anchors = np.nonzero(own)[0], np.nonzero(main)[0]
+        gaps = np.abs(frames[:, None] - anchors)
+        here, there = np.unravel_index(gaps.argmin(), gaps.shape)
+        move = world_from_cam[anchors[there]] @ np.linalg.inv(world_from_cam[frames[here]])
+        world_from_cam[own] = move @ world_from_cam[own]
+
+
+def _interpolate_lost(
+    world_from_cam: Float64[np.ndarray, "frames 4 4"],
+    posed: Bool[np.ndarray, " frames"],
+    timestamps_s: Float64[np.ndarray, " frames"],
+) -> Float64[np.ndarray, "frames 4 4"]:
+    """Lost frames between posed ones move evenly; before the first and after the last the camera stands still."""
+    if posed.all():
+        return world_from_cam
+    out = world_from_cam.copy()
+    known, when = timestamps_s[posed], np.clip(timestamps_s, *timestamps_s[posed][[0, -1]])
+    for axis in range(3):
+        out[~posed, axis, 3] = np.interp(when[~posed], known, world_from_cam[posed, axis, 3])
+    if posed.sum() > 1:
+        turn = Slerp(known, Rotation.from_matrix(world_from_cam[posed, :3, :3]))
+        out[~posed, :3, :3] = turn(when[~posed]).as_matrix()
+    return out
+
+
+def _parallax_notice(flat: bool, angle_deg: float) -> tuple[Notice, ...]:
+    if flat:
+        message = (
+            "The camera does not translate (no parallax): rotations are measured, but depth is unknown "
+            "and is set to a constant with confidence 0."
+        )
+        return (Notice("no_parallax", message),)
+    if angle_deg < LOW_PARALLAX_DEG:
+        message = (
+            f"The parallax is low ({angle_deg:.2f} degrees between compared frames): "
+            "rotations are good, depth and translation are weak."
+        )
+        return (Notice("low_parallax", message),)
+    return ()
+
+
+def _lost_notices(component: Int64[np.ndarray, " frames"]) -> tuple[Notice, ...]:
+    lost = tuple(int(i) for i in np.nonzero(component < 0)[0])
+    notices = []
+    if lost:
+        message = f"{len(lost)} frames could not be tracked: their poses are interpolated, their confidence is 0."
+        notices.append(Notice("lost_frames", message, lost))
+    main = main_piece(component)
+    for piece in np.unique(component[(component >= 0) & ~main]):
+        frames = tuple(int(i) for i in np.nonzero(component == piece)[0])
+        message = (
+            f"Frames {frames[0]} to {frames[-1]} share no view with the rest (a cut?): they are reconstructed "
+            "on their own and placed by guess, at confidence 0."
+        )
+        notices.append(Notice("disconnected", message, frames))
+    return tuple(notices)

@@ -1,0 +1,147 @@
+"""The focal length of an uncalibrated video, and the pairs of frames that a reconstruction can start from."""
+
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int64
+
+from recon4d.backbones.parallax import RelativePose, relative_poses
+from recon4d.optim.initialise import best_seed, initialise
+from recon4d.optim.problem import Problem
+from recon4d.optim.solver import Freedom, SolveOptions, objective, solve
+
+logger = logging.getLogger(__name__)
+
+USUAL_FOCAL = 1.0
+"""Focal length over the long side of the image, where nothing is known: 53 degrees of view, a phone's main camera."""
+FOCAL_STARTS = (0.65, 1.0, 1.6)
+"""Focal lengths over the long side from which the search starts; between them the optimizer finds its way."""
+SEARCH_FRAMES = 10
+"""Frames on both sides of the best pair on which the focal length is searched."""
+SEED_OFFSET = 3
+"""Pairs fewer frames apart than this are not considered as seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignOptions:
+    """Settings of the batch optimizer."""
+
+    kernel_px: float = 0.3
+    """Scale of the robust kernel in the last run, pixels of the working size."""
+    grid_px: int = 16
+    """Distance between depth samples, pixels of the working size."""
+    max_steps: int = 30
+    """Most Levenberg-Marquardt steps per run."""
+    threads: int = 2
+    """Threads for work that is done pair by pair."""
+    device: str = "cpu"
+    """Torch device of the optimizer."""
+
+
+def seed_pairs(
+    problem: Problem,
+) -> tuple[Int64[np.ndarray, "pairs 2"], Int64[np.ndarray, " pairs"]]:
+    """Candidates for the first pair: (source, target) and the slot of the target; the farther pairs of the graph."""
+    partners = problem.partners.cpu().numpy()
+    source, slot = np.nonzero(partners > np.arange(len(partners))[:, None])
+    apart = partners[source, slot] - source
+    keep = apart >= min(SEED_OFFSET, int(apart.max(initial=1)))
+    source, slot = source[keep], slot[keep]
+    return np.stack((source, partners[source, slot]), axis=1), slot
+
+
+def pair_geometry(
+    problem: Problem,
+    pairs: Int64[np.ndarray, "pairs 2"],
+    slots: Int64[np.ndarray, " pairs"],
+    intrinsics: Float64[np.ndarray, "4"],
+    options: AlignOptions,
+) -> list[RelativePose | None]:
+    """Two-view geometry of pairs of a problem."""
+    return relative_poses(
+        problem.samples_px[pairs[:, 0]].cpu().numpy(),
+        problem.targets_px[pairs[:, 0], slots].cpu().numpy(),
+        problem.weight[pairs[:, 0], slots].cpu().numpy(),
+        intrinsics,
+        options.threads,
+    )
+
+
+def usual_intrinsics(size: tuple[int, int], focal_ratio: float) -> Float64[np.ndarray, "4"]:
+    """Square pixels, centred principal point, focal length as a part of the long side."""
+    focal = focal_ratio * max(size)
+    return np.array([focal, focal, size[0] / 2, size[1] / 2])
+
+
+def search_focal(
+    problem: Problem,
+    pairs: Int64[np.ndarray, "pairs 2"],
+    slots: Int64[np.ndarray, " pairs"],
+    usual: Float64[np.ndarray, "4"],
+    options: AlignOptions,
+) -> Float64[np.ndarray, "4"]:
+    """Intrinsics under which the best-conditioned part of the video fits together best (self-calibration).
+
+    The window around the best pair is reconstructed from several focal lengths, each then optimised; the lowest cost
+    wins. Where nothing has parallax the usual focal length stays.
+    """
+    geometry = pair_geometry(problem, pairs, slots, usual, options)
+    nothing = np.zeros(problem.num_frames, bool)
+    seed = best_seed(pairs, geometry, nothing, nothing)
+    if seed is None:
+        return usual
+    middle = (seed.source + seed.target) // 2
+    first = max(0, middle - SEARCH_FRAMES)
+    last = min(problem.num_frames, middle + SEARCH_FRAMES + 1)
+    inside = (pairs >= first).all(1) & (pairs < last).all(1)
+    window = problem.window(first, last)
+    tried = [
+        _calibrate(window, pairs[inside] - first, slots[inside], usual, ratio, options)
+        for ratio in FOCAL_STARTS
+    ]
+    found = [fit for fit in tried if fit is not None]
+    return min(found, key=lambda fit: fit[0])[1] if found else usual
+
+
+def _calibrate(
+    window: Problem,
+    pairs: Int64[np.ndarray, "pairs 2"],
+    slots: Int64[np.ndarray, " pairs"],
+    usual: Float64[np.ndarray, "4"],
+    ratio: float,
+    options: AlignOptions,
+) -> tuple[float, Float64[np.ndarray, "4"]] | None:
+    """Cost and intrinsics that one start ends in; None where it finds no parallax."""
+    guess = usual.copy()
+    guess[:2] *= ratio / USUAL_FOCAL
+    start = initialise(window, pairs, pair_geometry(window, pairs, slots, guess, options), guess)
+    if not start.has_parallax:
+        return None
+    problem = connected(window, np.where(start.components == 0, 0, -1)).with_static_weight(start.static)
+    free = SolveOptions(
+        kernel_px=1.0, max_steps=20, free_focal=True, usual_focal_px=float(usual[0])
+    )
+    state = solve(problem, start.state, free_but_first(start.components == 0), free)
+    share = float(problem.weight.sum() / window.weight.sum())
+    cost = objective(problem, state, free) / max(share, 1e-6) ** 2
+    logger.debug("focal from %.0f to %.1f: cost %.5g", guess[0], float(state.intrinsics[0]), cost)
+    return cost, np.asarray(state.intrinsics.cpu())
+
+
+def free_but_first(is_posed: Bool[np.ndarray, " frames"]) -> Freedom:
+    """Everything that is posed may move, but the first such pose."""
+    pose = torch.from_numpy(is_posed.copy())
+    depth = pose.clone()
+    pose[int(np.argmax(is_posed))] = False
+    return Freedom(pose, depth)
+
+
+def connected(problem: Problem, component: Int64[np.ndarray, " frames"]) -> Problem:
+    """Drop the measurements between different pieces, and those of lost frames (piece -1)."""
+    piece = torch.from_numpy(np.array(component)).to(problem.partners)
+    same = (piece[:, None] == piece[problem.partners]) & (piece[:, None] >= 0)
+    return replace(problem, weight=problem.weight * same[..., None])
+
+
