@@ -68,10 +68,25 @@ def complete(
 def relative_range(
     depths: Float[Tensor, "frames rows cols"], size: int
 ) -> Float[Tensor, "frames rows cols"]:
-    """Largest minus smallest value in a square window, relative to the value."""
-    x = depths[:, None]
-    pad = size // 2
-    return (F.max_pool2d(x, size, 1, pad) + F.max_pool2d(-x, size, 1, pad))[:, 0] / depths
+    """Largest minus smallest value in a square window of odd size, relative to the value."""
+    largest = _window_max(_window_max(depths, size, 1), size, 2)
+    smallest = _window_max(_window_max(-depths, size, 1), size, 2)
+    return largest.add_(smallest).div_(depths)
+
+
+def _window_max(values: Tensor, size: int, dim: int) -> Tensor:
+    """Maximum in a centred window along one axis, by windows of doubling length."""
+    length = values.shape[dim]
+    edge = [0, 0, 0, 0]
+    edge[0 if dim == 2 else 2] = edge[1 if dim == 2 else 3] = size // 2
+    values = F.pad(values[:, None], edge, mode="replicate")[:, 0]
+    reach = 1
+    while reach < size:
+        step = min(reach, size - reach)
+        kept = values.shape[dim] - step
+        values = torch.maximum(values.narrow(dim, 0, kept), values.narrow(dim, step, kept))
+        reach += step
+    return values.narrow(dim, 0, length)
 
 
 def flatness(depths: Float[Tensor, "frames rows cols"]) -> Float[Tensor, "frames rows cols"]:

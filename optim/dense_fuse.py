@@ -4,20 +4,22 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid, rays
+from recon4d.geometry import invert_rigid
 from recon4d.optim.complete import Observed, flatness
-from recon4d.optim.triangulate import sample_grid_px, triangulate
+from recon4d.optim.triangulate import flow_targets, triangulate
 from recon4d.scene import FLOW_STRIDE, Flow, Scene
 
 GOOD_STD = 0.01
 """Relative standard deviation of the inverse depth below which a triangulation earns full trust."""
 KERNELS = (0.2, 0.1, 0.03, 0.03)
-"""Scale of the robust kernel per iteration on the logarithm of the inverse depth: wide first, then 3 %."""
+"""Scale of the robust kernel per iteration, relative to the mean: wide first, then 3 %."""
 DOUBT = 0.3
 """Weight of an imaginary frame that contradicts: one agreeing frame alone is not certain."""
+NO_WEIGHT = 1e-6
+"""Sum of trust below which nothing is known."""
 MIN_DEPTH_RATIO = 0.05
 """A neighbour's point nearer than this part of its depth there is treated as behind the camera."""
 
@@ -49,48 +51,66 @@ def fuse(flow: Flow, frame: int, scene: Scene, views: Mapping[int, Observed]) ->
     """
     edges = np.flatnonzero(flow.edges[:, 0] == frame)
     own = views[frame]
-    estimate, weight = own.inverse_depth.reshape(1, -1), own.confidence.reshape(1, -1)
+    estimate = own.inverse_depth.reshape(1, -1)
+    weight = own.confidence.reshape(1, -1)
     if len(edges):
         others, trust = _carried_over(flow, edges, scene, views)
         estimate, weight = torch.cat((estimate, others)), torch.cat((weight, trust))
-    log, kept = estimate.log(), weight
-    mean = log[0]
-    for kernel in (torch.inf, *KERNELS):
-        if kernel < torch.inf:
-            kept = weight / (1 + ((log - mean) / kernel) ** 2) ** 2
-        total = kept.sum(0)
-        mean = torch.where(total > 1e-6, (kept * log).sum(0) / total.clamp_min(1e-12), log[0])
-    agreeing = kept.sum(0)
-    depths = mean.exp().reshape(own.inverse_depth.shape)
-    trust = (agreeing / (weight.sum(0) + DOUBT)).reshape(depths.shape)
-    return Observed(depths, trust * flatness(depths))
+    kept, mean = weight, _mean(estimate, weight)
+    for kernel in KERNELS:
+        kept = (estimate / mean).sub_(1).square_().mul_(kernel**-2).add_(1).square_().reciprocal_()
+        mean = _mean(estimate, kept.mul_(weight))
+    depths = mean.reshape(own.inverse_depth.shape)
+    trust = kept.sum(0).div_(weight.sum(0).add_(DOUBT)).reshape(depths.shape)
+    return Observed(depths, trust.mul_(flatness(depths)))
+
+
+def _mean(
+    estimate: Float[Tensor, "views pixels"], weight: Float[Tensor, "views pixels"]
+) -> Float[Tensor, " pixels"]:
+    """Weighted mean; the first view's value where nothing has weight."""
+    total = weight.sum(0)
+    mean = (weight * estimate).sum(0).div_(total.clamp_min(NO_WEIGHT))
+    return torch.where(total > NO_WEIGHT, mean, estimate[0])
 
 
 def _carried_over(
-    flow: Flow, edges: np.ndarray, scene: Scene, views: Mapping[int, Observed]
+    flow: Flow, edges: Int64[np.ndarray, " edges"], scene: Scene, views: Mapping[int, Observed]
 ) -> tuple[Float[Tensor, "edges pixels"], Float[Tensor, "edges pixels"]]:
     """Inverse depths of the targets, moved along the flow into the source frame, with their weights."""
     source, targets = int(flow.edges[edges[0], 0]), flow.edges[edges, 1]
     device = views[source].inverse_depth.device
     rows, cols = flow.confidence.shape[1:]
-    uv = sample_grid_px(rows, cols, device)
-    found = torch.from_numpy(np.asarray(flow.flow_px[edges])).to(device).reshape(len(edges), -1, 2)
-    there = found.float() + uv
-    nearest = (there / FLOW_STRIDE).floor_().long()
-    index = nearest[..., 1].clamp_(0, rows - 1) * cols + nearest[..., 0].clamp_(0, cols - 1)
-    depths = torch.stack([views[int(t)].inverse_depth.reshape(-1) for t in targets]).gather(
-        1, index
+    u, v = flow_targets(flow, edges, device)
+    row = (v * (1 / FLOW_STRIDE)).clamp_(0, rows - 1).int()
+    index = row.mul_(cols).add_((u * (1 / FLOW_STRIDE)).clamp_(0, cols - 1).int())
+    seen = [views[int(target)] for target in targets]
+    depths = torch.stack(
+        [x.inverse_depth.view(-1).index_select(0, i) for x, i in zip(seen, index, strict=True)]
     )
-    trust = torch.stack([views[int(t)].confidence.reshape(-1) for t in targets]).gather(1, index)
+    trust = torch.stack(
+        [x.confidence.view(-1).index_select(0, i) for x, i in zip(seen, index, strict=True)]
+    )
+    ratio = _depth_ratio(scene, source, targets, (u, v), depths)
+    confidence = torch.from_numpy(flow.confidence[edges]).to(device).reshape(index.shape)
+    weight = trust.mul_(confidence).mul_(1 / 255).masked_fill_(ratio <= MIN_DEPTH_RATIO, 0)
+    return depths.div_(ratio.clamp_min_(MIN_DEPTH_RATIO)), weight
+
+
+def _depth_ratio(
+    scene: Scene,
+    source: int,
+    targets: Int64[np.ndarray, " edges"],
+    uv: tuple[Float[Tensor, "edges pixels"], Float[Tensor, "edges pixels"]],
+    inverse_depth: Float[Tensor, "edges pixels"],
+) -> Float[Tensor, "edges pixels"]:
+    """Depth in the source over that in the target, of points given in the target; `uv` is overwritten."""
     poses = torch.from_numpy(np.ascontiguousarray(scene.world_from_cam)).double()
-    source_from_target = (invert_rigid(poses[source]) @ poses[torch.from_numpy(targets)]).to(
-        device, torch.float32
+    source_from_target = invert_rigid(poses[source]) @ poses[torch.from_numpy(targets)]
+    turn_x, turn_y, turn_z, move_z = source_from_target[:, 2, :, None].unbind(1)
+    fx, fy, cx, cy = torch.from_numpy(scene.intrinsics[targets][..., None]).double().unbind(1)
+    constant = turn_z - turn_x * cx / fx - turn_y * cy / fy
+    by_u, by_v, constant, move_z = (
+        x.to(inverse_depth) for x in (turn_x / fx, turn_y / fy, constant, move_z)
     )
-    ray = rays(there, torch.from_numpy(scene.intrinsics[targets]).to(device, torch.float32))
-    turned = (ray * source_from_target[:, None, 2, :3]).sum(-1)
-    ratio = turned + depths * source_from_target[:, 2, 3:]
-    confidence = (
-        torch.from_numpy(np.asarray(flow.confidence[edges])).to(device).reshape(index.shape)
-    )
-    weight = confidence.float() * (1 / 255) * trust * (ratio > MIN_DEPTH_RATIO)
-    return depths / ratio.clamp_min(MIN_DEPTH_RATIO), weight
+    return uv[0].mul_(by_u).addcmul_(uv[1], by_v).add_(constant).addcmul_(inverse_depth, move_z)

@@ -24,8 +24,14 @@ AGREES_PX = 1.0
 """An edge agrees with a pixel's inverse depth when its flow is met within this many pixels."""
 MIN_PARALLAX_PX = 0.05
 """Inverse depths that move no pixel by more than this are infinity for all that the flow can tell."""
+RATIO_STEPS = 3
+"""Iterations in which the depth ratios are updated; after these they have settled."""
+TINY = 1e-30
+"""Keeps sums of weights from being zero in a division."""
 MIN_DEPTH_RATIO = 0.05
 """A point nearer to the target camera than this part of its depth in the source is treated as behind it."""
+BEHIND_PX = 1e3
+"""Residual of a point behind the target camera, pixels."""
 
 
 @dataclass(frozen=True)
@@ -46,29 +52,28 @@ class Triangulation:
     """Number of usable edges whose flow the inverse depth meets within `AGREES_PX`."""
 
 
-BEHIND_PX = 1e3
-"""Residual of a point behind the target camera, pixels."""
-
-
 @dataclass(frozen=True)
 class _Lines:
-    """What every edge says about every pixel: residual^2 = offline^2 + slope^2 (inverse depth - estimate)^2."""
+    """What every edge says about every pixel: residual^2 = offline^2 + slope^2 (inverse depth - estimate)^2.
+
+    Lengths are in pixels times the ratio of the point's depths in target and source, which is nearly 1 and depends on
+    the inverse depth; see `inverse_ratio2`.
+    """
 
     estimate: Float[Tensor, "edges pixels"]
     slope2: Float[Tensor, "edges pixels"]
     offline2: Float[Tensor, "edges pixels"]
-    a_z: Float[Tensor, "edges pixels"]
-    b_z: Float[Tensor, "edges 1"]
+    turned_z: Float[Tensor, "edges pixels"]
+    moved_z: Float[Tensor, "edges 1"]
     confidence: Float[Tensor, "edges pixels"]
 
-    def residual2(self, rho: Float[Tensor, " pixels"]) -> Float[Tensor, "edges pixels"]:
-        """Squared, before division by the depth ratio."""
-        return torch.addcmul(self.offline2, self.slope2, (rho - self.estimate).square_())
+    def ratio(self, rho: Float[Tensor, " pixels"]) -> Float[Tensor, "edges pixels"]:
+        """Depth of the point in the target over that in the source; <= 0 is behind."""
+        return torch.addcmul(self.turned_z, self.moved_z, rho)
 
     def inverse_ratio2(self, rho: Float[Tensor, " pixels"]) -> Float[Tensor, "edges pixels"]:
-        """1 / (depth in the target / depth in the source)^2, which turns `residual2` into pixels; 0 = behind."""
-        ratio = torch.addcmul(self.a_z, self.b_z, rho)
-        return torch.where(ratio > MIN_DEPTH_RATIO, ratio.square().reciprocal_(), 0.0)
+        """What turns squared lengths into square pixels; large behind the target, so that such edges lose weight."""
+        return self.ratio(rho).clamp_min_(MIN_DEPTH_RATIO).square_().reciprocal_()
 
 
 def triangulate(
@@ -96,11 +101,12 @@ def triangulate(
     if static is not None:
         lines.confidence.mul_(torch.from_numpy(np.ascontiguousarray(static)).to(device).reshape(-1))
     floor = _smallest_inverse_depth(scene, flow.edges[edges])
-    rho, weight, ratio2 = _robust_mean(lines, floor)
-    residual2 = lines.residual2(rho) * ratio2
-    std = _spread(residual2, weight, lines.slope2 * ratio2)
-    residual = torch.where(ratio2 > 0, residual2.sqrt(), BEHIND_PX)
-    agreeing = ((residual < AGREES_PX) * lines.confidence).sum(0)
+    rho, weight, slope2, residual2 = _robust_mean(lines, floor)
+    std = _spread(residual2, weight, slope2)
+    is_behind = lines.ratio(rho) <= MIN_DEPTH_RATIO
+    weight.masked_fill_(is_behind, 0)
+    residual = residual2.sqrt_().masked_fill_(is_behind, BEHIND_PX)
+    agreeing = (residual < AGREES_PX).float().mul_(lines.confidence).sum(0)
     shape = (len(edges), rows, cols)
     return Triangulation(
         inverse_depth=rho.reshape(rows, cols),
@@ -158,24 +164,34 @@ def _epipolar_lines(
     turned, moved = (x.to(device) for x in relative_cameras(scene, source, targets))
     uv = sample_grid_px(rows, cols, device)
     intrinsics = torch.from_numpy(scene.intrinsics[source]).float().to(device)
-    a = turned @ rays(uv, intrinsics).T
-    found = torch.from_numpy(np.asarray(flow.flow_px[edges])).to(device).reshape(len(edges), -1, 2)
-    c_u = a[:, 0] - (found[..., 0].float() + uv[:, 0]) * a[:, 2]
-    c_v = a[:, 1] - (found[..., 1].float() + uv[:, 1]) * a[:, 2]
-    d_u = moved[:, :1] - (found[..., 0].float() + uv[:, 0]) * moved[:, 2:]
-    d_v = moved[:, 1:2] - (found[..., 1].float() + uv[:, 1]) * moved[:, 2:]
-    slope2 = d_u.square().addcmul_(d_v, d_v)
-    known = slope2 > 0
-    inverse = torch.where(known, slope2, 1.0).reciprocal_()
-    estimate = -(c_u * d_u).addcmul_(c_v, d_v) * inverse
-    across = c_u * d_v - c_v * d_u
-    offline2 = torch.where(known, across.square() * inverse, c_u * c_u + c_v * c_v)
-    confidence = torch.from_numpy(np.asarray(flow.confidence[edges])).to(device)
-    usable = _usable(scene, source, targets).astype(np.float32) / 255
-    weight = (
-        confidence.reshape(len(edges), -1).float() * torch.from_numpy(usable).to(device)[:, None]
+    across, down, forward = torch.matmul(turned, rays(uv, intrinsics).T).unbind(1)
+    there_u, there_v = flow_targets(flow, edges, device)
+    c_u, c_v = (
+        across.addcmul_(there_u, forward, value=-1),
+        down.addcmul_(there_v, forward, value=-1),
     )
-    return _Lines(estimate, slope2, offline2, a[:, 2], moved[:, 2:], weight)
+    d_u = there_u.mul_(-moved[:, 2:]).add_(moved[:, :1])
+    d_v = there_v.mul_(-moved[:, 2:]).add_(moved[:, 1:2])
+    slope2 = (d_u * d_u).addcmul_(d_v, d_v)
+    inverse = slope2.clamp_min(TINY).reciprocal_()
+    estimate = (c_u * d_u).addcmul_(c_v, d_v).mul_(inverse).neg_()
+    offline2 = (c_u * d_v).addcmul_(c_v, d_u, value=-1).square_().mul_(inverse)
+    is_still = (moved == 0).all(1)
+    offline2[is_still] = c_u[is_still].square() + c_v[is_still].square()
+    confidence = torch.from_numpy(flow.confidence[edges]).to(device).reshape(len(edges), -1).float()
+    usable = _usable(scene, source, targets).astype(np.float32) / 255
+    confidence.mul_(torch.from_numpy(usable).to(device)[:, None])
+    return _Lines(estimate, slope2, offline2, forward, moved[:, 2:], confidence)
+
+
+def flow_targets(
+    flow: Flow, edges: Int64[np.ndarray, " edges"], device: torch.device
+) -> tuple[Float[Tensor, "edges pixels"], Float[Tensor, "edges pixels"]]:
+    """Pixels u and v where the flow of some edges leads all samples."""
+    rows, cols = flow.confidence.shape[1:]
+    found = torch.from_numpy(flow.flow_px[edges]).to(device).reshape(len(edges), -1, 2)
+    u, v = sample_grid_px(rows, cols, device).unbind(-1)
+    return found[..., 0].float().add_(u), found[..., 1].float().add_(v)
 
 
 def _usable(
@@ -195,25 +211,41 @@ def _smallest_inverse_depth(scene: Scene, edges: Int64[np.ndarray, "edges 2"]) -
 
 def _robust_mean(
     lines: _Lines, floor: float
-) -> tuple[Float[Tensor, " pixels"], Float[Tensor, "edges pixels"], Float[Tensor, "edges pixels"]]:
+) -> tuple[
+    Float[Tensor, " pixels"],
+    Float[Tensor, "edges pixels"],
+    Float[Tensor, "edges pixels"],
+    Float[Tensor, "edges pixels"],
+]:
     """Geman-McClure mean with a shrinking kernel.
 
     Returns:
-        The inverse depth, the final weights, and the factors that turn `residual2` into pixels.
+        Inverse depth, final weights, squared slopes in pixels, and squared residuals in pixels.
     """
-    weight = lines.confidence
-    ratio2 = torch.ones_like(weight)
-    rho = torch.full_like(weight[0], floor)
-    for step, kernel in enumerate((torch.inf, *KERNELS_PX)):
-        if step > 0:
-            ratio2 = lines.inverse_ratio2(rho) if step < 4 else ratio2
-            damped = lines.residual2(rho).mul_(ratio2).mul_(1 / kernel**2).add_(1)
-            weight = lines.confidence * damped.reciprocal_().square_() * (ratio2 > 0)
-        pull = weight * lines.slope2 * ratio2
-        total = pull.sum(0)
-        mean = (pull * lines.estimate).sum(0) / total.clamp_min(1e-30)
-        rho = torch.where(total > 0, mean, floor).clamp_min(floor)
-    return rho, weight, lines.inverse_ratio2(rho)
+    ratio2 = torch.ones_like(lines.slope2)
+    slope2, offline2, weight = lines.slope2, lines.offline2, lines.confidence
+    rho = _weighted(lines.estimate, weight * slope2, floor)
+    for step, kernel in enumerate(KERNELS_PX):
+        if step < RATIO_STEPS:
+            ratio2 = lines.inverse_ratio2(rho)
+            slope2, offline2 = lines.slope2 * ratio2, lines.offline2 * ratio2
+        squared = (rho - lines.estimate).square_().mul_(slope2).add_(offline2)
+        weight = squared.mul_(1 / kernel**2).add_(1).square_().reciprocal_().mul_(lines.confidence)
+        rho = _weighted(lines.estimate, weight * slope2, floor)
+    ratio2 = lines.inverse_ratio2(rho)
+    slope2 = lines.slope2 * ratio2
+    residual2 = (
+        (rho - lines.estimate).square_().mul_(lines.slope2).add_(lines.offline2).mul_(ratio2)
+    )
+    return rho, weight, slope2, residual2
+
+
+def _weighted(
+    estimate: Float[Tensor, "edges pixels"], pull: Float[Tensor, "edges pixels"], floor: float
+) -> Float[Tensor, " pixels"]:
+    """Weighted mean, not below `floor`; `pull` is overwritten."""
+    total = pull.sum(0).clamp_min_(TINY)
+    return pull.mul_(estimate).sum(0).div_(total).clamp_min_(floor)
 
 
 def _spread(
