@@ -15,11 +15,13 @@ RIGHT_DOWN_FRONT = np.array([1.0, 2.0, 5.0])
 
 def some_pose() -> np.ndarray:
     twist = torch.tensor([0.3, -0.5, 0.2, 1.0, -2.0, 0.5], dtype=torch.float64)
-    return np.asarray(geometry.exp_se3(twist))
+    pose: np.ndarray = geometry.exp_se3(twist).numpy()
+    return pose
 
 
 def in_world(world_from_cam: np.ndarray) -> np.ndarray:
-    return (world_from_cam @ np.append(RIGHT_DOWN_FRONT, 1.0))[:3]
+    point: np.ndarray = world_from_cam @ np.append(RIGHT_DOWN_FRONT, 1.0)
+    return point[:3]
 
 
 def row_of(tool: str) -> list[str]:
