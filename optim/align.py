@@ -76,7 +76,9 @@ def optimise(
     frames = np.arange(video.num_frames)[:, None]
     static = 1 - motion.probability[frames, samples[..., 0], samples[..., 1]]
     problem = _measurements(video, flow, samples, options)
-    problem = problem.with_static_weight(torch.from_numpy(static.astype(np.float32)).to(problem.weight))
+    problem = problem.with_static_weight(
+        torch.from_numpy(static.astype(np.float32)).to(problem.weight)
+    )
     state = State(
         invert_rigid(torch.from_numpy(np.array(scene.world_from_cam))),
         torch.from_numpy(np.array(scene.inverse_depth)),
@@ -126,7 +128,7 @@ def _solve(
     solve_options = SolveOptions(
         kernel_px=kernel_px,
         max_steps=options.max_steps,
-        relative_tolerance=1e-3,
+        relative_tolerance=5e-4,
         free_focal=video.intrinsics is None,
         usual_focal_px=USUAL_FOCAL * max(video.size),
     )

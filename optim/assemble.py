@@ -43,7 +43,7 @@ def assemble(
     return Scene(
         world_from_cam=np.linalg.inv(world_from_cam[0]) @ world_from_cam,
         intrinsics=np.repeat(intrinsics[None], len(component), axis=0),
-        samples_px=np.asarray(problem.samples_px.cpu()),
+        samples_px=np.ascontiguousarray(problem.samples_px.transpose(1, 2).cpu()),
         inverse_depth=rho.astype(np.float32),
         inverse_depth_std=std.astype(np.float32),
         is_posed=main,
@@ -87,7 +87,7 @@ def _parallax_of(
     relative: Float[Tensor, "slots 4 4"],
     intrinsics: Float[Tensor, "4"],
 ) -> float:
-    uv = problem.samples_px[frame].expand(len(relative), -1, -1)
+    uv = problem.samples_px[frame].T.expand(len(relative), -1, -1)
     k = intrinsics.expand(len(relative), -1)
     moved, _ = transfer(uv, rho.expand(len(relative), -1), relative, k, k)
     turned, _ = transfer(uv, torch.zeros_like(rho).expand(len(relative), -1), relative, k, k)

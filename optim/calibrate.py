@@ -61,8 +61,8 @@ def pair_geometry(
 ) -> list[RelativePose | None]:
     """Two-view geometry of pairs of a problem."""
     return relative_poses(
-        problem.samples_px[pairs[:, 0]].cpu().numpy(),
-        problem.targets_px[pairs[:, 0], slots].cpu().numpy(),
+        problem.samples_px[pairs[:, 0]].transpose(1, 2).cpu().numpy(),
+        problem.targets_px[pairs[:, 0], slots].transpose(1, 2).cpu().numpy(),
         problem.weight[pairs[:, 0], slots].cpu().numpy(),
         intrinsics,
         options.threads,
@@ -119,7 +119,9 @@ def _calibrate(
     start = initialise(window, pairs, pair_geometry(window, pairs, slots, guess, options), guess)
     if not start.has_parallax:
         return None
-    problem = connected(window, np.where(start.components == 0, 0, -1)).with_static_weight(start.static)
+    problem = connected(window, np.where(start.components == 0, 0, -1)).with_static_weight(
+        start.static
+    )
     free = SolveOptions(
         kernel_px=1.0, max_steps=20, free_focal=True, usual_focal_px=float(usual[0])
     )
@@ -143,5 +145,3 @@ def connected(problem: Problem, component: Int64[np.ndarray, " frames"]) -> Prob
     piece = torch.from_numpy(np.array(component)).to(problem.partners)
     same = (piece[:, None] == piece[problem.partners]) & (piece[:, None] >= 0)
     return replace(problem, weight=problem.weight * same[..., None])
-
-

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from recon4d.backbones.parallax import RelativePose
-from recon4d.geometry import invert_rigid
+from recon4d.geometry import invert_rigid, orthonormal
 from recon4d.optim.pose import PoseFit, Sightings, fit_depth, fit_pose
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import Freedom, SolveOptions, State, solve
@@ -69,7 +69,9 @@ class _Growth:
     """How well each sample obeys the cameras so far, in [0, 1]: movers that were seen once do not vote again."""
 
     def state(self, first: int, last: int) -> State:
-        return State(self.cam_from_world[first:last], self.inverse_depth[first:last], self.intrinsics)
+        return State(
+            self.cam_from_world[first:last], self.inverse_depth[first:last], self.intrinsics
+        )
 
     def keep(self, first: int, last: int, state: State) -> None:
         self.cam_from_world[first:last] = state.cam_from_world
@@ -100,7 +102,7 @@ def initialise(
         intrinsics: Known or assumed (fx, fy, cx, cy).
         advance: Told the number of frames that were added.
     """
-    num_frames, num_samples = problem.samples_px.shape[:2]
+    num_frames, num_samples = problem.prior_weight.shape
     device = problem.samples_px.device
     eye = torch.eye(4, dtype=torch.float64, device=device)
     growth = _Growth(
@@ -236,7 +238,11 @@ def _refine(
         free[0] = False
     options = SolveOptions(kernel_px=1.0, max_steps=8 if not hold else 4, relative_tolerance=1e-3)
     freedom = Freedom(pose=free & posed, depth=(free if hold else torch.ones_like(free)) & posed)
-    growth.keep(first, last, solve(growth.restrict(first, last), growth.state(first, last), freedom, options))
+    growth.keep(
+        first,
+        last,
+        solve(growth.restrict(first, last), growth.state(first, last), freedom, options),
+    )
     for frame in range(first, last):
         if growth.posed[frame]:
             growth.static[frame] = _agreement(growth, frame)
@@ -251,7 +257,7 @@ def _add(growth: _Growth, frame: int) -> bool:
     logger.debug("frame %d: support %.2f of %.0f", frame, fit.support, fit.total)
     if not _is_good(fit):
         return False
-    growth.cam_from_world[frame] = fit.cam_from_world
+    growth.cam_from_world[frame] = orthonormal(fit.cam_from_world)
     growth.posed[frame] = True
     growth.inverse_depth[frame] = _depth_of(growth, frame)
     growth.static[frame] = _agreement(growth, frame)
@@ -328,6 +334,6 @@ def _agreement(growth: _Growth, frame: int) -> Float[Tensor, " samples"]:
         relative.to(problem.samples_px.dtype),
         growth.intrinsics.to(problem.samples_px.dtype),
     )
-    agrees = cauchy_weight((term.residual_px**2).sum(-1), AGREEMENT_PX)[1] * term.in_front
+    agrees = cauchy_weight(term.squared(), AGREEMENT_PX)[1] * term.in_front
     weight = problem.weight[frame][use]
     return ((weight * agrees).sum(0) + 0.5 * NO_EVIDENCE) / (weight.sum(0) + NO_EVIDENCE)

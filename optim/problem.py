@@ -19,11 +19,11 @@ GUESS_PX = 0.05
 class Problem:
     """Measurements of the batch optimization, padded to the same number of partners for every frame."""
 
-    samples_px: Float[Tensor, "frames samples 2"]
+    samples_px: Float[Tensor, "frames 2 samples"]
     """(u, v) of each sample in its own frame."""
     partners: Int64[Tensor, "frames slots"]
     """Frame that each slot points to; slots without a partner point to their own frame and have weight 0."""
-    targets_px: Float[Tensor, "frames slots samples 2"]
+    targets_px: Float[Tensor, "frames slots 2 samples"]
     """(u, v) where the flow says that the sample appears in the partner."""
     weight: Float[Tensor, "frames slots samples"]
     """Weight of the flow measurement: its confidence times (1 - M), in [0, 1]."""
@@ -113,14 +113,15 @@ def build_problem(
         edges_of[int(source)].append(edge)
     slots = max((len(edges) for edges in edges_of), default=0)
     partners = np.repeat(np.arange(num_frames)[:, None], slots, axis=1)
-    targets = np.zeros((num_frames, slots, num_samples, 2), np.float32)
+    targets = np.zeros((num_frames, slots, 2, num_samples), np.float32)
     weight = np.zeros((num_frames, slots, num_samples), np.float32)
-    samples_px = samples_to_px(samples)
+    samples_px = np.ascontiguousarray(samples_to_px(samples).transpose(0, 2, 1))
     for frame, edges in enumerate(edges_of):
         row, col = samples[frame].T
         for slot, edge in enumerate(edges):
             partners[frame, slot] = flow.edges[edge, 1]
-            targets[frame, slot] = samples_px[frame] + flow.flow_px[edge][row, col].astype(np.float32)
+            moved = flow.flow_px[edge][row, col].astype(np.float32)
+            targets[frame, slot] = samples_px[frame] + moved.T
             weight[frame, slot] = flow.confidence[edge][row, col] / np.float32(255)
     prior = torch.ones((num_frames, num_samples), device=device)
     return Problem(

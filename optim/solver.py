@@ -16,9 +16,9 @@ from scipy.linalg import cho_solve_banded, cholesky_banded
 from torch import Tensor
 
 from recon4d.errors import DegenerateError, DivergedError
-from recon4d.geometry import adjoint_se3, exp_se3, invert_rigid
+from recon4d.geometry import adjoint_se3, exp_se3, invert_rigid, orthonormal
 from recon4d.optim.problem import Problem
-from recon4d.optim.terms import cauchy_weight, depth_prior, flow_consistency
+from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior, flow_consistency
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,8 @@ class SolveOptions:
     usual_focal_px: float = 0.0
     """Focal length that a free focal is weakly drawn to."""
     smoothness: float = 0.0
-    """Weight of the camera's acceleration, seen at the median depth, in pixels per pixel."""
+    """Weight of the camera's acceleration (second difference of its centre), pixels per median depth of the prior: the
+    same motion in a scene of another size costs the same."""
     initial_damping: float = 1e-4
 
 
@@ -83,7 +84,7 @@ class _Local:
 
     hessian: Float[Tensor, "frames block block"]
     gradient: Float[Tensor, "frames block"]
-    coupling: Float[Tensor, "frames samples block"]
+    coupling: Float[Tensor, "frames block samples"]
     depth_hessian: Float[Tensor, "frames samples"]
     depth_gradient: Float[Tensor, "frames samples"]
     cost: float
@@ -105,7 +106,9 @@ def solve(problem: Problem, start: State, freedom: Freedom, options: SolveOption
     state, damping = start, options.initial_damping
     local = _linearise(problem, state, freedom, options)
     if not np.isfinite(local.cost):
-        raise DivergedError("the flow term is not finite at step 0; the start of the optimization is broken")
+        raise DivergedError(
+            "the flow term is not finite at step 0; the start of the optimization is broken"
+        )
     for step in range(options.max_steps):
         trial, better = state, None
         for _ in range(8):  # raise the damping until the step lowers the cost
@@ -131,7 +134,29 @@ def objective(problem: Problem, state: State, options: SolveOptions) -> float:
     return _linearise(problem, state, freedom, options).cost
 
 
-def depth_information(problem: Problem, state: State, options: SolveOptions) -> Float[Tensor, "frames samples"]:
+@dataclass(frozen=True)
+class NormalEquations:
+    """The gradient of the objective, for checks: what a step is computed from."""
+
+    pose_gradient: Float[np.ndarray, " twists"]
+    focal_gradient: float
+    depth_gradient: Float[Tensor, "frames samples"]
+
+
+def normal_equations(
+    problem: Problem, state: State, freedom: Freedom, options: SolveOptions
+) -> NormalEquations:
+    """Gradient of the objective by pose twists, log focal and inverse depth."""
+    local, layout = _linearise(problem, state, freedom, options), _Layout.of(problem)
+    band, pose = layout.band(local.hessian), layout.vector(local.gradient)
+    _add_smoothness(band, pose, problem, state, freedom, options)
+    focal = float(local.gradient[:, -1].sum()) + FOCAL_PRIOR_PX**2 * _focal_error(state, options)
+    return NormalEquations(pose, focal, local.depth_gradient)
+
+
+def depth_information(
+    problem: Problem, state: State, options: SolveOptions
+) -> Float[Tensor, "frames samples"]:
     """What the flow says of each inverse depth with the cameras fixed: sum of w (d px / d rho)^2."""
     freedom = Freedom.all_but_first(problem.num_frames, problem.weight.device)
     without_prior = replace(problem, prior_weight=torch.zeros_like(problem.prior_weight))
@@ -152,7 +177,7 @@ def _linearise(problem: Problem, state: State, freedom: Freedom, options: SolveO
         depth_hessian=torch.cat([p.depth_hessian for p in parts]),
         depth_gradient=torch.cat([p.depth_gradient for p in parts]),
         cost=sum(p.cost for p in parts)
-        + _smoothness_cost(state, options)
+        + _smoothness_cost(problem, state, options)
         + 0.5 * (FOCAL_PRIOR_PX * _focal_error(state, options)) ** 2,
     )
 
@@ -162,8 +187,8 @@ def _linearise_chunk(
 ) -> _Local:
     partners = problem.partners[frames]
     rho = state.inverse_depth[frames]
-    own = torch.arange(problem.num_frames, device=rho.device)[frames]
-    target_from_source = state.cam_from_world[partners] @ invert_rigid(state.cam_from_world[own])[:, None]
+    world_from_own = invert_rigid(state.cam_from_world[frames])
+    target_from_source = state.cam_from_world[partners] @ world_from_own[:, None]
     term = flow_consistency(
         problem.samples_px[frames][:, None],
         problem.targets_px[frames],
@@ -171,73 +196,93 @@ def _linearise_chunk(
         target_from_source.to(rho.dtype),
         state.intrinsics.to(rho.dtype),
     )
-    squared = (term.residual_px**2).sum(-1)
-    kernel, slope = cauchy_weight(squared, options.kernel_px)
-    behind = cauchy_weight(squared.new_tensor(BEHIND_PX**2), options.kernel_px)[0]
+    kernel, slope = cauchy_weight(term.squared(), options.kernel_px)
+    behind = cauchy_weight(kernel.new_tensor(BEHIND_PX**2), options.kernel_px)[0]
     base = problem.weight[frames]
     cost = (base * torch.where(term.in_front > 0, kernel, behind)).sum(dtype=torch.float64)
-    weight = base * slope * term.in_front
-
-    prior, prior_slope = depth_prior(rho, problem.prior_inverse_depth[frames].clamp_min(1e-12))
+    prior, prior_slope = depth_prior(rho, problem.prior_inverse_depth[frames])
     information = problem.prior_weight[frames] ** 2
     prior_cost, prior_kernel = cauchy_weight(information * prior**2, PRIOR_KERNEL_PX)
     cost = cost + prior_cost.sum(dtype=torch.float64)
-    information = information * prior_kernel
-
-    adjoint = adjoint_se3(target_from_source)
-    return _assemble(term, weight, information, prior, prior_slope, adjoint, freedom, partners, own, float(cost))
+    information = information * prior_kernel * prior_slope
+    return _assemble(
+        term,
+        base * slope * term.in_front,
+        by_own=-adjoint_se3(target_from_source) * freedom.pose[frames, None, None, None],
+        free=freedom.pose[partners],
+        prior=torch.stack((information * prior_slope, information * prior)),
+        cost=float(cost),
+    )
 
 
 def _assemble(
-    term, weight, information, prior, prior_slope, adjoint, freedom, partners, own, cost
+    term: FlowTerm,
+    weight: Float[Tensor, "frames slots samples"],
+    *,
+    by_own: Float[Tensor, "frames slots 6 6"],
+    free: Bool[Tensor, "frames slots"],
+    prior: Float[Tensor, "2 frames samples"],
+    cost: float,
 ) -> _Local:
-    frames, slots, samples = weight.shape
-    rows = weight.new_tensor(())
-    del rows
-    wide = torch.float64
-    pose = term.by_pose.flatten(2, 3)  # frames slots 2*samples 6
-    weight2 = weight[..., None].expand(-1, -1, -1, 2).flatten(2)  # the two components share a weight
-    weighted = (pose * weight2[..., None]).to(wide)
-    residual = term.residual_px.flatten(2).to(wide)
-    focal = term.by_log_focal.flatten(2).to(wide)
-    pose = pose.to(wide)
-    # per slot: twist of target_from_source
-    h_rel = weighted.transpose(-1, -2) @ pose
-    g_rel = (weighted.transpose(-1, -2) @ residual[..., None])[..., 0]
-    f_rel = (weighted.transpose(-1, -2) @ focal[..., None])[..., 0]
-    c_rel = (term.by_pose * (term.by_inverse_depth * weight[..., None])[..., None]).sum(-2)  # frames slots samples 6
-    # to the poses of partner (identity) and own frame (-adjoint)
-    free_partner = freedom.pose[partners].to(wide)
-    free_own = freedom.pose[own].to(wide)
+    """Local blocks of one chunk of frames.
+
+    Per slot, the normal equations of the twist of `target_from_source`, the log focal and the inverse depth; then the
+    chain rule: that twist is the partner's twist plus `by_own` times the own one.
+    """
+    root = weight.sqrt()[:, :, None]
+    residual, focal = term.residual_px * root, term.by_log_focal() * root
+    by_rho = term.by_inverse_depth() * root
+    pose = (term.by_pose() * root[:, :, None]).transpose(2, 3)  # frames slots 6 2 samples
+    stacked = torch.cat((pose, focal[:, :, None], residual[:, :, None]), dim=2).flatten(3)
+    normal = (stacked @ stacked.transpose(2, 3)).to(torch.float64)  # frames slots 8 8
+    cross = (pose * by_rho[:, :, None]).sum(3)  # frames slots 6 samples
+    hessian, gradient = _chain(normal, by_own, free.to(torch.float64))
+    to_own = (
+        by_own.to(cross.dtype).permute(0, 3, 1, 2).flatten(2)
+    )  # frames 6 slots*6, transposed blocks
+    coupling = torch.cat(
+        (
+            to_own @ cross.flatten(1, 2),
+            (cross * free[:, :, None, None]).flatten(1, 2),
+            (by_rho * focal).sum((1, 2))[:, None],
+        ),
+        dim=1,
+    )
+    return _Local(
+        hessian,
+        gradient,
+        coupling,
+        by_rho.square().sum((1, 2)) + prior[0],
+        (by_rho * residual).sum((1, 2)) + prior[1],
+        cost,
+    )
+
+
+def _chain(
+    normal: Float[Tensor, "frames slots 8 8"],
+    by_own: Float[Tensor, "frames slots 6 6"],
+    free: Float[Tensor, "frames slots"],
+) -> tuple[Float[Tensor, "frames block block"], Float[Tensor, "frames block"]]:
+    """Hessian and gradient by (own pose, partners' poses, log focal) from those of relative twist and log focal."""
+    frames, slots = free.shape
+    to_own = by_own.transpose(2, 3)
+    relative, rest = normal[:, :, :6, :6], normal[:, :, :6, 6:]
+    own_rest, partner_rest = (to_own @ rest).sum(1), (rest * free[..., None, None]).flatten(1, 2)
     block = 6 * (slots + 1) + 1
-    hessian = weight.new_zeros((frames, block, block), dtype=wide)
-    gradient = weight.new_zeros((frames, block), dtype=wide)
-    coupling = weight.new_zeros((frames, samples, block))
-    own_j = -adjoint * free_own[:, None, None, None]  # twist by own pose
-    to_own = own_j.transpose(-1, -2)
-    h_rel_p = h_rel * free_partner[..., None, None]
-    hessian[:, :6, :6] = (to_own @ h_rel @ own_j).sum(1)
-    cross = to_own @ h_rel_p  # own x partner
-    gradient[:, :6] = (to_own @ g_rel[..., None])[..., 0].sum(1)
-    hessian[:, :6, -1] = (to_own @ f_rel[..., None])[..., 0].sum(1)
-    index = torch.arange(slots, device=weight.device)
-    view = hessian[:, 6:-1, 6:-1].unflatten(1, (slots, 6)).unflatten(3, (slots, 6))
-    view[:, index, :, index, :] = (h_rel_p * free_partner[..., None, None]).transpose(0, 1)
-    hessian[:, :6, 6:-1] = cross.transpose(1, 2).flatten(2)
+    hessian = normal.new_zeros((frames, block, block))
+    hessian[:, :6, :6] = (to_own @ relative @ by_own).sum(1)
+    hessian[:, :6, 6:-1] = (to_own @ relative * free[..., None, None]).transpose(1, 2).flatten(2)
     hessian[:, 6:-1, :6] = hessian[:, :6, 6:-1].transpose(1, 2)
-    gradient[:, 6:-1] = (g_rel * free_partner[..., None]).flatten(1)
-    hessian[:, 6:-1, -1] = (f_rel * free_partner[..., None]).flatten(1)
+    blocks = hessian[:, 6:-1, 6:-1].unflatten(1, (slots, 6)).unflatten(3, (slots, 6))
+    index = torch.arange(slots, device=free.device)
+    blocks[:, index, :, index, :] = (relative * free[..., None, None]).transpose(0, 1)
+    hessian[:, :-1, -1] = torch.cat((own_rest[..., 0], partner_rest[..., 0]), dim=1)
     hessian[:, -1, :-1] = hessian[:, :-1, -1]
-    hessian[:, -1, -1] = (focal**2 * weight2).sum((1, 2))
-    gradient[:, -1] = (focal * residual * weight2).sum((1, 2))
-    narrow = weight.dtype
-    coupling[:, :, :6] = torch.einsum("fkpi,fkij->fpj", c_rel, own_j.to(narrow))
-    coupling[:, :, 6:-1] = (c_rel * free_partner[..., None, None].to(narrow)).transpose(1, 2).flatten(2)
-    by_rho = term.by_inverse_depth * weight[..., None]
-    coupling[:, :, -1] = (by_rho * term.by_log_focal).sum((1, 3))
-    depth_hessian = (by_rho * term.by_inverse_depth).sum((1, 3)) + information * prior_slope**2
-    depth_gradient = (by_rho * term.residual_px).sum((1, 3)) + information * prior * prior_slope
-    return _Local(hessian, gradient, coupling, depth_hessian, depth_gradient, cost)
+    hessian[:, -1, -1] = normal[:, :, 6, 6].sum(1)
+    gradient = torch.cat(
+        (own_rest[..., 1], partner_rest[..., 1], normal[:, :, 6, 7].sum(1, keepdim=True)), dim=1
+    )
+    return hessian, gradient
 
 
 @dataclass(frozen=True)
@@ -257,7 +302,9 @@ class _Layout:
         span = int((frames.amax(1) - frames.amin(1)).max())
         return cls(columns=frames * 6, bandwidth=6 * span + 5, size=6 * problem.num_frames)
 
-    def band(self, blocks: Float[Tensor, "frames block block"]) -> Float[np.ndarray, "rows columns"]:
+    def band(
+        self, blocks: Float[Tensor, "frames block block"]
+    ) -> Float[np.ndarray, "rows columns"]:
         """Sum of the pose parts of local matrices, in LAPACK's lower banded storage."""
         index = (self.columns[..., None] + torch.arange(6, device=blocks.device)).flatten(1)
         row, column = torch.broadcast_tensors(index[:, :, None], index[:, None, :])
@@ -287,15 +334,17 @@ def _step(
     """One damped Gauss-Newton step."""
     free_depth = freedom.depth[:, None]
     damped = local.depth_hessian * (1 + damping)
-    inverse = torch.where(free_depth & (damped > 0), 1 / damped.clamp_min(1e-30), torch.zeros_like(damped))
-    scaled = local.coupling * inverse[..., None]
-    reduced = local.hessian - (scaled.transpose(1, 2) @ local.coupling).to(torch.float64)
-    gradient = local.gradient - (scaled.transpose(1, 2) @ local.depth_gradient[..., None])[..., 0].to(
-        torch.float64
+    inverse = torch.where(
+        free_depth & (damped > 0), 1 / damped.clamp_min(1e-30), torch.zeros_like(damped)
     )
+    scaled = local.coupling * inverse[:, None]
+    reduced = local.hessian - (scaled @ local.coupling.transpose(1, 2)).to(torch.float64)
+    gradient = local.gradient - (scaled @ local.depth_gradient[..., None])[..., 0].to(torch.float64)
     band, rhs = layout.band(reduced), layout.vector(gradient)
-    diagonal = layout.vector(torch.cat((local.hessian.diagonal(dim1=1, dim2=2)[:, :-1], gradient[:, -1:]), 1))
-    _add_smoothness(band, rhs, state, freedom, options)
+    diagonal = layout.vector(
+        torch.cat((local.hessian.diagonal(dim1=1, dim2=2)[:, :-1], gradient[:, -1:]), 1)
+    )
+    _add_smoothness(band, rhs, problem, state, freedom, options)
     fixed = np.repeat(~freedom.pose.cpu().numpy(), 6)
     band[0] += damping * diagonal + np.where(fixed | (band[0] <= 0), 1.0, 1e-9)
     pose_step, focal_step = _solve_bordered(
@@ -304,14 +353,16 @@ def _step(
 
     delta = torch.from_numpy(pose_step.reshape(-1, 6)).to(state.cam_from_world)
     block = delta[layout.columns // 6].flatten(1)
-    block = torch.cat((block, block.new_full((len(block), 1), focal_step)), dim=1).to(local.coupling.dtype)
-    depth_step = -(local.depth_gradient + (local.coupling @ block[..., None])[..., 0]) * inverse
+    block = torch.cat((block, block.new_full((len(block), 1), focal_step)), dim=1).to(
+        local.coupling.dtype
+    )
+    depth_step = -(local.depth_gradient + (block[:, None] @ local.coupling)[:, 0]) * inverse
     floor = MIN_RELATIVE_INVERSE_DEPTH * problem.prior_inverse_depth
     scale = torch.ones(4, dtype=torch.float64, device=delta.device)
     scale[:2] = float(np.exp(focal_step))
     return replace(
         state,
-        cam_from_world=exp_se3(delta) @ state.cam_from_world,
+        cam_from_world=orthonormal(exp_se3(delta) @ state.cam_from_world),
         inverse_depth=torch.maximum(state.inverse_depth + depth_step, floor),
         intrinsics=state.intrinsics * scale,
     )
@@ -338,24 +389,28 @@ def _focal_error(state: State, options: SolveOptions) -> float:
     return float(torch.log(state.intrinsics[:2].mean() / options.usual_focal_px))
 
 
-def _smoothness_cost(state: State, options: SolveOptions) -> float:
+def _smoothness_cost(problem: Problem, state: State, options: SolveOptions) -> float:
     if options.smoothness == 0 or len(state.cam_from_world) < 3:
         return 0.0
-    weight, acceleration = _acceleration(state, options)
+    weight, acceleration = _acceleration(problem, state, options)
     return float(0.5 * weight * (acceleration**2).sum())
 
 
-def _acceleration(state: State, options: SolveOptions) -> tuple[float, Float[Tensor, "triples 3"]]:
+def _acceleration(
+    problem: Problem, state: State, options: SolveOptions
+) -> tuple[float, Float[Tensor, "triples 3"]]:
     """Squared weight per squared scene unit, and the second differences of the camera centres."""
-    centres = -(state.cam_from_world[:, :3, :3].transpose(1, 2) @ state.cam_from_world[:, :3, 3:])[..., 0]
-    px_per_unit = float(state.intrinsics[0]) * float(state.inverse_depth.median())
-    return (options.smoothness * px_per_unit) ** 2, centres[2:] - 2 * centres[1:-1] + centres[:-2]
+    centres = -(state.cam_from_world[:, :3, :3].transpose(1, 2) @ state.cam_from_world[:, :3, 3:])[
+        ..., 0
+    ]
+    per_unit = float(problem.prior_inverse_depth.median())
+    return (options.smoothness * per_unit) ** 2, centres[2:] - 2 * centres[1:-1] + centres[:-2]
 
 
-def _add_smoothness(band, rhs, state, freedom, options) -> None:
+def _add_smoothness(band, rhs, problem, state, freedom, options) -> None:
     if options.smoothness == 0 or len(state.cam_from_world) < 3:
         return
-    weight, acceleration = _acceleration(state, options)
+    weight, acceleration = _acceleration(problem, state, options)
     rotation = state.cam_from_world[:, :3, :3]
     # the centre moves by -R^T v for the translation part v of a left twist
     jac = (-rotation.transpose(1, 2) * freedom.pose[:, None, None]).cpu().numpy()

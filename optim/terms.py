@@ -6,67 +6,92 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.geometry import rays
-
-
-@dataclass(frozen=True)
-class FlowTerm:
-    """Residual of the static-region flow consistency and its derivatives."""
-
-    residual_px: Float[Tensor, "*edges samples 2"]
-    by_pose: Float[Tensor, "*edges samples 2 6"]
-    """By a left twist (rotation, translation) of `target_from_source`."""
-    by_inverse_depth: Float[Tensor, "*edges samples 2"]
-    by_log_focal: Float[Tensor, "*edges samples 2"]
-    """By the logarithm of the focal length that source and target share."""
-    in_front: Float[Tensor, "*edges samples"]
-    """1 where the point lies in front of the target camera, else 0."""
-
 
 MIN_DEPTH_RATIO = 0.05
 """A point nearer to the target camera than this part of its depth in the source is treated as behind it."""
 
 
+@dataclass(frozen=True)
+class FlowTerm:
+    """Residual of the static-region flow consistency, and what its derivatives are made of.
+
+    Samples are the last axis, so that every operation runs over contiguous memory; each derivative is computed only
+    where it is asked for.
+    """
+
+    residual_px: Float[Tensor, "*edges 2 samples"]
+    in_front: Float[Tensor, "*edges samples"]
+    """1 where the point lies in front of the target camera, else 0."""
+    normalised: Float[Tensor, "*edges 2 samples"]
+    """Image coordinates in the target on the plane z = 1."""
+    inverse_z: Float[Tensor, "*edges samples"]
+    """Depth in the source over depth in the target."""
+    inverse_depth: Float[Tensor, "*#edges samples"]
+    ray: Float[Tensor, "*#edges 3 samples"]
+    target_from_source: Float[Tensor, "*edges 4 4"]
+    focal_px: Float[Tensor, "2"]
+
+    def squared(self) -> Float[Tensor, "*edges samples"]:
+        """Squared length of the residual, pixels^2."""
+        return self.residual_px.square().sum(-2)
+
+    def by_pose(self) -> Float[Tensor, "*edges 2 6 samples"]:
+        """Derivative by a left twist (rotation, translation) of `target_from_source`."""
+        x, y = self.normalised.unbind(-2)
+        near = self.inverse_depth * self.inverse_z
+        zero, xy = torch.zeros_like(x), x * y
+        rows = (-xy, 1 + x * x, -y, near, zero, -x * near, -1 - y * y, xy, x, zero, near, -y * near)
+        jacobian = torch.stack(rows, dim=-2).unflatten(-2, (2, 6))
+        return jacobian * self.focal_px[:, None, None]
+
+    def by_inverse_depth(self) -> Float[Tensor, "*edges 2 samples"]:
+        """Derivative by the inverse depth in the source."""
+        return self._chain(self.target_from_source[..., :3, 3:])
+
+    def by_log_focal(self) -> Float[Tensor, "*edges 2 samples"]:
+        """Derivative by the logarithm of the focal length that source and target share."""
+        bent = self.ray.clone()
+        bent[..., :2, :] *= -1
+        bent[..., 2, :] = 0
+        moved = self.target_from_source[..., :3, :3] @ bent
+        return self._chain(moved) + self.focal_px[:, None] * self.normalised
+
+    def _chain(self, by: Float[Tensor, "*edges 3 #samples"]) -> Float[Tensor, "*edges 2 samples"]:
+        """Pixels by a derivative of the scaled point."""
+        planar = by[..., :2, :] - self.normalised * by[..., 2:, :]
+        return planar * self.inverse_z[..., None, :] * self.focal_px[:, None]
+
+
 def flow_consistency(
-    uv_px: Float[Tensor, "*#edges samples 2"],
-    targets_px: Float[Tensor, "*edges samples 2"],
+    uv_px: Float[Tensor, "*#edges 2 samples"],
+    targets_px: Float[Tensor, "*edges 2 samples"],
     inverse_depth: Float[Tensor, "*#edges samples"],
     target_from_source: Float[Tensor, "*edges 4 4"],
     intrinsics: Float[Tensor, "4"],
 ) -> FlowTerm:
     """Camera-induced flow minus estimated flow (MuBe4D Eq. 2, before masking and the robust kernel).
 
-    The point is `ray + inverse_depth * translation` after rotation, i.e. scaled by the inverse depth, so that points at
+    The point is `rotation @ ray + inverse_depth * translation`, i.e. scaled by the inverse depth, so that points at
     infinity are regular.
     """
     focal, centre = intrinsics[:2], intrinsics[2:]
-    rotation, translation = target_from_source[..., :3, :3], target_from_source[..., None, :3, 3]
-    ray = rays(uv_px, intrinsics)
-    rotated = ray @ rotation.transpose(-1, -2)
-    x, y, z = (rotated + inverse_depth[..., None] * translation).unbind(-1)
+    planar = (uv_px - centre[:, None]) / focal[:, None]
+    ray = torch.cat((planar, torch.ones_like(planar[..., :1, :])), dim=-2)
+    point = target_from_source[..., :3, :3] @ ray
+    point = point + target_from_source[..., :3, 3:] * inverse_depth[..., None, :]
+    z = point[..., 2, :]
     in_front = z > MIN_DEPTH_RATIO
-    iz = 1 / torch.where(in_front, z, torch.ones_like(z))
-    xn, yn = x * iz, y * iz  # normalised image coordinates in the target
-    fx, fy = focal[0], focal[1]
-    residual = torch.stack((fx * xn, fy * yn), dim=-1) + centre - targets_px
-
-    def chain(dx: Tensor, dy: Tensor, dz: Tensor) -> Tensor:
-        """Pixels by a derivative of the scaled point."""
-        return torch.stack((fx * iz * (dx - xn * dz), fy * iz * (dy - yn * dz)), dim=-1)
-
-    rho_iz = (inverse_depth * iz).expand_as(xn)
-    zero, one = torch.zeros_like(xn), torch.ones_like(xn)
-    u_row = torch.stack((-xn * yn, one + xn * xn, -yn, rho_iz, zero, -xn * rho_iz), dim=-1) * fx
-    v_row = torch.stack((-one - yn * yn, xn * yn, xn, zero, rho_iz, -yn * rho_iz), dim=-1) * fy
-    tx, ty, tz = translation.unbind(-1)
-    bent = (ray * ray.new_tensor((-1.0, -1.0, 0.0))) @ rotation.transpose(-1, -2)
-    by_focal = chain(*bent.unbind(-1)) + torch.stack((fx * xn, fy * yn), dim=-1)
+    inverse_z = 1 / torch.where(in_front, z, 1.0)
+    normalised = point[..., :2, :] * inverse_z[..., None, :]
     return FlowTerm(
-        residual_px=residual,
-        by_pose=torch.stack((u_row, v_row), dim=-2),
-        by_inverse_depth=chain(tx.expand_as(xn), ty.expand_as(xn), tz.expand_as(xn)),
-        by_log_focal=by_focal,
-        in_front=in_front.to(xn.dtype),
+        residual_px=normalised * focal[:, None] + (centre[:, None] - targets_px),
+        in_front=in_front.to(z.dtype),
+        normalised=normalised,
+        inverse_z=inverse_z,
+        inverse_depth=inverse_depth,
+        ray=ray,
+        target_from_source=target_from_source,
+        focal_px=focal,
     )
 
 

@@ -3,6 +3,7 @@
 Poses map points from the second-named frame to the first: `x_a = a_from_b @ x_b`. Twists are (rotation, translation).
 """
 
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +14,13 @@ def invert_rigid(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch
     rotation_t = a_from_b[..., :3, :3].transpose(-1, -2)
     translation = -(rotation_t @ a_from_b[..., :3, 3:])
     return rigid(rotation_t, translation[..., 0])
+
+
+def orthonormal(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
+    """Nearest rigid transforms: products of many transforms drift off the rotation group, exponentially so when the
+    inverse is taken by transposition.
+    """
+    return rigid(roma.special_procrustes(a_from_b[..., :3, :3]), a_from_b[..., :3, 3])
 
 
 def rigid(

@@ -24,7 +24,9 @@ def sensor_prior(
     inverse = np.zeros(samples.shape[:2], np.float32)
     weight = np.zeros(samples.shape[:2], np.float32)
     for frame, (row, col) in enumerate(samples.transpose(0, 2, 1)):
-        depth = sensor_depth[frame][FLOW_STRIDE // 2 :: FLOW_STRIDE, FLOW_STRIDE // 2 :: FLOW_STRIDE]
+        depth = sensor_depth[frame][
+            FLOW_STRIDE // 2 :: FLOW_STRIDE, FLOW_STRIDE // 2 :: FLOW_STRIDE
+        ]
         depth = np.ascontiguousarray(depth)
         kernel = np.ones((3, 3), np.uint8)
         low, high = cv2.erode(depth, kernel), cv2.dilate(depth, kernel)
