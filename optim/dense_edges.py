@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.optim.complete import Observed, relative_range
+from recon4d.optim.dense_observed import STEEP, Observed, relative_range
 
-EDGE_RANGE = 0.04
-"""Relative range of inverse depth in a 5 x 5 window from which on a pixel must choose a side."""
+WINDOW = 5
+"""Side of the window in which a pixel looks for a depth edge."""
 REACH, REACH_STEP = 4, 2
 """Candidates lie up to this many pixels away, every so many pixels, in both directions."""
 SAME_COLOUR = 12.0
@@ -27,7 +27,9 @@ def choose_sides(
     offsets = range(-REACH, REACH + 1, REACH_STEP)
     dy, dx = torch.tensor([(y, x) for y in offsets for x in offsets], device=depths.device).T
     for _ in range(ROUNDS):
-        n, y, x = (relative_range(depths, 5) > EDGE_RANGE).nonzero().T
+        n, y, x = (
+            (relative_range(depths, WINDOW) > STEEP * (WINDOW - 1) / depths.shape[2]).nonzero().T
+        )
         near_y = (y[:, None] + dy).clamp_(0, depths.shape[1] - 1)
         near_x = (x[:, None] + dx).clamp_(0, depths.shape[2] - 1)
         near = (n[:, None], near_y, near_x)
@@ -49,9 +51,9 @@ def enlarge(
     """Enlarge inverse depth: smoothly inside surfaces; at edges, from the 3 x 3 neighbour with the nearest colour."""
     size = guide.shape[1:3]
     smooth = F.interpolate(coarse[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    ranges = F.interpolate(relative_range(coarse, 3)[:, None], size=size, mode="nearest")[:, 0]
-    n, y, x = (ranges > EDGE_RANGE).nonzero().T
     rows, cols = coarse.shape[1:]
+    is_edge = (relative_range(coarse, 3) > 2 * STEEP / cols).float()
+    n, y, x = F.interpolate(is_edge[:, None], size=size, mode="nearest")[:, 0].nonzero().T
     offsets = torch.tensor([(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)], device=coarse.device)
     row, col = y * rows // size[0], x * cols // size[1]
     near_y = (row[:, None] + offsets[:, 0]).clamp_(0, rows - 1)

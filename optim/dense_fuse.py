@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from recon4d.geometry import invert_rigid
-from recon4d.optim.complete import Observed, flatness
+from recon4d.optim.dense_observed import Observed, flatness
 from recon4d.optim.triangulate import flow_targets, triangulate
 from recon4d.scene import FLOW_STRIDE, Flow, Scene
 

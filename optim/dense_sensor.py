@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.optim.complete import Observed
+from recon4d.optim.dense_observed import Observed
 
 RELATIVE_STD = 0.01
 """Relative standard deviation of a depth camera at short range."""

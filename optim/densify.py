@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from recon4d.optim.complete import Observed, complete
+from recon4d.optim.complete import complete
 from recon4d.optim.dense_edges import choose_sides, enlarge
 from recon4d.optim.dense_fuse import fuse, observe
 from recon4d.optim.dense_motion import MOVING, moving_depth
+from recon4d.optim.dense_observed import Observed
 from recon4d.optim.dense_sensor import join_sensor
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video

@@ -1,0 +1,51 @@
+"""What is known about the inverse depth of some frames, and where it changes too fast for one surface."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+STEEP = 3.0
+"""Change of inverse depth, relative to it, per width of the image from which on a slope is a border of two surfaces."""
+FLOW_BLUR = 7
+"""Side of the window of `Flow` samples in which a patch of the flow mixes two surfaces."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Inverse depth of some frames with the trust it deserves, in [0, 1]; 0 = says nothing."""
+
+    inverse_depth: Float[Tensor, "frames rows cols"]
+    confidence: Float[Tensor, "frames rows cols"]
+
+
+def relative_range(
+    depths: Float[Tensor, "frames rows cols"], size: int
+) -> Float[Tensor, "frames rows cols"]:
+    """Largest minus smallest value in a square window of odd size, relative to the value."""
+    largest = _window_max(_window_max(depths, size, 1), size, 2)
+    smallest = _window_max(_window_max(-depths, size, 1), size, 2)
+    return largest.add_(smallest).div_(depths)
+
+
+def _window_max(values: Tensor, size: int, dim: int) -> Tensor:
+    """Maximum in a centred window along one axis, by windows of doubling length."""
+    length = values.shape[dim]
+    edge = [0, 0, 0, 0]
+    edge[0 if dim == 2 else 2] = edge[1 if dim == 2 else 3] = size // 2
+    values = F.pad(values[:, None], edge, mode="replicate")[:, 0]
+    reach = 1
+    while reach < size:
+        step = min(reach, size - reach)
+        kept = values.shape[dim] - step
+        values = torch.maximum(values.narrow(dim, 0, kept), values.narrow(dim, step, kept))
+        reach += step
+    return values.narrow(dim, 0, length)
+
+
+def flatness(depths: Float[Tensor, "frames rows cols"]) -> Float[Tensor, "frames rows cols"]:
+    """1 inside a surface, towards 0 near a border between two, where flow mixes both."""
+    step = STEEP * (FLOW_BLUR - 1) / depths.shape[2]
+    return (relative_range(depths, FLOW_BLUR) / step).pow_(4).add_(1).reciprocal_()

@@ -1,0 +1,322 @@
+"""Dense depth with fixed cameras: coverage, accuracy, movers, and what nothing determines."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cache
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from recon4d.optim.complete import complete
+from recon4d.optim.dense_edges import choose_sides, enlarge
+from recon4d.optim.dense_geodesic import Barriers, geodesic_sums, local_planes
+from recon4d.optim.dense_motion import moving_depth
+from recon4d.optim.dense_observed import Observed, relative_range
+from recon4d.optim.dense_sensor import join_sensor
+from recon4d.optim.densify import MOVER, densify
+from recon4d.scene import DenseDepth, MotionMasks
+from tests.synthetic import SyntheticScene, make_scene
+
+CPU = torch.device("cpu")
+
+
+@cache
+def scene_of(mover: bool) -> SyntheticScene:
+    return make_scene(8, (160, 120), seed=3, mover=mover, noise_px=0.1)
+
+
+def masks_of(scene: SyntheticScene) -> MotionMasks:
+    return MotionMasks(scene.is_dynamic[:, ::2, ::2].astype(np.float32))
+
+
+def no_motion(scene: SyntheticScene) -> MotionMasks:
+    return MotionMasks(np.zeros((8, 60, 80), np.float32))
+
+
+@cache
+def dense(mover: bool) -> DenseDepth:
+    scene = scene_of(mover)
+    return densify(scene.video, scene.flow, scene.scene, masks_of(scene))
+
+
+def abs_rel(depth: np.ndarray, truth: np.ndarray) -> float:
+    return float((np.abs(depth - truth) / truth).mean())
+
+
+def test_every_pixel_of_a_static_scene_gets_its_depth() -> None:
+    scene, found = scene_of(mover=False), dense(mover=False)
+    assert found.depth.shape == scene.depth.shape
+    assert np.isfinite(found.depth).all() and (found.depth > 0).all()
+    # 3 to 12 px of parallax and 0.1 px of noise over 5 to 7 edges; the rest is depth edges
+    assert abs_rel(found.depth, scene.depth) < 0.03
+    assert np.median(np.abs(found.depth / scene.depth - 1)) < 0.008
+    assert (np.maximum(found.depth / scene.depth, scene.depth / found.depth) < 1.25).mean() > 0.97
+
+
+def test_confidence_tells_good_pixels_from_bad_ones() -> None:
+    scene, found = scene_of(mover=False), dense(mover=False)
+    error = np.abs(found.depth / scene.depth - 1)
+    sure, unsure = found.confidence > 128, found.confidence < 50
+    assert sure.mean() > 0.3 and unsure.mean() > 0.05
+    assert error[sure].mean() < 0.01
+    assert error[unsure].mean() > 3 * error[sure].mean()
+
+
+def test_scaling_the_poses_scales_the_depth() -> None:
+    scene = scene_of(mover=True)
+    world_from_cam = scene.scene.world_from_cam.copy()
+    world_from_cam[:, :3, 3] *= 5.0
+    large = replace(
+        scene.scene,
+        world_from_cam=world_from_cam,
+        inverse_depth=scene.scene.inverse_depth / 5,
+        inverse_depth_std=scene.scene.inverse_depth_std / 5,
+    )
+    found = densify(scene.video, scene.flow, large, masks_of(scene))
+    ratio = found.depth / dense(mover=True).depth
+    # float32 rounding may turn the choice of a side at single pixels
+    assert np.quantile(np.abs(ratio / 5 - 1), 0.995) < 1e-3
+
+
+def test_a_mover_hides_what_is_behind_it_and_does_not_disturb_the_rest() -> None:
+    scene, found = scene_of(mover=True), dense(mover=True)
+    for frame in range(8):
+        moving = scene.is_dynamic[frame]
+        assert moving.mean() > 0.02
+        wide = cv2.dilate(moving.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+        around = np.median(scene.depth[frame][wide & ~moving])
+        assert np.median(found.depth[frame][moving]) < 1.05 * around
+        assert abs(np.median(found.confidence[frame][moving]) / 255 - MOVER) < 0.05
+    assert abs_rel(found.depth[~scene.is_dynamic], scene.depth[~scene.is_dynamic]) < 0.04
+
+
+def test_a_moving_region_takes_the_ground_below_it_and_is_never_behind_its_surroundings() -> None:
+    rows, cols = 60, 80
+    floor = np.linspace(0.2, 1.0, rows, dtype=np.float32)[:, None].repeat(cols, axis=1)
+    probability = np.zeros((rows, cols), np.float32)
+    probability[10:45, 30:40] = 1
+    depths, region = moving_depth(floor, probability)
+    assert (region == (probability > 0.5)).all()
+    assert (depths[~region] == floor[~region]).all()
+    assert np.ptp(depths[region]) < 0.01
+    assert abs(depths[30, 35] - floor[47, 0]) < 0.05  # the floor where the feet are
+    near_wall = floor.copy()
+    near_wall[:40] = 2.0
+    assert moving_depth(near_wall, probability)[0][30, 35] >= 2.0
+
+
+def test_a_moving_region_that_the_image_border_cuts_is_not_behind_the_lowest_floor_beside_it() -> (
+    None
+):
+    rows, cols = 60, 80
+    floor = np.linspace(0.2, 1.0, rows, dtype=np.float32)[:, None].repeat(cols, axis=1)
+    probability = np.zeros((rows, cols), np.float32)
+    probability[20:, 30:45] = 1
+    depths, region = moving_depth(floor, probability)
+    assert depths[region].min() > 0.9
+
+
+def test_everything_moving_still_gives_finite_depth() -> None:
+    scene = scene_of(mover=False)
+    found = densify(
+        scene.video, scene.flow, scene.scene, MotionMasks(np.ones((8, 60, 80), np.float32))
+    )
+    assert np.isfinite(found.depth).all() and (found.depth > 0).all()
+    assert found.confidence.max() < 128
+
+
+def test_frames_without_a_pose_have_depth_but_no_confidence() -> None:
+    scene = scene_of(mover=False)
+    is_posed, component = scene.scene.is_posed.copy(), scene.scene.component.copy()
+    is_posed[3], component[3] = False, -1
+    partly = replace(scene.scene, is_posed=is_posed, component=component)
+    found = densify(scene.video, scene.flow, partly, no_motion(scene))
+    assert (found.confidence[3] == 0).all()
+    assert np.isfinite(found.depth).all() and (found.depth > 0).all()
+    assert (found.confidence[[0, 1, 2, 4, 5, 6, 7]] > 100).mean() > 0.4
+
+
+def test_a_still_camera_gives_the_prior_at_confidence_zero() -> None:
+    scene = scene_of(mover=False)
+    still = replace(
+        scene.scene,
+        world_from_cam=np.repeat(scene.scene.world_from_cam[:1], 8, axis=0),
+        inverse_depth=np.full_like(scene.scene.inverse_depth, 0.25),
+        inverse_depth_std=np.full_like(scene.scene.inverse_depth, np.inf),
+    )
+    flow = replace(scene.flow, flow_px=np.zeros_like(scene.flow.flow_px))
+    found = densify(scene.video, flow, still, no_motion(scene))
+    assert (found.confidence == 0).all()
+    assert np.allclose(found.depth, 4.0)
+
+
+def test_sensor_depth_keeps_the_metric_scale_and_fills_in_where_flow_cannot() -> None:
+    scene = scene_of(mover=False)
+    rng = np.random.default_rng(0)
+    sensor = scene.depth * rng.normal(1, 0.01, scene.depth.shape).astype(np.float32)
+    sensor[:, :, :60] = 0
+    flow = replace(scene.flow, confidence=scene.flow.confidence.copy())
+    flow.confidence[:, :, 45:60] = 0
+    found = densify(replace(scene.video, sensor_depth=sensor), flow, scene.scene, no_motion(scene))
+    measured = sensor > 0
+    assert abs_rel(found.depth[measured], scene.depth[measured]) < 0.011
+    assert found.confidence[measured].min() > 200
+    assert abs_rel(found.depth[~measured], scene.depth[~measured]) < 0.04
+    assert (found.depth > 0).all()
+
+
+def test_sensor_depth_wins_where_flow_disagrees() -> None:
+    flow = Observed(torch.full((1, 2, 2), 0.5), torch.ones((1, 2, 2)))
+    measured = torch.tensor([[[1.0, 0.0], [2.02, 0.0]]])
+    joined = join_sensor(flow, measured)
+    assert joined.inverse_depth[0, 0, 0] == pytest.approx(1.0)
+    assert joined.inverse_depth[0, 0, 1] == 0.5
+    assert 1 / 2.02 < float(joined.inverse_depth[0, 1, 0]) < 0.5
+
+
+def test_a_slanted_plane_is_continued_across_a_hole() -> None:
+    rows, cols = 48, 64
+    y, x = torch.meshgrid(torch.arange(rows) / rows, torch.arange(cols) / cols, indexing="ij")
+    plane = (0.5 + 0.2 * x + 0.3 * y)[None]
+    confidence = torch.ones_like(plane)
+    confidence[:, 10:38, 20:44] = 0
+    depths = torch.where(confidence > 0, plane, 3.0)
+    guide = torch.full((1, rows, cols, 3), 128.0)
+    limits = torch.tensor([[0.1, 4.0]])
+    found = complete(Observed(depths, confidence), guide, torch.zeros_like(plane), limits)
+    # the ridge of the plane fit flattens the middle of a large hole a little
+    assert float((found / plane - 1).abs().max()) < 0.05
+
+
+def test_a_hole_takes_the_surface_on_its_own_side_of_an_image_edge() -> None:
+    rows, cols = 48, 64
+    depths = torch.full((1, rows, cols), 1.0)
+    depths[:, :, 32:] = 0.3
+    guide = torch.full((1, rows, cols, 3), 40.0)
+    guide[:, :, 32:] = 200.0
+    confidence = torch.ones_like(depths)
+    confidence[:, :, 24:40] = 0
+    mixed = torch.where(confidence > 0, depths, 0.6)
+    limits = torch.tensor([[0.1, 2.0]])
+    found = complete(Observed(mixed, confidence), guide, torch.zeros_like(depths), limits)
+    assert float((found / depths - 1).abs().max()) < 0.05
+
+
+def test_outliers_do_not_bend_a_completed_surface() -> None:
+    rows, cols = 48, 64
+    torch.manual_seed(0)
+    depths = torch.full((1, rows, cols), 0.5)
+    is_outlier = torch.rand((1, rows, cols)) < 0.1
+    depths[is_outlier] = 3.0
+    confidence = torch.where(is_outlier, 0.2, 0.6)
+    guide = torch.full((1, rows, cols, 3), 128.0)
+    found = complete(
+        Observed(depths, confidence), guide, torch.zeros_like(depths), torch.tensor([[0.1, 4.0]])
+    )
+    assert float((found / 0.5 - 1).abs().quantile(0.99)) < 0.1
+
+
+def test_pixels_between_two_surfaces_choose_one_by_their_colour() -> None:
+    rows, cols = 24, 32
+    depths = torch.full((1, rows, cols), 1.0)
+    depths[:, :, 16:] = 0.3
+    truth = depths.clone()
+    depths[:, :, 13:19] = torch.linspace(1.0, 0.3, 6)
+    guide = torch.full((1, rows, cols, 3), 40.0)
+    guide[:, :, 16:] = 200.0
+    confidence = torch.ones_like(depths)
+    confidence[:, :, 12:20] = 0
+    found = choose_sides(Observed(depths, confidence), guide)
+    assert float(((found / truth - 1).abs() > 0.05).float().mean()) < 0.01
+
+
+def test_enlarging_keeps_planes_smooth_and_edges_sharp() -> None:
+    rows, cols = 24, 32
+    coarse = torch.linspace(0.5, 0.6, cols).expand(1, rows, cols).clone()
+    coarse[:, :, 16:] *= 3
+    small = torch.full((1, rows, cols, 3), 40.0)
+    small[:, :, 16:] = 200.0
+    large = torch.full((1, 2 * rows, 2 * cols, 3), 40.0)
+    large[:, :, 31:] = (
+        200.0  # the border lies one pixel to the left of where the coarse grid has it
+    )
+    full = enlarge(coarse, small, large)
+    assert full.shape == (1, 48, 64)
+    assert float(full[:, :, :31].max()) < 0.56 and float(full[:, :, 31:].min()) > 1.6
+    assert float(full[0, 0, 2:28].diff().min()) > 0
+
+
+def test_geodesic_sums_stop_at_barriers_and_are_symmetric() -> None:
+    values = torch.zeros((1, 1, 9, 21))
+    values[0, 0, 4, 10] = 1
+    open_ground = Barriers(torch.zeros((1, 9, 21)), torch.zeros((1, 9, 21)))
+    total = geodesic_sums(values, open_ground, 3.0)[0, 0]
+    assert torch.allclose(total, total.flip(1), atol=1e-6)
+    wall = torch.zeros((1, 9, 21))
+    wall[:, :, 12] = 30.0
+    cut = geodesic_sums(values, Barriers(wall, torch.zeros((1, 9, 21))), 3.0)[0, 0]
+    assert float(cut[:, 12:].max()) < 1e-6 < float(total[4, 12])
+    assert torch.allclose(cut[4, :8], total[4, :8], rtol=0.2)
+
+
+def test_a_plane_fit_reproduces_a_plane() -> None:
+    y, x = torch.meshgrid(torch.arange(20.0), torch.arange(30.0), indexing="ij")
+    plane = (2 + 0.01 * x - 0.02 * y)[None]
+    open_ground = Barriers(torch.zeros_like(plane), torch.zeros_like(plane))
+    found, total = local_planes(plane, torch.ones_like(plane), open_ground, 5.0)
+    assert torch.allclose(found[:, 6:-6, 6:-6], plane[:, 6:-6, 6:-6], atol=0.01)
+    assert (total > 0).all()
+
+
+def test_relative_range_is_that_of_the_window() -> None:
+    torch.manual_seed(1)
+    depths = torch.rand((2, 11, 13)) + 0.5
+    ranges = relative_range(depths, 5)
+    window = depths[1, 3:8, 4:9]
+    assert float(ranges[1, 5, 6]) == pytest.approx(
+        float((window.max() - window.min()) / depths[1, 5, 6])
+    )
+    corner = depths[0, :3, :3]
+    assert float(ranges[0, 0, 0]) == pytest.approx(
+        float((corner.max() - corner.min()) / depths[0, 0, 0])
+    )
+
+
+class _Counting:
+    """A `Progress` that counts."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int]] = []
+        self.done = 0
+
+    def __call__(self, stage: str, total: int) -> "AbstractContextManager[_Counting]":
+        self.stages.append((stage, total))
+        return nullcontext(self)
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+
+
+def test_progress_counts_every_frame_once() -> None:
+    scene, counting = scene_of(mover=False), _Counting()
+    densify(scene.video, scene.flow, scene.scene, no_motion(scene), counting, CPU)
+    assert counting.stages == [("depth", 8)] and counting.done == 8
+
+
+def test_running_twice_gives_identical_results() -> None:
+    scene = scene_of(mover=True)
+    again = densify(scene.video, scene.flow, scene.scene, masks_of(scene))
+    assert (again.depth == dense(mover=True).depth).all()
+    assert (again.confidence == dense(mover=True).confidence).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda_gives_what_the_cpu_gives() -> None:
+    scene = scene_of(mover=True)
+    gpu = densify(
+        scene.video, scene.flow, scene.scene, masks_of(scene), device=torch.device("cuda")
+    )
+    assert np.quantile(np.abs(gpu.depth / dense(mover=True).depth - 1), 0.99) < 1e-2
