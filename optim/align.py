@@ -65,7 +65,12 @@ def initial_scene(
 
 
 def optimise(
-    video: Video, flow: Flow, scene: Scene, motion: MotionMasks, options: AlignOptions
+    video: Video,
+    flow: Flow,
+    scene: Scene,
+    motion: MotionMasks,
+    options: AlignOptions,
+    progress: Progress = no_progress,
 ) -> Scene:
     """Optimise all cameras and sparse depths together on the pixels that the masks call static.
 
@@ -84,8 +89,11 @@ def optimise(
         torch.from_numpy(np.array(scene.inverse_depth)),
         torch.from_numpy(np.array(scene.intrinsics[0])),
     )
-    for kernel_px in (3 * options.kernel_px, options.kernel_px):
-        state = _solve(problem, state, scene.component, video, options, kernel_px)
+    kernels_px = (3 * options.kernel_px, options.kernel_px)
+    with progress("optimise", total=len(kernels_px)) as counter:
+        for kernel_px in kernels_px:
+            state = _solve(problem, state, scene.component, video, options, kernel_px)
+            counter.advance()
     return assemble(problem, state, scene.component, video)
 
 

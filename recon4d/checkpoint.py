@@ -7,7 +7,10 @@ fields go to `stage.json`. A stage folder appears under its name only when it is
 import dataclasses
 import json
 import os
+import resource
 import shutil
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +20,7 @@ import numpy as np
 from recon4d.scene import Notice
 
 T = TypeVar("T")
+_COST = "cost.json"
 
 
 def run_stage(folder: Path, name: str, kind: type[T], compute: Callable[[Path], T]) -> T:
@@ -34,9 +38,24 @@ def run_stage(folder: Path, name: str, kind: type[T], compute: Callable[[Path], 
         growing = folder / f"{name}.growing"
         shutil.rmtree(growing, ignore_errors=True)
         growing.mkdir(parents=True)
+        began = time.perf_counter()
         _store(growing, compute(growing))
+        cost = {"seconds": time.perf_counter() - began, "peak_rss_mb": peak_rss_mb()}
+        (growing / _COST).write_text(json.dumps(cost))
         os.replace(growing, final)
     return _load(final, kind)
+
+
+def stage_costs(folder: Path) -> dict[str, dict[str, float]]:
+    """Seconds and the process's peak memory so far of every finished stage, in the order in which they finished."""
+    files = sorted(folder.glob(f"*/{_COST}"), key=lambda path: path.stat().st_mtime_ns)
+    return {path.parent.name: json.loads(path.read_text()) for path in files}
+
+
+def peak_rss_mb() -> float:
+    """Largest resident memory of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)  # macOS counts bytes, Linux kilobytes
 
 
 def _store(folder: Path, value: Any) -> None:

@@ -171,7 +171,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="assignments",
         metavar="KEY=VALUE",
-        help="any option by its name in config.toml, e.g. optim.huber_px=0.5",
+        help="any option by its name in config.toml, e.g. optim.kernel_px=0.5",
     )
 
 

@@ -64,7 +64,7 @@ def did_you_mean(word: str, valid: Iterable[str]) -> str:
 class OptimConfig:
     """Settings of the batch optimizer; `--set optim.NAME=VALUE` on the command line."""
 
-    huber_px: float = 0.3
+    kernel_px: float = 0.3
     """Scale of the robust kernel at the end: flow residuals above it count linearly. Pixels of the working size."""
     grid_px: int = 16
     """Distance between depth samples while cameras are optimised. Pixels of the working size."""
@@ -72,7 +72,7 @@ class OptimConfig:
     """Most Levenberg-Marquardt steps per solve."""
 
     def __post_init__(self) -> None:
-        _check_range("optim.huber_px", self.huber_px, 0.01, 10.0)
+        _check_range("optim.kernel_px", self.kernel_px, 0.01, 10.0)
         _check_range("optim.grid_px", self.grid_px, 4, 128)
         _check_range("optim.max_steps", self.max_steps, 1, 1000)
 

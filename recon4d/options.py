@@ -1,6 +1,6 @@
 """From text to `RunConfig` and back: command-line options, `--set`, Python keywords and TOML files.
 
-All of them become a flat mapping with dotted keys (`optim.huber_px`), and `build` makes the config from it.
+All of them become a flat mapping with dotted keys (`optim.kernel_px`), and `build` makes the config from it.
 """
 
 import dataclasses
@@ -74,7 +74,7 @@ def parse_assignment(text: str) -> tuple[str, str]:
     """Split the `KEY=VALUE` of `--set`."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set needs KEY=VALUE, e.g. optim.huber_px=0.5, got '{text}'")
+        raise ConfigError(f"--set needs KEY=VALUE, e.g. optim.kernel_px=0.5, got '{text}'")
     return key.strip(), value.strip()
 
 

@@ -93,7 +93,7 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["run", "a.mp4", "--weights", "raft=w.pth"], "--weights comes with a later version"),
         (["run", "a.mp4", "--fps", "5", "--stride", "2"], "both choose frames"),
         (["run", "a.mp4", "--start", "-1"], "start must be from 0"),
-        (["run", "a.mp4", "--set", "optim.hubr_px=1"], "did you mean 'optim.huber_px'?"),
+        (["run", "a.mp4", "--set", "optim.kernl_px=1"], "did you mean 'optim.kernel_px'?"),
         (["run", "a.mp4", "--set", "size"], "--set needs KEY=VALUE"),
         (["run", "--config", "absent.toml"], "absent.toml cannot be read"),
         (["run", "a.mp4", "--resume", "--overwrite"], "give one of the two"),
@@ -127,13 +127,13 @@ def test_a_wrong_command_line_is_answered_in_one_sentence(
 def test_options_of_the_command_line_win_over_set_and_the_file(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(
-        'input = "a.mp4"\nsize = 512\nstride = 3\nloop = 1\n[optim]\ngrid_px = 8\nhuber_px = 1\n'
+        'input = "a.mp4"\nsize = 512\nstride = 3\nloop = 1\n[optim]\ngrid_px = 8\nkernel_px = 1\n'
     )
-    argv = ["run", "--config", str(file), "--set", "size=256", "--set", "optim.huber_px=0.5"]
+    argv = ["run", "--config", str(file), "--set", "size=256", "--set", "optim.kernel_px=0.5"]
     config = cli_commands.run_config(cli_parser.parse([*argv, "--size", "128", "--fps", "10"]))
     assert (config.input, config.size, config.loop) == (Path("a.mp4"), 128, 1)
     assert (config.fps, config.stride) == (10.0, 1)
-    assert (config.optim.grid_px, config.optim.huber_px) == (8, 0.5)
+    assert (config.optim.grid_px, config.optim.kernel_px) == (8, 0.5)
 
 
 def interrupt(arguments: Namespace) -> None:

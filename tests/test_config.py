@@ -36,7 +36,7 @@ def options() -> st.SearchStrategy[dict[str, Any]]:
             "workers": st.none() | st.integers(1, 1024),
             "seed": st.integers(0, 2**63 - 1),
             "optim": st.fixed_dictionaries(
-                {"huber_px": st.floats(0.01, 10), "grid_px": st.integers(4, 128)}
+                {"kernel_px": st.floats(0.01, 10), "grid_px": st.integers(4, 128)}
             ),
         },
     )
@@ -81,8 +81,8 @@ def test_a_file_and_a_folder_name_the_result_folder(tmp_path: Path) -> None:
 
 
 def test_text_becomes_the_type_of_the_option() -> None:
-    config = build({**VIDEO, "size": "640", "fps": "12.5", "optim.huber_px": "1", "out": "x"})
-    assert (config.size, config.fps, config.optim.huber_px) == (640, 12.5, 1.0)
+    config = build({**VIDEO, "size": "640", "fps": "12.5", "optim.kernel_px": "1", "out": "x"})
+    assert (config.size, config.fps, config.optim.kernel_px) == (640, 12.5, 1.0)
     assert config.out == Path("x") and config.input == Path("video.mp4")
 
 
@@ -98,7 +98,7 @@ def test_nested_options_are_a_table_or_an_object_or_dotted() -> None:
     [
         ({}, "the input is missing"),
         ({"siez": 3}, "no option 'siez' (did you mean 'size'?)"),
-        ({"optim.huber": 3}, "did you mean 'optim.huber_px'"),
+        ({"optim.kernel": 3}, "did you mean 'optim.kernel_px'"),
         ({"qqqq": 3}, "the options are: input, out, masks"),
         ({"size": "big"}, "size must be a whole number, got 'big'"),
         ({"size": 511.5}, "size must be a whole number, got 511.5"),

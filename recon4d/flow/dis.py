@@ -1,16 +1,22 @@
 """Dense inverse search flow (Kroeger et al., ECCV 2016; OpenCV's DIS), forward and backward, with a confidence."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
-from recon4d.scene import FLOW_STRIDE
+from recon4d.progress import Progress, no_progress
+from recon4d.scene import FLOW_STRIDE, Flow
 
 CONSISTENCY_PX = 0.5
 """Forward-backward error at which the confidence has fallen to 1/e, pixels, for short displacements."""
+MIN_CONTRAST = 1.0
+"""Standard deviation of the grey values around a pixel at which its flow begins to mean something, grey levels."""
+CONTRAST_PX = 15
+"""Side of the window over which it is taken, `Flow` samples."""
 CONSISTENCY_SLOPE = 0.01
 """Part of the displacement that is added to `CONSISTENCY_PX`: long flows are less exact (Sundaram et al. 2010)."""
 
@@ -39,6 +45,27 @@ def flow_pairs(
         cv2.setNumThreads(-1)
 
 
+def compute_flow(
+    images: UInt8[np.ndarray, "frames height width 3"],
+    pairs: Int64[np.ndarray, "pairs 2"],
+    folder: Path,
+    threads: int,
+    progress: Progress = no_progress,
+) -> Flow:
+    """Flow of all pairs in both directions, written to `folder` pair by pair so that memory does not grow with them."""
+    height, width = images.shape[1:3]
+    shape = (2 * len(pairs), height // FLOW_STRIDE, width // FLOW_STRIDE)
+    create = np.lib.format.open_memmap
+    flow_px = create(folder / "flow_px.npy", mode="w+", dtype=np.float16, shape=(*shape, 2))
+    confidence = create(folder / "confidence.npy", mode="w+", dtype=np.uint8, shape=shape)
+    with progress("flow", total=len(pairs)) as counter:
+        for index, (flows, sure) in flow_pairs(images, pairs, threads):
+            flow_px[index], flow_px[index + len(pairs)] = flows
+            confidence[index], confidence[index + len(pairs)] = sure
+            counter.advance()
+    return Flow(np.concatenate((pairs, pairs[:, ::-1])), flow_px, confidence)
+
+
 class _GrayCache:
     """Grey images of the last few frames: pairs are sorted, so each frame is converted once."""
 
@@ -64,8 +91,13 @@ def both_ways(
     forward = _sample(dis.calc(gray_a, gray_b, None))
     backward = _sample(dis.calc(gray_b, gray_a, None))
     flows = np.stack((forward, backward))
-    confidence = np.stack((consistency(forward, backward), consistency(backward, forward)))
-    return flows.astype(np.float16), confidence
+    confidence = np.stack(
+        (
+            consistency(forward, backward) * texture(gray_a),
+            consistency(backward, forward) * texture(gray_b),
+        )
+    )
+    return flows.astype(np.float16), confidence.round().astype(np.uint8)
 
 
 def _sample(flow_px: Float32[np.ndarray, "height width 2"]) -> Float32[np.ndarray, "rows cols 2"]:
@@ -74,10 +106,20 @@ def _sample(flow_px: Float32[np.ndarray, "height width 2"]) -> Float32[np.ndarra
     return np.asarray(cv2.resize(flow_px, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
+def texture(gray: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows cols"]:
+    """0 where an image is blank (only noise, contrast below `MIN_CONTRAST`), 1 from twice that on."""
+    size = (gray.shape[1] // FLOW_STRIDE, gray.shape[0] // FLOW_STRIDE)
+    small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    window = (CONTRAST_PX, CONTRAST_PX)
+    mean = cv2.blur(small, window)
+    contrast = np.sqrt(np.maximum(cv2.blur(small * small, window) - mean * mean, 0))
+    return np.asarray(np.clip(contrast / MIN_CONTRAST - 1, 0, 1), np.float32)
+
+
 def consistency(
     forward: Float32[np.ndarray, "rows cols 2"], backward: Float32[np.ndarray, "rows cols 2"]
-) -> UInt8[np.ndarray, "rows cols"]:
-    """Confidence exp(-(e / s)^2) from the forward-backward error e; 0 where the flow leaves the image."""
+) -> Float32[np.ndarray, "rows cols"]:
+    """Confidence 255 exp(-(e / s)^2) from the forward-backward error e; 0 where the flow leaves the image."""
     rows, cols = forward.shape[:2]
     grid_u, grid_v = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
     map_u = grid_u + forward[..., 0] / FLOW_STRIDE
@@ -86,4 +128,4 @@ def consistency(
     error2 = ((forward + there) ** 2).sum(-1)
     scale = CONSISTENCY_PX + CONSISTENCY_SLOPE * np.sqrt((forward**2).sum(-1))
     inside = (map_u >= 0) & (map_u <= cols - 1) & (map_v >= 0) & (map_v <= rows - 1)
-    return np.where(inside, 255 * np.exp(-error2 / scale**2), 0).round().astype(np.uint8)
+    return np.where(inside, 255 * np.exp(-error2 / scale**2), 0).astype(np.float32)

@@ -1,0 +1,198 @@
+"""The run, top to bottom: read, flow, initialise, rounds of masks and optimization, depth, write."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from recon4d import masks
+from recon4d.checkpoint import run_stage
+from recon4d.config import RunConfig
+from recon4d.errors import ConfigError, Recon4DError
+from recon4d.flow.dis import compute_flow
+from recon4d.flow.pairs import window_pairs
+from recon4d.io.masks import read_mask_folder
+from recon4d.io.options import ReadOptions
+from recon4d.io.output import check_output, partial_folder, publish, writing
+from recon4d.io.preview import write_preview
+from recon4d.io.read import read_video
+from recon4d.io.result import write_result
+from recon4d.optim.align import initial_scene, optimise
+from recon4d.optim.calibrate import AlignOptions
+from recon4d.optim.densify import densify
+from recon4d.options import to_toml
+from recon4d.progress import Progress, no_progress
+from recon4d.report import Check, check_flow, report
+from recon4d.rounds import Rounds, next_round
+from recon4d.scene import DenseDepth, Flow, MotionMasks, Reconstruction, Scene, Video
+
+
+@dataclass(frozen=True)
+class FinalMasks:
+    """The masks that are written."""
+
+    is_dynamic: Bool[np.ndarray, "frames height width"]
+
+
+def run(
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> Path:
+    """Reconstruct a video and write its result folder.
+
+    Args:
+        config: What to do.
+        resume: Go on with the finished stages of an interrupted run of the same configuration.
+        overwrite: Replace a result that is already there.
+        progress: Told how far each stage is.
+
+    Returns:
+        The result folder.
+
+    Raises:
+        Recon4DError: The user can mend it; nothing is left behind.
+    """
+    out = config.out_folder
+    check_output(out, overwrite)
+    folder = partial_folder(out)
+    with writing(folder):
+        _prepare(folder, config, resume)
+    try:
+        with writing(folder):
+            result = _reconstruct(config, folder, progress)
+            finished = _write(result, folder)
+        publish(finished, out, overwrite)
+    except Recon4DError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder)
+    return out
+
+
+def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconstruction:
+    """All stages; each is stored when it is finished and not computed again after an interruption."""
+    options = _align_options(config)
+    video = run_stage(folder, "read", Video, lambda f: _read(config, f, progress))
+    given = None
+    if config.masks_folder is not None:
+        given = read_mask_folder(config.masks_folder, video)
+    flow = run_stage(folder, "flow", Flow, lambda f: _flow(video, f, options, progress))
+    scene = run_stage(
+        folder, "initialise", Scene, lambda f: initial_scene(video, flow, options, progress)
+    )
+    method = masks.method(config.masks, given)
+    rounds = Rounds.begin(scene)
+    while rounds.go_on(config.loop, method.depends_on_scene):
+        at = len(rounds.history)
+        motion = run_stage(
+            folder,
+            f"masks_{at}",
+            MotionMasks,
+            lambda f, scene=rounds.scene: method.masks(video, flow, scene, progress),
+        )
+        rounds = next_round(
+            rounds,
+            motion,
+            lambda start, motion, at=at: run_stage(
+                folder,
+                f"optimise_{at}",
+                Scene,
+                lambda f: optimise(video, flow, start, motion, options, progress),
+            ),
+            flow,
+        )
+    scene, motion = rounds.scene, rounds.motion
+    dense = run_stage(
+        folder, "depth", DenseDepth, lambda f: densify(video, flow, scene, motion, progress)
+    )
+    final = run_stage(
+        folder,
+        "refine",
+        FinalMasks,
+        lambda f: FinalMasks(masks.finish(config.refine, video, motion, given, progress)),
+    )
+    check = run_stage(
+        folder,
+        "check",
+        Check,
+        lambda f: check_flow(video, scene, dense, final.is_dynamic, options.threads),
+    )
+    return Reconstruction(
+        world_from_cam=np.array(scene.world_from_cam),
+        intrinsics=np.array(scene.intrinsics),
+        timestamps_s=np.array(video.timestamps_s),
+        sources=video.sources,
+        images=video.images,
+        depth=dense.depth,
+        confidence=dense.confidence,
+        is_dynamic=final.is_dynamic,
+        is_metric=scene.is_metric,
+        run=report(config, folder, video, scene, motion, rounds, check),
+        config_toml=to_toml(config.anchored()),
+    )
+
+
+def _prepare(folder: Path, config: RunConfig, resume: bool) -> None:
+    """Make the partial folder, or check that the one that is there belongs to this configuration."""
+    settings, wanted = folder / "config.toml", to_toml(config.anchored())
+    if resume and settings.exists():
+        if settings.read_text(encoding="utf-8") != wanted:
+            raise ConfigError(
+                f"{folder} was begun with other options than these; give the same options to resume it, or run without "
+                "--resume to begin anew"
+            )
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    settings.write_text(wanted, encoding="utf-8")
+
+
+def _align_options(config: RunConfig) -> AlignOptions:
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda' was asked for, but no CUDA device is there; use --device cpu")
+    return AlignOptions(
+        kernel_px=config.optim.kernel_px,
+        grid_px=config.optim.grid_px,
+        max_steps=config.optim.max_steps,
+        threads=config.workers or len(os.sched_getaffinity(0)),
+        device=device,
+    )
+
+
+def _read(config: RunConfig, folder: Path, progress: Progress) -> Video:
+    options = ReadOptions(
+        size=config.size,
+        fps=config.fps,
+        stride=config.stride,
+        start=config.start,
+        max_frames=config.max_frames,
+        intrinsics=config.intrinsics,
+        with_depth=config.geometry == "rgbd",
+    )
+    return read_video(config.input, options, folder, progress)
+
+
+def _flow(video: Video, folder: Path, options: AlignOptions, progress: Progress) -> Flow:
+    pairs = window_pairs(video.num_frames)
+    return compute_flow(video.images, pairs, folder, options.threads, progress)
+
+
+def _write(result: Reconstruction, folder: Path) -> Path:
+    """Write the whole result beside its final place."""
+    finished = folder / "result"
+    shutil.rmtree(finished, ignore_errors=True)
+    write_result(result, finished)
+    write_preview(result, finished / "preview.png")
+    return finished
+
+

@@ -1,0 +1,127 @@
+"""What run.json says about a run."""
+
+import dataclasses
+import platform
+import shlex
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from recon4d.checkpoint import stage_costs
+from recon4d.config import RunConfig
+from recon4d.flow.dis import flow_pairs
+from recon4d.geometry import transfer
+from recon4d.rounds import Rounds
+from recon4d.scene import FLOW_STRIDE, DenseDepth, MotionMasks, Scene, Video
+
+PACKAGES = ("recon4d", "torch", "numpy", "scipy", "opencv-python-headless", "av", "roma")
+CHECKED_OFFSETS = (1, 5, 10)
+"""Frames apart at which the result's predicted motion is compared with the flow."""
+CHECKED_PAIRS = 20
+"""Pairs per offset, spread evenly over the video."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Median static flow residual of the finished result, pixels of the working size, by frames apart."""
+
+    residual_px: dict[str, float]
+
+
+def check_flow(
+    video: Video,
+    scene: Scene,
+    dense: DenseDepth,
+    is_dynamic: Bool[np.ndarray, "frames height width"],
+    threads: int,
+) -> Check:
+    """Compare the motion that depth and cameras predict for static pixels with flow computed for this purpose."""
+    out: dict[str, float] = {}
+    for offset in CHECKED_OFFSETS:
+        count = video.num_frames - offset
+        if count < 1:
+            continue
+        starts = np.unique(np.linspace(0, count - 1, min(count, CHECKED_PAIRS)).round().astype(np.int64))
+        pairs = np.stack((starts, starts + offset), axis=1)
+        errors = [
+            _residual(scene, dense, is_dynamic, pairs[index], flows[0], confidence[0])
+            for index, (flows, confidence) in flow_pairs(video.images, pairs, threads)
+        ]
+        together = np.concatenate(errors)
+        if len(together):
+            out[str(offset)] = float(np.median(together))
+    return Check(out)
+
+
+def _residual(scene, dense, is_dynamic, pair, flow_px, confidence):
+    source, target = int(pair[0]), int(pair[1])
+    rows, cols = confidence.shape
+    half = FLOW_STRIDE // 2
+    depth = dense.depth[source][half::FLOW_STRIDE, half::FLOW_STRIDE][:rows, :cols]
+    moving = is_dynamic[source][half::FLOW_STRIDE, half::FLOW_STRIDE][:rows, :cols]
+    use = (confidence > 127) & (depth > 0) & ~moving
+    row, col = np.nonzero(use)
+    uv = torch.from_numpy((np.stack((col, row), axis=1) + 0.5) * FLOW_STRIDE)
+    relative = np.linalg.inv(scene.world_from_cam[target]) @ scene.world_from_cam[source]
+    k = torch.from_numpy(np.array(scene.intrinsics))
+    predicted, ratio = transfer(
+        uv, torch.from_numpy(1 / depth[use].astype(np.float64)), torch.from_numpy(relative), k[source], k[target]
+    )
+    measured = uv + torch.from_numpy(flow_px[use].astype(np.float64))
+    error = torch.where(ratio > 0, (predicted - measured).norm(dim=-1), torch.inf)
+    return error.numpy()
+
+
+def report(
+    config: RunConfig,
+    folder: Path,
+    video: Video,
+    scene: Scene,
+    motion: MotionMasks,
+    rounds: Rounds,
+    check: Check,
+) -> dict[str, object]:
+    """The content of run.json."""
+    notices = (*video.notices, *scene.notices, *motion.notices, *rounds.notices)
+    costs = stage_costs(folder)
+    width, height = video.size
+    return {
+        "format": 1,
+        "command": shlex.join(["recon4d", *sys.argv[1:]]),
+        "versions": _versions(),
+        "seed": config.seed,
+        "device": config.device,
+        "frames": video.num_frames,
+        "posed": int(scene.is_posed.sum()),
+        "size": [width, height],
+        "scale": "metric" if scene.is_metric else "relative",
+        "geometry": config.geometry,
+        "masks": config.masks,
+        "flow": config.flow,
+        "refine": config.refine,
+        "focal_px": [float(v) for v in scene.intrinsics[0, :2]],
+        "focal_known": video.intrinsics is not None,
+        "static_flow_residual_px": check.residual_px,
+        "rounds": [dataclasses.asdict(entry) for entry in rounds.history],
+        "stages": costs,
+        "seconds": sum(cost["seconds"] for cost in costs.values()),
+        "peak_rss_mb": max(cost["peak_rss_mb"] for cost in costs.values()),
+        "warnings": [dataclasses.asdict(notice) for notice in notices],
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+

@@ -1,0 +1,125 @@
+"""The loop of mutual benefit: masks from the geometry, geometry from the masks, while that helps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from recon4d.geometry import invert_rigid
+from recon4d.optim.problem import build_problem, px_to_samples
+from recon4d.optim.terms import flow_consistency
+from recon4d.scene import Flow, MotionMasks, Notice, Scene
+
+SETTLED = 0.01
+"""The loop ends when fewer than this part of the pixels changes between two rounds."""
+WORSE = 1.02
+"""A round is not kept when the static residual grows by more than this factor: below it is noise."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round of masks and optimization did; recorded in run.json."""
+
+    changed: float
+    """Part of the pixels whose mask is not that of the round before (of no mask, in round 0)."""
+    static_residual_px: float
+    """Median flow residual after the round, on samples that this and the last kept round call static, pixels."""
+    static_residual_before_px: float
+    """The same samples before the round."""
+    rotation_change_deg: float
+    """Root mean square change of the cameras' rotations relative to the first."""
+    translation_change: float
+    """Root mean square change of the cameras' centres, as a part of the path's length."""
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The last kept scene and masks, and the history."""
+
+    scene: Scene
+    motion: MotionMasks | None = None
+    history: tuple[Round, ...] = ()
+    settled: bool = False
+    notices: tuple[Notice, ...] = ()
+
+    @classmethod
+    def begin(cls, scene: Scene) -> "Rounds":
+        """Before the first round."""
+        return cls(scene)
+
+    def go_on(self, loop: int, depends_on_scene: bool) -> bool:
+        """Whether another round can help: one always, `loop` more where the masks follow the geometry."""
+        if not self.history:
+            return True
+        return depends_on_scene and not self.settled and len(self.history) <= loop
+
+
+def next_round(
+    rounds: Rounds,
+    motion: MotionMasks,
+    optimise: Callable[[Scene, MotionMasks], Scene],
+    flow: Flow,
+) -> Rounds:
+    """Optimise with new masks, and keep the result unless the static world fits worse than before."""
+    before = rounds.motion or MotionMasks(np.zeros_like(motion.probability))
+    changed = float(((motion.probability > 0.5) != (before.probability > 0.5)).mean())
+    scene = optimise(rounds.scene, motion)
+    static = (motion.probability < 0.5) & (before.probability < 0.5)
+    old, new = static_residual_px(flow, rounds.scene, static), static_residual_px(flow, scene, static)
+    first = rounds.motion is None
+    kept = first or new <= old * WORSE
+    rotation, translation = pose_change(rounds.scene, scene)
+    entry = Round(changed, new, old, rotation, translation, kept)
+    history = (*rounds.history, entry)
+    if not kept:
+        message = (
+            f"Round {len(rounds.history)} of masks made the static residual worse ({old:.3f} to {new:.3f} px): "
+            "it is not kept, and the loop ends."
+        )
+        notice = Notice("round_not_kept", message)
+        return replace(
+            rounds, history=history, settled=True, notices=(*rounds.notices, notice)
+        )
+    settled = not first and changed < SETTLED
+    return replace(rounds, scene=scene, motion=motion, history=history, settled=settled)
+
+
+def static_residual_px(
+    flow: Flow, scene: Scene, static: Bool[np.ndarray, "frames rows cols"]
+) -> float:
+    """Median flow residual of the scene's static samples; 0 where there are none."""
+    samples = px_to_samples(scene.samples_px)
+    problem = build_problem(flow, samples, torch.device("cpu"))
+    cam_from_world = invert_rigid(torch.from_numpy(np.array(scene.world_from_cam)))
+    intrinsics = torch.from_numpy(np.array(scene.intrinsics[0], np.float32))
+    rho = torch.from_numpy(np.array(scene.inverse_depth))
+    found = []
+    for frame, partners in enumerate(problem.partners):
+        relative = cam_from_world[partners] @ invert_rigid(cam_from_world[frame])
+        term = flow_consistency(
+            problem.samples_px[frame],
+            problem.targets_px[frame],
+            rho[frame],
+            relative.to(rho.dtype),
+            intrinsics,
+        )
+        row, col = samples[frame].T
+        use = (problem.weight[frame] > 0.5) & torch.from_numpy(static[frame, row, col])
+        found.append(term.squared()[use].sqrt())
+    residuals = torch.cat(found)
+    return float(residuals.median()) if len(residuals) else 0.0
+
+
+def pose_change(before: Scene, after: Scene) -> tuple[float, float]:
+    """Change of rotations in degrees and of centres over the path length, both scenes in their first camera's frame."""
+    a, b = before.world_from_cam, after.world_from_cam
+    turn = a[:, :3, :3].transpose(0, 2, 1) @ b[:, :3, :3]
+    cosine = np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1)
+    centres_a, centres_b = a[:, :3, 3], b[:, :3, 3]
+    scale = float((centres_a * centres_b).sum() / max((centres_b**2).sum(), 1e-30))
+    path = float(np.linalg.norm(np.diff(centres_a, axis=0), axis=1).sum())
+    apart = float(np.sqrt(((scale * centres_b - centres_a) ** 2).sum(1).mean()))
+    return float(np.degrees(np.sqrt((np.arccos(cosine) ** 2).mean()))), apart / max(path, 1e-12)
