@@ -6,10 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from recon4d import pipeline
 from recon4d.config import OptimConfig
 from recon4d.io.output import check_output, publish
-from recon4d.io.preview import write_preview
 from recon4d.io.result import read_result, write_result
 from recon4d.options import build, to_toml
 from recon4d.progress import Progress, no_progress
@@ -54,6 +52,8 @@ def reconstruct(
     Returns:
         The result in memory. Its `save(folder)` writes a result folder; no other file is left behind.
     """
+    from recon4d import pipeline
+
     with tempfile.TemporaryDirectory(prefix="recon4d-") as folder:
         config = build({**options, "input": input})
         inside = dataclasses.replace(config, out=Path(folder) / "result")
@@ -69,6 +69,8 @@ def load(folder: str | PathLike[str]) -> Reconstruction:
 
 def save(result: Reconstruction, folder: Path, overwrite: bool) -> None:
     """Write a result folder: `Reconstruction.save`."""
+    from recon4d.io.preview import write_preview
+
     check_output(folder, overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:

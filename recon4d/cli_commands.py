@@ -63,9 +63,15 @@ def view(arguments: Namespace) -> None:
 
 def evaluate(arguments: Namespace) -> None:
     """Compare with ground truth."""
-    from recon4d import evaluate as evaluation
+    from recon4d.evaluate import EvalOptions, evaluate
 
-    say(evaluation.evaluate(arguments))
+    options = EvalOptions(
+        align=arguments.align,
+        max_diff_s=arguments.max_diff,
+        depth_scale=arguments.depth_scale,
+        depth_factor=arguments.depth_factor,
+    )
+    say(evaluate(arguments.result, arguments.gt, options, json_file=arguments.json))
 
 
 def export(arguments: Namespace) -> None:

@@ -59,7 +59,7 @@ def describe_result(folder: Path) -> str:
         "size": f"{width}x{height} px",
         "scale": "metres" if run.get("scale") == "metric" else "relative",
         "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
-        "time": _seconds_text(run.get("seconds")),
+        "time": _seconds_text(run.get("stages")),
     }
     return format_rows(rows) + _warnings_text(run.get("warnings"))
 
@@ -80,10 +80,11 @@ def _numbers_text(numbers: object) -> str:
     return " ".join(f"{value:g}" for value in numbers) if isinstance(numbers, list) else ""
 
 
-def _seconds_text(seconds: object) -> str:
-    if not isinstance(seconds, dict):
+def _seconds_text(stages: object) -> str:
+    if not isinstance(stages, dict):
         return ""
-    parts = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items())
+    seconds = {name: float(cost["seconds"]) for name, cost in stages.items()}
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
     return f"{sum(seconds.values()):.1f} s ({parts})"
 
 

@@ -32,12 +32,12 @@ def small_result(run: dict[str, object], is_metric: bool = False) -> Reconstruct
 
 
 def test_a_result_is_summed_up(tmp_path: Path) -> None:
-    run = {
+    run: dict[str, object] = {
         "posed": 2,
         "geometry": "parallax",
         "flow": "dis",
         "masks": "residual",
-        "seconds": {"read": 0.5, "optimise": 2.0},
+        "stages": {"read": {"seconds": 0.5}, "optimise_0": {"seconds": 2.0}},
         "warnings": [{"code": "interpolated", "message": "frame 1 is black", "frames": [1]}],
     }
     write_result(small_result(run), tmp_path / "out")
@@ -46,7 +46,7 @@ def test_a_result_is_summed_up(tmp_path: Path) -> None:
     assert "focal:      80.0 px\n" in text and "size:       96x64 px\n" in text
     assert "scale:      relative\n" in text
     assert "methods:    geometry parallax, flow dis, masks residual\n" in text
-    assert "time:       2.5 s (read 0.5, optimise 2.0)\n" in text
+    assert "time:       2.5 s (read 0.5, optimise_0 2.0)\n" in text
     assert text.endswith("warning:    frame 1 is black")
 
 
