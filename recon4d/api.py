@@ -52,10 +52,11 @@ def reconstruct(
     Returns:
         The result in memory. Its `save(folder)` writes a result folder; no other file is left behind.
     """
+    config = build({**options, "input": input})
+
     from recon4d import pipeline
 
     with tempfile.TemporaryDirectory(prefix="recon4d-") as folder:
-        config = build({**options, "input": input})
         inside = dataclasses.replace(config, out=Path(folder) / "result")
         pipeline.run(inside, resume=False, overwrite=False, progress=progress)
         result = read_result(inside.out_folder)
