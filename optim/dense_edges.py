@@ -1,8 +1,10 @@
 """Depth edges on image edges: no depth between two surfaces, and the full resolution."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from recon4d.optim.dense_observed import STEEP, Observed, relative_range
@@ -24,23 +26,52 @@ def choose_sides(
 ) -> Float[Tensor, "frames rows cols"]:
     """Near depth edges, take the weighted median of the neighbours that have the pixel's colour."""
     depths = surface.inverse_depth
+    planes = guide.permute(3, 0, 1, 2).reshape(3, -1)
     offsets = range(-REACH, REACH + 1, REACH_STEP)
-    dy, dx = torch.tensor([(y, x) for y in offsets for x in offsets], device=depths.device).T
     for _ in range(ROUNDS):
-        n, y, x = (
-            (relative_range(depths, WINDOW) > STEEP * (WINDOW - 1) / depths.shape[2]).nonzero().T
+        ranges = relative_range(depths, WINDOW)
+        here = (ranges > STEEP * (WINDOW - 1) / depths.shape[2]).nonzero().T
+        near = _flat_neighbours(here, depths.shape, offsets)
+        middle = _flat(here, depths.shape)
+        colour = _colour_change(planes[:, middle], planes, near)
+        trust = surface.confidence.reshape(-1)[near].add_(MIN_VOTE)
+        vote = colour.mul_(-0.5 / SAME_COLOUR**2).exp_().mul_(trust)
+        candidates, order = depths.reshape(-1)[near].sort(dim=0)
+        reached = vote.gather(0, order).cumsum_(0)
+        half = (reached < 0.5 * reached[-1]).sum(0, keepdim=True)
+        depths = (
+            depths.flatten()
+            .index_copy_(0, middle, candidates.gather(0, half)[0])
+            .view(depths.shape)
         )
-        near_y = (y[:, None] + dy).clamp_(0, depths.shape[1] - 1)
-        near_x = (x[:, None] + dx).clamp_(0, depths.shape[2] - 1)
-        near = (n[:, None], near_y, near_x)
-        change = (guide[near] - guide[n, y, x][:, None]).square_().sum(-1)
-        vote = torch.exp(change * (-0.5 / SAME_COLOUR**2)) * (surface.confidence[near] + MIN_VOTE)
-        candidates, order = depths[near].sort(dim=1)
-        reached = vote.gather(1, order).cumsum(1)
-        middle = (reached < 0.5 * reached[:, -1:]).sum(1, keepdim=True)
-        depths = depths.clone()
-        depths[n, y, x] = candidates.gather(1, middle)[:, 0]
     return depths
+
+
+def _flat(here: Int64[Tensor, "3 points"], shape: torch.Size) -> Int64[Tensor, " points"]:
+    """Index into the flattened frames of (frame, row, col)."""
+    return (here[0] * shape[1] + here[1]) * shape[2] + here[2]
+
+
+def _flat_neighbours(
+    here: Int64[Tensor, "3 points"], shape: torch.Size, offsets: Sequence[int]
+) -> Int64[Tensor, "neighbours points"]:
+    """Indices into the flattened frames of a square pattern around every point, kept inside the image."""
+    rows = [(here[1] + dy).clamp_(0, shape[1] - 1) for dy in offsets]
+    cols = [(here[2] + dx).clamp_(0, shape[2] - 1) for dx in offsets]
+    starts = [(here[0] * shape[1] + row).mul_(shape[2]) for row in rows]
+    return torch.stack([start + col for start in starts for col in cols])
+
+
+def _colour_change(
+    colours: Float[Tensor, "3 points"],
+    planes: Float[Tensor, "3 pixels"],
+    near: Int64[Tensor, "neighbours points"],
+) -> Float[Tensor, "neighbours points"]:
+    """Squared distance of colours."""
+    total = torch.zeros(near.shape, device=near.device)
+    for colour, plane in zip(colours, planes, strict=True):
+        total.add_(plane[near].sub_(colour).square_())
+    return total
 
 
 def enlarge(
@@ -49,20 +80,19 @@ def enlarge(
     guide: Float[Tensor, "frames height width 3"],
 ) -> Float[Tensor, "frames height width"]:
     """Enlarge inverse depth: smoothly inside surfaces; at edges, from the 3 x 3 neighbour with the nearest colour."""
-    size = guide.shape[1:3]
+    size, (rows, cols) = guide.shape[1:3], coarse.shape[1:]
     smooth = F.interpolate(coarse[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    rows, cols = coarse.shape[1:]
     is_edge = (relative_range(coarse, 3) > 2 * STEEP / cols).float()
-    n, y, x = F.interpolate(is_edge[:, None], size=size, mode="nearest")[:, 0].nonzero().T
-    offsets = torch.tensor([(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)], device=coarse.device)
-    row, col = y * rows // size[0], x * cols // size[1]
-    near_y = (row[:, None] + offsets[:, 0]).clamp_(0, rows - 1)
-    near_x = (col[:, None] + offsets[:, 1]).clamp_(0, cols - 1)
-    near = (n[:, None], near_y, near_x)
-    colour = (coarse_guide[near] - guide[n, y, x][:, None]).square_().sum(-1)
-    at_y, at_x = (y + 0.5) * rows / size[0] - 0.5, (x + 0.5) * cols / size[1] - 0.5
-    distance = (near_y - at_y[:, None]) ** 2 + (near_x - at_x[:, None]) ** 2
-    cost = colour / (2 * SAME_COLOUR**2) + distance
-    best = cost.argmin(1, keepdim=True)
-    smooth[n, y, x] = coarse[near].gather(1, best)[:, 0]
+    here = F.interpolate(is_edge[:, None], size=size, mode="nearest")[:, 0].nonzero().T
+    below = torch.stack((here[0], here[1] * rows // size[0], here[2] * cols // size[1]))
+    near = _flat_neighbours(below, coarse.shape, (-1, 0, 1))
+    planes = coarse_guide.permute(3, 0, 1, 2).reshape(3, -1)
+    cost = _colour_change(guide[here[0], here[1], here[2]].T, planes, near)
+    cost.mul_(0.5 / SAME_COLOUR**2)
+    off_y = (here[1] + 0.5) * (rows / size[0]) - 0.5 - below[1]
+    off_x = (here[2] + 0.5) * (cols / size[1]) - 0.5 - below[2]
+    for i, neighbour in enumerate(cost):
+        neighbour.add_((i // 3 - 1 - off_y).square_()).add_((i % 3 - 1 - off_x).square_())
+    chosen = near.gather(0, cost.argmin(0, keepdim=True))[0]
+    smooth[here[0], here[1], here[2]] = coarse.reshape(-1)[chosen]
     return smooth
