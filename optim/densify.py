@@ -1,7 +1,11 @@
 """Depth of every pixel, cameras fixed: triangulate, join with the neighbours, complete, place movers, enlarge."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -37,6 +41,10 @@ COMPLETED = 0.1
 """Confidence of completed pixels in a frame that has parallax."""
 
 
+_Maps = tuple[Float32[np.ndarray, "frames height width"], UInt8[np.ndarray, "frames height width"]]
+"""Inverse depth and confidence."""
+
+
 @dataclass(frozen=True)
 class _Inputs:
     video: Video
@@ -70,16 +78,38 @@ def densify(
     width, height = video.size
     depth = np.empty((video.num_frames, height, width), np.float32)
     confidence = np.zeros((video.num_frames, height, width), np.uint8)
-    with progress("depth", video.num_frames) as counter:
-        for frames, observed in _chunks(inputs):
-            inverse, trust = _finish(inputs, frames, observed)
+    with _workers(inputs.device) as (pool, count), progress("depth", video.num_frames) as counter:
+        running: deque[tuple[list[int], Future[_Maps]]] = deque()
+
+        def collect() -> None:
+            frames, result = running.popleft()
+            inverse, confidence[frames] = result.result()
             depth[frames] = 1 / inverse
-            confidence[frames] = trust
             counter.advance(len(frames))
+
+        for frames, observed in _chunks(inputs, pool):
+            running.append((frames, pool.submit(_finish, inputs, frames, observed)))
+            while len(running) > count:
+                collect()
+        while running:
+            collect()
     return DenseDepth(depth, confidence)
 
 
-def _chunks(inputs: _Inputs) -> Iterator[tuple[list[int], Observed]]:
+@contextmanager
+def _workers(device: torch.device) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """As many workers as torch may use threads, each with one: its own threads only get in each other's way here."""
+    threads = torch.get_num_threads()
+    count = threads if device.type == "cpu" else 1
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(max_workers=count) as pool:
+            yield pool, count
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _chunks(inputs: _Inputs, pool: ThreadPoolExecutor) -> Iterator[tuple[list[int], Observed]]:
     """Joined observations, a chunk of frames at a time; keeps views only while a later frame needs them."""
     num_frames, edges = inputs.video.num_frames, inputs.flow.edges
     last_use = np.arange(num_frames)
@@ -87,13 +117,11 @@ def _chunks(inputs: _Inputs) -> Iterator[tuple[list[int], Observed]]:
     views: dict[int, Observed] = {}
     for first in range(0, num_frames, CHUNK_FRAMES):
         frames = list(range(first, min(first + CHUNK_FRAMES, num_frames)))
-        joined = []
-        for frame in frames:
-            for needed in (frame, *edges[edges[:, 0] == frame, 1]):
-                if int(needed) not in views:
-                    views[int(needed)] = _view(inputs, int(needed))
-            joined.append(fuse(inputs.flow, frame, inputs.scene, views))
-        yield frames, _stack(joined)
+        partners = edges[np.isin(edges[:, 0], frames), 1].tolist()
+        missing = sorted({*frames, *partners} - views.keys())
+        views.update(zip(missing, pool.map(partial(_view, inputs), missing), strict=True))
+        join = partial(fuse, inputs.flow, scene=inputs.scene, views=views)
+        yield frames, _stack(list(pool.map(join, frames)))
         views = {frame: view for frame, view in views.items() if last_use[frame] > frames[-1]}
 
 
@@ -115,9 +143,7 @@ def has_parallax(scene: Scene, frame: int) -> bool:
     return bool(np.isfinite(scene.inverse_depth_std[frame]).any())
 
 
-def _finish(
-    inputs: _Inputs, frames: list[int], observed: Observed
-) -> tuple[Float32[np.ndarray, "frames height width"], UInt8[np.ndarray, "frames height width"]]:
+def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
     """Inverse depth and confidence of a chunk at the working size."""
     rows, cols = observed.inverse_depth.shape[1:]
     images = inputs.video.images[frames]
@@ -145,7 +171,7 @@ def _settle(
     frames: list[int],
     inverse_depth: Float[Tensor, "frames height width"],
     trust: Float[Tensor, "frames height width"],
-) -> tuple[Float32[np.ndarray, "frames height width"], UInt8[np.ndarray, "frames height width"]]:
+) -> _Maps:
     """Frames that nothing measures have the prior's depth; those without a pose have no confidence."""
     for i, frame in enumerate(frames):
         is_measured = bool((trust[i] > COMPLETED).any())
