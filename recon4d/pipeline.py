@@ -116,7 +116,7 @@ def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconst
         folder,
         "refine",
         FinalMasks,
-        lambda f: FinalMasks(masks.finish(config.refine, video, motion, given, progress)),
+        lambda f: FinalMasks(masks.finish(config.refine, video, motion, given, options.threads, progress)),
     )
     check = run_stage(
         folder,

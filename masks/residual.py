@@ -1,0 +1,118 @@
+"""Motion masks from the flow that no static geometry explains.
+
+For every pixel, the depth that best explains its flow to all partner frames is found with the cameras fixed. What is
+left over, in units of the flow's noise, is the evidence for motion: large for independently moving pixels, below one
+for static ones at any depth. It is gathered over partners, then along the flow over time, then in space along image
+edges. The cameras carry it, not single pairs: better cameras give better masks, which is what the loop lives from.
+"""
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from recon4d.optim.triangulate import triangulate
+from recon4d.progress import Progress, no_progress
+from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
+
+NOISE_PX = 0.35
+"""Standard deviation of the flow of static textured pixels, pixels ..."""
+NOISE_SLOPE = 0.015
+"""... and how it grows with the displacement."""
+MAX_SIGMAS = 25.0
+"""A residual beyond this many standard deviations is no more telling."""
+INCONSISTENT_WEIGHT = 0.03
+"""Weight of flow that fails the forward-backward check: where nothing else is known, even that tells something."""
+MOVING_SIGMAS = 3.5
+"""Mean residual, in standard deviations, at which a pixel is as likely to move as not."""
+SHARPNESS = 2.0
+"""Growth of the log-odds with the logarithm of that residual."""
+MAX_LOG_ODDS = 3.0
+"""One frame alone is never surer than this."""
+TIME_OFFSETS = (1, 2)
+"""Frames apart over which evidence is carried along the flow."""
+TIME_WEIGHT = 0.7
+"""Weight of a neighbour's evidence against a frame's own."""
+GUIDE_RADIUS = 5
+"""Radius of the image-guided filter, `Flow` samples."""
+GUIDE_EPSILON = (0.04) ** 2
+"""Variance of intensities (0..1) below which the guided filter smooths."""
+
+
+def residual_masks(
+    video: Video, flow: Flow, scene: Scene, progress: Progress = no_progress
+) -> MotionMasks:
+    """Probability of motion at every `Flow` sample, from the current cameras.
+
+    Args:
+        video: Its images guide the spatial smoothing.
+        flow: Edges in both directions.
+        scene: Current cameras; its depth is not used.
+        progress: Told about every finished frame.
+    """
+    rows, cols = flow.confidence.shape[1:]
+    log_odds = np.zeros((video.num_frames, rows, cols), np.float32)
+    with progress("masks", total=video.num_frames) as counter:
+        for frame in range(video.num_frames):
+            log_odds[frame] = frame_log_odds(flow, frame, scene)
+            counter.advance()
+    log_odds = along_time(log_odds, flow)
+    for frame, image in enumerate(video.images):
+        log_odds[frame] = guided(log_odds[frame], small_gray(image))
+    return MotionMasks(1 / (1 + np.exp(-log_odds)))
+
+
+def frame_log_odds(flow: Flow, frame: int, scene: Scene) -> Float32[np.ndarray, "rows cols"]:
+    """Log-odds of motion from one frame's own flow to its partners."""
+    found = triangulate(flow, frame, scene)
+    edges = found.edge_index.numpy()
+    usable = scene.is_posed[flow.edges[edges, 1]] & scene.is_posed[frame]
+    if not usable.any():
+        return np.zeros(flow.confidence.shape[1:], np.float32)
+    confidence = torch.from_numpy(flow.confidence[edges[usable]] / np.float32(255))
+    length = torch.from_numpy(flow.flow_px[edges[usable]].astype(np.float32)).norm(dim=-1)
+    sigmas = found.residual_px[torch.from_numpy(usable)] / (NOISE_PX + NOISE_SLOPE * length)
+    weight = confidence + INCONSISTENT_WEIGHT
+    mean = (weight * sigmas.clamp_max(MAX_SIGMAS)).sum(0) / weight.sum(0)
+    odds = SHARPNESS * torch.log((mean + 0.05) / MOVING_SIGMAS)
+    return odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS).numpy()
+
+
+def along_time(
+    log_odds: Float32[np.ndarray, "frames rows cols"], flow: Flow
+) -> Float32[np.ndarray, "frames rows cols"]:
+    """Weighted mean with the same surface point's evidence in neighbouring frames, where the flow is consistent."""
+    rows, cols = log_odds.shape[1:]
+    grid_u, grid_v = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    total, weight = log_odds.copy(), np.ones_like(log_odds)
+    apart = np.abs(flow.edges[:, 1] - flow.edges[:, 0])
+    for edge in np.flatnonzero(np.isin(apart, TIME_OFFSETS)):
+        source, target = flow.edges[edge]
+        moved = flow.flow_px[edge].astype(np.float32) / FLOW_STRIDE
+        there = cv2.remap(
+            log_odds[target], grid_u + moved[..., 0], grid_v + moved[..., 1], cv2.INTER_LINEAR
+        )
+        trust = TIME_WEIGHT * (flow.confidence[edge] / np.float32(255))
+        total[source] += trust * there
+        weight[source] += trust
+    return np.asarray(total / weight, np.float32)
+
+
+def small_gray(image: np.ndarray) -> Float32[np.ndarray, "rows cols"]:
+    """Grey image in [0, 1] at the sampling of `Flow`."""
+    size = (image.shape[1] // FLOW_STRIDE, image.shape[0] // FLOW_STRIDE)
+    small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32) / 255
+
+
+def guided(
+    values: Float32[np.ndarray, "rows cols"], guide: Float32[np.ndarray, "rows cols"]
+) -> Float32[np.ndarray, "rows cols"]:
+    """Guided filter (He, Sun and Tang, ECCV 2010): smooths values but for edges of the guide."""
+    window = (2 * GUIDE_RADIUS + 1,) * 2
+    mean_g, mean_v = cv2.blur(guide, window), cv2.blur(values, window)
+    variance = cv2.blur(guide * guide, window) - mean_g * mean_g
+    covariance = cv2.blur(guide * values, window) - mean_g * mean_v
+    slope = covariance / (variance + GUIDE_EPSILON)
+    offset = mean_v - slope * mean_g
+    return np.asarray(cv2.blur(slope, window) * guide + cv2.blur(offset, window), np.float32)
