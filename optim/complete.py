@@ -14,7 +14,7 @@ from recon4d.optim.dense_edges import enlarge
 from recon4d.optim.dense_geodesic import Barriers, colour_barriers, geodesic_sums, local_planes
 from recon4d.optim.dense_observed import Observed, flatness
 
-COLOUR_SCALE = 15.0
+COLOUR_SCALE = 13.0
 """Sum of the channels' changes (0 to 255 each) between neighbours that counts as an edge of strength 1."""
 TEXTURE_STRENGTH = 0.3
 """Strength of a colour edge where the depth on both sides is equal: texture, not the border of an object."""

@@ -13,9 +13,9 @@ WINDOW = 5
 """Side of the window in which a pixel looks for a depth edge."""
 REACH, REACH_STEP = 4, 2
 """Candidates lie up to this many pixels away, every so many pixels, in both directions."""
-SAME_COLOUR = 12.0
+SAME_COLOUR = 10.0
 """Standard deviation of colours within one surface, per channel of 0 to 255."""
-MIN_VOTE = 0.02
+MIN_VOTE = 0.1
 """Weight of a candidate that nothing confirms."""
 ROUNDS = 2
 """How often pixels choose: the second time among those that have chosen."""
