@@ -16,7 +16,7 @@ from recon4d.masks.residual import residual_masks
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
 
-MaskFunction = Callable[[Video, Flow, Scene, Progress], MotionMasks]
+MaskFunction = Callable[[Video, Flow, Scene, int, Progress], MotionMasks]
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,18 @@ def method(name: str, given: Bool[np.ndarray, "frames height width"] | None = No
         given: The user's own masks at working size.
     """
     if given is not None:
-        return MaskMethod(lambda video, flow, scene, progress: given_masks(given), False)
+        return MaskMethod(lambda video, flow, scene, threads, progress: given_masks(given), False)
     if name not in METHODS:
         raise ConfigError(f"masks '{name}' is not there; available: {', '.join(METHODS)}")
     return METHODS[name]
 
 
 def no_masks(
-    video: Video, flow: Flow, scene: Scene, progress: Progress = no_progress
+    video: Video,
+    flow: Flow,
+    scene: Scene,
+    threads: int = 1,
+    progress: Progress = no_progress,
 ) -> MotionMasks:
     """Everything is static."""
     return MotionMasks(np.zeros((video.num_frames, *flow.confidence.shape[1:]), np.float32))

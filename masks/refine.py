@@ -1,11 +1,10 @@
 """From soft probabilities at half size to masks at working size, with whole objects and borders on image edges."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from recon4d.parallel import each
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import MotionMasks, Video
 
@@ -36,11 +35,8 @@ def refine_edges(
     def one(frame: int) -> None:
         out[frame] = refine_frame(video.images[frame], motion.probability[frame])
 
-    with (
-        progress("refine", total=video.num_frames) as counter,
-        ThreadPoolExecutor(max_workers=threads) as pool,
-    ):
-        for _ in pool.map(one, range(video.num_frames)):
+    with progress("refine", total=video.num_frames) as counter:
+        for _ in each(one, range(video.num_frames), threads):
             counter.advance()
     return out
 

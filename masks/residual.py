@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float32
 
 from recon4d.optim.triangulate import triangulate
+from recon4d.parallel import each
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
 
@@ -40,7 +41,11 @@ GUIDE_EPSILON = (0.04) ** 2
 
 
 def residual_masks(
-    video: Video, flow: Flow, scene: Scene, progress: Progress = no_progress
+    video: Video,
+    flow: Flow,
+    scene: Scene,
+    threads: int = 1,
+    progress: Progress = no_progress,
 ) -> MotionMasks:
     """Probability of motion at every `Flow` sample, from the current cameras.
 
@@ -48,13 +53,15 @@ def residual_masks(
         video: Its images guide the spatial smoothing.
         flow: Edges in both directions.
         scene: Current cameras; its depth is not used.
+        threads: Frames that are looked at at the same time.
         progress: Told about every finished frame.
     """
     rows, cols = flow.confidence.shape[1:]
     log_odds = np.zeros((video.num_frames, rows, cols), np.float32)
     with progress("masks", total=video.num_frames) as counter:
-        for frame in range(video.num_frames):
-            log_odds[frame] = frame_log_odds(flow, frame, scene)
+        frames = range(video.num_frames)
+        for frame, odds in enumerate(each(lambda n: frame_log_odds(flow, n, scene), frames, threads)):
+            log_odds[frame] = odds
             counter.advance()
     log_odds = along_time(log_odds, flow)
     for frame, image in enumerate(video.images):

@@ -139,5 +139,6 @@ def _solve(
         relative_tolerance=5e-4,
         free_focal=video.intrinsics is None,
         usual_focal_px=USUAL_FOCAL * max(video.size),
+        threads=options.threads,
     )
     return solve(connected(problem, component), state, freedom, solve_options)

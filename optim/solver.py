@@ -19,11 +19,12 @@ from recon4d.errors import DegenerateError, DivergedError
 from recon4d.geometry import adjoint_se3, exp_se3, invert_rigid, orthonormal
 from recon4d.optim.problem import Problem
 from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior, flow_consistency
+from recon4d.parallel import each
 
 logger = logging.getLogger(__name__)
 
-CHUNK_RESIDUALS = 400_000
-"""Flow residuals that are linearised at once: about 100 MB of temporaries."""
+CHUNK_RESIDUALS = 100_000
+"""Flow residuals that are linearised at once: about 25 MB of temporaries per thread, mostly in cache."""
 BEHIND_PX = 20.0
 """Residual charged to a sample that lies behind its partner's camera, pixels: large, but it gives no step."""
 PRIOR_KERNEL_PX = 2.0
@@ -61,6 +62,8 @@ class SolveOptions:
     """Weight of the camera's acceleration (second difference of its centre), pixels per median depth of the prior: the
     same motion in a scene of another size costs the same."""
     initial_damping: float = 1e-4
+    threads: int = 1
+    """Chunks of frames that are linearised at the same time."""
 
 
 @dataclass(frozen=True)
@@ -166,10 +169,14 @@ def depth_information(
 def _linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOptions) -> _Local:
     slots, samples = problem.weight.shape[1:]
     size = max(1, CHUNK_RESIDUALS // max(1, slots * samples))
-    parts = [
-        _linearise_chunk(problem, state, freedom, options, slice(first, first + size))
-        for first in range(0, problem.num_frames, size)
-    ]
+    chunks = [slice(first, first + size) for first in range(0, problem.num_frames, size)]
+    parts = list(
+        each(
+            lambda frames: _linearise_chunk(problem, state, freedom, options, frames),
+            chunks,
+            min(options.threads, len(chunks)),
+        )
+    )
     return _Local(
         hessian=torch.cat([p.hessian for p in parts]),
         gradient=torch.cat([p.gradient for p in parts]),

@@ -64,7 +64,7 @@ def _store(folder: Path, value: Any) -> None:
         item = getattr(value, field.name)
         path = folder / f"{field.name}.npy"
         if isinstance(item, np.ndarray):
-            if isinstance(item, np.memmap) and item.filename == str(path.resolve()):
+            if isinstance(item, np.memmap) and _is_file_of(item, path):
                 item.flush()
             else:
                 np.save(path, item)
@@ -73,6 +73,10 @@ def _store(folder: Path, value: Any) -> None:
         else:
             plain[field.name] = item
     (folder / "stage.json").write_text(json.dumps(plain))
+
+
+def _is_file_of(array: np.memmap[Any, Any], path: Path) -> bool:
+    return array.filename is not None and Path(array.filename).resolve() == path.resolve()
 
 
 def _load(folder: Path, kind: type[T]) -> T:

@@ -25,6 +25,7 @@ from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.calibrate import AlignOptions
 from recon4d.optim.densify import densify
 from recon4d.options import to_toml
+from recon4d.parallel import one_torch_thread
 from recon4d.progress import Progress, no_progress
 from recon4d.report import Check, check_flow, report
 from recon4d.rounds import Rounds, next_round
@@ -65,7 +66,7 @@ def run(
     with writing(folder):
         _prepare(folder, config, resume)
     try:
-        with writing(folder):
+        with writing(folder), one_torch_thread():
             result = _reconstruct(config, folder, progress)
             finished = _write(result, folder)
         publish(finished, out, overwrite)
@@ -95,7 +96,9 @@ def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconst
             folder,
             f"masks_{at}",
             MotionMasks,
-            lambda f, scene=rounds.scene: method.masks(video, flow, scene, progress),
+            lambda f, scene=rounds.scene: method.masks(
+                video, flow, scene, options.threads, progress
+            ),
         )
         rounds = next_round(
             rounds,

@@ -63,28 +63,31 @@ def next_round(
     optimise: Callable[[Scene, MotionMasks], Scene],
     flow: Flow,
 ) -> Rounds:
-    """Optimise with new masks, and keep the result unless the static world fits worse than before."""
+    """Optimise with new masks, and keep the result unless the static world fits worse than before.
+
+    Masks that hardly changed need no new optimization: the loop has settled, and the last kept round stands.
+    """
+    first = rounds.motion is None
     before = rounds.motion or MotionMasks(np.zeros_like(motion.probability))
     changed = float(((motion.probability > 0.5) != (before.probability > 0.5)).mean())
-    scene = optimise(rounds.scene, motion)
     static = (motion.probability < 0.5) & (before.probability < 0.5)
-    old, new = static_residual_px(flow, rounds.scene, static), static_residual_px(flow, scene, static)
-    first = rounds.motion is None
+    old = static_residual_px(flow, rounds.scene, static)
+    if not first and changed < SETTLED:
+        entry = Round(changed, old, old, 0.0, 0.0, kept=False)
+        return replace(rounds, history=(*rounds.history, entry), settled=True)
+    scene = optimise(rounds.scene, motion)
+    new = static_residual_px(flow, scene, static)
     kept = first or new <= old * WORSE
-    rotation, translation = pose_change(rounds.scene, scene)
-    entry = Round(changed, new, old, rotation, translation, kept)
+    entry = Round(changed, new, old, *pose_change(rounds.scene, scene), kept)
     history = (*rounds.history, entry)
-    if not kept:
-        message = (
-            f"Round {len(rounds.history)} of masks made the static residual worse ({old:.3f} to {new:.3f} px): "
-            "it is not kept, and the loop ends."
-        )
-        notice = Notice("round_not_kept", message)
-        return replace(
-            rounds, history=history, settled=True, notices=(*rounds.notices, notice)
-        )
-    settled = not first and changed < SETTLED
-    return replace(rounds, scene=scene, motion=motion, history=history, settled=settled)
+    if kept:
+        return replace(rounds, scene=scene, motion=motion, history=history)
+    message = (
+        f"Round {len(rounds.history)} of masks made the static residual worse ({old:.3f} to {new:.3f} px): "
+        "it is not kept, and the loop ends."
+    )
+    notices = (*rounds.notices, Notice("round_not_kept", message))
+    return replace(rounds, history=history, settled=True, notices=notices)
 
 
 def static_residual_px(

@@ -4,14 +4,15 @@ Model selection follows the parallax: where a rotation explains the flow as well
 says nothing about depth and its translation is zero (Torr, Fitzgibbon and Zisserman, IJCV 1999).
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import roma
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
+
+from recon4d.parallel import each
 
 MIN_CONFIDENCE = 0.3
 """Flow samples below this confidence take no part in the relative pose."""
@@ -50,8 +51,7 @@ def relative_poses(
     def one(index: int) -> RelativePose | None:
         return relative_pose(samples_px[index], targets_px[index], confidence[index], intrinsics)
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        return list(pool.map(one, range(len(samples_px))))
+    return list(each(one, range(len(samples_px)), threads))
 
 
 def relative_pose(

@@ -1,13 +1,13 @@
 """Dense inverse search flow (Kroeger et al., ECCV 2016; OpenCV's DIS), forward and backward, with a confidence."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
+from recon4d.parallel import each
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow
 
@@ -39,8 +39,7 @@ def flow_pairs(
 
     cv2.setNumThreads(1)  # one pair per thread scales better than OpenCV's own threads inside one pair
     try:
-        with ThreadPoolExecutor(max_workers=threads) as pool:
-            yield from enumerate(pool.map(one, pairs))
+        yield from enumerate(each(one, pairs, threads))
     finally:
         cv2.setNumThreads(-1)
 

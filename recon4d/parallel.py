@@ -1,0 +1,36 @@
+"""Work on many frames at once, by threads.
+
+Torch and OpenCV release the interpreter while they compute, so frames in parallel use the cores better than threads
+inside each small operation, and do not fight with other programs for them. The pipeline therefore runs torch itself
+with one thread.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def each(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Results of `work` in the order of the items."""
+    if threads == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        yield from pool.map(work, items)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Run torch operations with one thread each; the former number is restored."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
