@@ -8,10 +8,8 @@ from recon4d.parallel import each
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import MotionMasks, Video
 
-SURE = 0.8
-"""Above this probability (and below one minus it) GrabCut may not change a pixel far from the border."""
-BAND = 6
-"""Half width of the band around the border that GrabCut decides, `Flow` samples."""
+BAND = 10
+"""Half width of the band around the border that GrabCut decides, `Flow` samples: what motion blur and occlusion hide."""
 MIN_AREA = 4e-4
 """Components smaller than this part of the image are specks."""
 MIN_PEAK = 0.75
@@ -50,7 +48,7 @@ def refine_frame(
         return np.zeros(image.shape[:2], bool)
     rows, cols = probability.shape
     small = cv2.resize(np.ascontiguousarray(image), (cols, rows), interpolation=cv2.INTER_AREA)
-    mask = _cut(small, mask, probability)
+    mask = _cut(small, mask)
     mask = whole_objects(np.where(mask, np.maximum(probability, 0.51), 0).astype(np.float32))
     return _enlarge(mask.astype(np.float32), (image.shape[1], image.shape[0])) > 0.5
 
@@ -60,7 +58,9 @@ def whole_objects(probability: Float32[np.ndarray, "rows cols"]) -> Bool[np.ndar
     mask = (probability > 0.5).astype(np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
+    mask = cv2.morphologyEx(
+        mask, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    )
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     holes_below = MIN_AREA * 4 * mask.size
     small = [c for c in contours if cv2.contourArea(c) < holes_below]
@@ -76,28 +76,19 @@ def whole_objects(probability: Float32[np.ndarray, "rows cols"]) -> Bool[np.ndar
 
 
 def _cut(
-    small: UInt8[np.ndarray, "rows cols 3"],
-    mask: Bool[np.ndarray, "rows cols"],
-    probability: Float32[np.ndarray, "rows cols"],
+    small: UInt8[np.ndarray, "rows cols 3"], mask: Bool[np.ndarray, "rows cols"]
 ) -> Bool[np.ndarray, "rows cols"]:
     """GrabCut inside a band around the border; everything else stays."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BAND + 1, 2 * BAND + 1))
     inner = cv2.erode(mask.astype(np.uint8), disc) > 0
     outer = cv2.dilate(mask.astype(np.uint8), disc) > 0
-    trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    trimap[inner | (mask & (probability > SURE) & _deep(mask))] = cv2.GC_FGD
-    trimap[~outer] = cv2.GC_BGD
-    if not (trimap == cv2.GC_FGD).any() or not (trimap == cv2.GC_BGD).any():
+    if outer.all():
         return mask
+    trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    trimap[inner], trimap[~outer] = cv2.GC_FGD, cv2.GC_BGD
     model_a, model_b = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(small, trimap, None, model_a, model_b, GRABCUT_STEPS, cv2.GC_INIT_WITH_MASK)
     return np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD))
-
-
-def _deep(mask: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
-    """More than a few samples inside the border."""
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
-    return np.asarray(cv2.erode(mask.astype(np.uint8), disc) > 0)
 
 
 def _enlarge(

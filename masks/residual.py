@@ -60,7 +60,9 @@ def residual_masks(
     log_odds = np.zeros((video.num_frames, rows, cols), np.float32)
     with progress("masks", total=video.num_frames) as counter:
         frames = range(video.num_frames)
-        for frame, odds in enumerate(each(lambda n: frame_log_odds(flow, n, scene), frames, threads)):
+        for frame, odds in enumerate(
+            each(lambda n: frame_log_odds(flow, n, scene), frames, threads)
+        ):
             log_odds[frame] = odds
             counter.advance()
     log_odds = along_time(log_odds, flow)
@@ -90,7 +92,9 @@ def along_time(
 ) -> Float32[np.ndarray, "frames rows cols"]:
     """Weighted mean with the same surface point's evidence in neighbouring frames, where the flow is consistent."""
     rows, cols = log_odds.shape[1:]
-    grid_u, grid_v = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    grid_u, grid_v = np.meshgrid(
+        np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32)
+    )
     total, weight = log_odds.copy(), np.ones_like(log_odds)
     apart = np.abs(flow.edges[:, 1] - flow.edges[:, 0])
     for edge in np.flatnonzero(np.isin(apart, TIME_OFFSETS)):

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -59,6 +58,7 @@ def densify(
     flow: Flow,
     scene: Scene,
     motion: MotionMasks,
+    threads: int = 1,
     progress: Progress = no_progress,
     device: torch.device | None = None,
 ) -> DenseDepth:
@@ -71,6 +71,7 @@ def densify(
         flow: Edges in both directions.
         scene: Cameras, taken as exact. Its samples decide whether a frame has any parallax.
         motion: Moving pixels are not triangulated.
+        threads: Frames that are looked at at the same time.
         progress: Told about every finished frame.
         device: Where to compute; CPU if not given.
     """
@@ -78,7 +79,10 @@ def densify(
     width, height = video.size
     depth = np.empty((video.num_frames, height, width), np.float32)
     confidence = np.zeros((video.num_frames, height, width), np.uint8)
-    with _workers(inputs.device) as (pool, count), progress("depth", video.num_frames) as counter:
+    with (
+        ThreadPoolExecutor(max_workers=threads) as pool,
+        progress("depth", video.num_frames) as counter,
+    ):
         running: deque[tuple[list[int], Future[_Maps]]] = deque()
 
         def collect() -> None:
@@ -89,24 +93,11 @@ def densify(
 
         for frames, observed in _chunks(inputs, pool):
             running.append((frames, pool.submit(_finish, inputs, frames, observed)))
-            while len(running) > count:
+            while len(running) > threads:
                 collect()
         while running:
             collect()
     return DenseDepth(depth, confidence)
-
-
-@contextmanager
-def _workers(device: torch.device) -> Iterator[tuple[ThreadPoolExecutor, int]]:
-    """As many workers as torch may use threads, each with one: its own threads only get in each other's way here."""
-    threads = torch.get_num_threads()
-    count = threads if device.type == "cpu" else 1
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(max_workers=count) as pool:
-            yield pool, count
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _chunks(inputs: _Inputs, pool: ThreadPoolExecutor) -> Iterator[tuple[list[int], Observed]]:

@@ -112,14 +112,17 @@ def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconst
             flow,
         )
     scene, motion = rounds.scene, rounds.motion
-    dense = run_stage(
-        folder, "depth", DenseDepth, lambda f: densify(video, flow, scene, motion, progress)
-    )
     final = run_stage(
         folder,
         "refine",
         FinalMasks,
-        lambda f: FinalMasks(masks.finish(config.refine, video, motion, given, options.threads, progress)),
+        lambda f: FinalMasks(
+            masks.finish(config.refine, video, motion, given, options.threads, progress)
+        ),
+    )
+    outlines = masks.given_masks(final.is_dynamic)
+    dense = run_stage(
+        folder, "depth", DenseDepth, lambda f: densify(video, flow, scene, outlines, options.threads, progress)
     )
     check = run_stage(
         folder,
@@ -162,7 +165,9 @@ def _align_options(config: RunConfig) -> AlignOptions:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device 'cuda' was asked for, but no CUDA device is there; use --device cpu")
+        raise ConfigError(
+            "device 'cuda' was asked for, but no CUDA device is there; use --device cpu"
+        )
     return AlignOptions(
         kernel_px=config.optim.kernel_px,
         grid_px=config.optim.grid_px,
@@ -197,5 +202,3 @@ def _write(result: Reconstruction, folder: Path) -> Path:
     write_result(result, finished)
     write_preview(result, finished / "preview.png")
     return finished
-
-
