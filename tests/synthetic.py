@@ -1,0 +1,250 @@
+"""An analytic scene with exact depth, poses, masks and flow: the ground truth of the tests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from scipy.spatial.transform import Rotation
+
+from recon4d.flow.pairs import window_pairs
+from recon4d.render import Camera, Hits, Solid, World, cast, follow, picture, pixel_grid
+from recon4d.scene import FLOW_STRIDE, Flow, Scene, Video
+
+GRID_PX = 16
+"""Pixels between the samples of the exact `Scene`."""
+OCCLUSION = 0.01
+"""Relative depth by which a point may lie behind what the target camera sees and still count as visible."""
+RAYS_PER_PIXEL = 2
+"""In each direction, for the pictures."""
+
+
+@dataclass(frozen=True)
+class SyntheticScene:
+    """Everything about one scene. Lengths are metres."""
+
+    video: Video
+    """Textured pictures; the intrinsics are known and exact."""
+    flow: Flow
+    """Flow of `window_pairs` at the sampling of `Flow`; confidence 0 where the point is hidden or outside."""
+    scene: Scene
+    """Exact poses, intrinsics and inverse depth at one sample per cell of `GRID_PX`."""
+    depth: Float32[np.ndarray, "frames height width"]
+    """z-depth at pixel centres."""
+    is_dynamic: Bool[np.ndarray, "frames height width"]
+    exact_flow: Callable[[int, Float64[np.ndarray, "samples 2"]], Float64[np.ndarray, "samples 2"]]
+    """(edge, pixels (u, v) of its source frame) to (du, dv), in float64 and exact to rounding; hidden or not."""
+    is_visible: Callable[[int, Float64[np.ndarray, "samples 2"]], Bool[np.ndarray, " samples"]]
+    """(edge, pixels of its source frame) to whether the edge's target frame sees the same surface point."""
+    exact_depth: Callable[[int, Float64[np.ndarray, "samples 2"]], Float64[np.ndarray, " samples"]]
+    """(frame, pixels) to z-depth in float64."""
+
+
+def make_scene(
+    num_frames: int,
+    size: tuple[int, int],
+    seed: int,
+    mover: bool = False,
+    noise_px: float = 0.0,
+) -> SyntheticScene:
+    """Make a room with boxes and a ball, seen by a camera that is carried along a bent path.
+
+    Args:
+        num_frames: Number of frames; neighbours are 3 to 4 cm apart.
+        size: (width, height) in pixels; multiples of 8.
+        seed: Decides textures, places of the solids, path and noise.
+        mover: Whether a box crosses the room, 5 to 15 % of the picture.
+        noise_px: Standard deviation of the Gaussian noise on `flow`; `exact_flow` has none.
+    """
+    rng = np.random.default_rng(seed)
+    world = _world(rng, mover, num_frames)
+    cameras = _cameras(rng, num_frames, size)
+    images, depth, is_dynamic = _pictures(world, cameras, size)
+    pairs = window_pairs(num_frames)
+    edges = np.concatenate((pairs, pairs[:, ::-1]))
+
+    def ends(edge: int) -> tuple[Camera, Camera]:
+        return cameras[edges[edge, 0]], cameras[edges[edge, 1]]
+
+    def exact_flow(
+        edge: int, uv: Float64[np.ndarray, "samples 2"]
+    ) -> Float64[np.ndarray, "samples 2"]:
+        uv = np.asarray(uv, np.float64)
+        hits = cast(world, ends(edge)[0], uv[None])
+        return np.asarray(follow(world, *ends(edge), uv[None], hits)[0, :, :2] - uv)
+
+    def is_visible(edge: int, uv: Float64[np.ndarray, "samples 2"]) -> Bool[np.ndarray, " samples"]:
+        uv = np.asarray(uv, np.float64)
+        hits = cast(world, ends(edge)[0], uv[None])
+        there = follow(world, *ends(edge), uv[None], hits)
+        return np.asarray(_visible(world, ends(edge)[1], there, hits, size)[0])
+
+    def exact_depth(
+        frame: int, uv: Float64[np.ndarray, "samples 2"]
+    ) -> Float64[np.ndarray, " samples"]:
+        return np.asarray(cast(world, cameras[frame], np.asarray(uv, np.float64)[None]).depth[0])
+
+    video = Video(
+        images=images,
+        timestamps_s=np.array([camera.time_s for camera in cameras]),
+        sources=tuple(f"{i:06d}.png" for i in range(num_frames)),
+        source_size=size,
+        intrinsics=cameras[0].intrinsics,
+    )
+    flow = _flow(world, cameras, edges, size)
+    return SyntheticScene(
+        video=video,
+        flow=_noisy(flow, rng, noise_px),
+        scene=_scene(cameras, size, exact_depth),
+        depth=depth,
+        is_dynamic=is_dynamic,
+        exact_flow=exact_flow,
+        is_visible=is_visible,
+        exact_depth=exact_depth,
+    )
+
+
+def _texture(rng: np.random.Generator, rows: int, cols: int) -> UInt8[np.ndarray, "rows cols 3"]:
+    """Smooth colour noise of several wavelengths, the finest about 6 texels."""
+    total = np.full((rows, cols, 3), 128, np.float32)
+    for period, strength in ((64, 60), (20, 40), (6, 25)):
+        coarse = rng.normal(0, strength, (rows // period + 2, cols // period + 2, 3)).astype(
+            np.float32
+        )
+        total += cv2.resize(coarse, (cols, rows), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(total, 0, 255).astype(np.uint8))
+
+
+def _at(x: float, y: float, z: float, yaw_deg: float = 0) -> Float64[np.ndarray, "4 4"]:
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_euler("y", yaw_deg, degrees=True).as_matrix()
+    pose[:3, 3] = x, y, z
+    return pose
+
+
+def _world(rng: np.random.Generator, mover: bool, num_frames: int) -> World:
+    """A room of 5 x 2.6 x 5 m around the origin, furniture at z > 0.5; +y is down."""
+
+    def box(
+        pose: Float64[np.ndarray, "4 4"], half: tuple[float, float, float], side: int = 128
+    ) -> Solid:
+        return Solid("box", pose, np.array(half), _texture(rng, side, 6 * side))
+
+    room = Solid(
+        "box", _at(0, 0, 0), np.array([2.5, 1.3, 2.5]), _texture(rng, 512, 3072), is_inward=True
+    )
+    solids = [room]
+    for x in (-1.4, -0.5, 0.6, 1.5):
+        height = rng.uniform(0.25, 0.6)
+        place = _at(x, 1.3 - height, rng.uniform(0.6, 1.9), rng.uniform(-40, 40))
+        solids.append(box(place, (rng.uniform(0.2, 0.35), height, rng.uniform(0.2, 0.35))))
+    ball = Solid("ellipsoid", _at(0.1, 0.3, 1.6), np.full(3, 0.35), _texture(rng, 128, 256))
+    solids.append(ball)
+    if mover:
+        mover_texture = _texture(rng, 128, 768)
+        half = np.array([0.3, 0.5, 0.25])
+        solids.append(Solid("box", _at(-0.9, 0.4, 0.3), half, mover_texture, is_moving=True))
+    duration_s = max(num_frames - 1, 1) / 30
+
+    def moved_from_rest(time_s: float) -> Float64[np.ndarray, "4 4"]:
+        done = time_s / duration_s
+        return _at(1.8 * done, 0.05 * np.sin(9 * done), 0.25 * np.sin(3 * done), 12 * done)
+
+    return World(tuple(solids), moved_from_rest)
+
+
+def _cameras(rng: np.random.Generator, num_frames: int, size: tuple[int, int]) -> list[Camera]:
+    width, height = size
+    intrinsics = np.array([0.86 * width, 0.87 * width, 0.505 * width, 0.49 * height])
+    phase = rng.uniform(0, 2 * np.pi, 5)
+    cameras = []
+    for i in range(num_frames):
+        s = i / 30
+        position = (
+            -0.45 + 0.9 * s + 0.03 * np.sin(5 * s + phase[0]),
+            -0.1 + 0.12 * np.sin(2.5 * s + phase[1]),
+            -1.6 + 0.25 * np.sin(1.5 * s + phase[2]) + 0.2 * s,
+        )
+        angles_deg = (
+            3 * np.sin(3 * s + phase[3]) - 5,
+            4 * np.sin(2 * s + phase[4]) - 5 * s,
+            2 * np.sin(4 * s + phase[0]),
+        )
+        pose = np.eye(4)
+        pose[:3, :3] = Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix()
+        pose[:3, 3] = position
+        cameras.append(Camera(pose, intrinsics, s))
+    return cameras
+
+
+def _pictures(
+    world: World, cameras: list[Camera], size: tuple[int, int]
+) -> tuple[
+    UInt8[np.ndarray, "frames height width 3"],
+    Float32[np.ndarray, "frames height width"],
+    Bool[np.ndarray, "frames height width"],
+]:
+    fine = pixel_grid(size, RAYS_PER_PIXEL, np.float32)
+    images = [picture(cast(world, camera, fine, True), RAYS_PER_PIXEL) for camera in cameras]
+    truth = [cast(world, camera, pixel_grid(size)) for camera in cameras]
+    depth = np.stack([hits.depth for hits in truth]).astype(np.float32)
+    return np.stack(images), depth, world.is_moving[np.stack([hits.solid for hits in truth])]
+
+
+def _visible(
+    world: World,
+    target: Camera,
+    there: Float64[np.ndarray, "rows cols 3"],
+    hits: Hits,
+    size: tuple[int, int],
+) -> Bool[np.ndarray, "rows cols"]:
+    """Inside the target's picture, and nothing nearer there."""
+    inside = ((there[..., :2] >= 0) & (there[..., :2] <= np.asarray(size))).all(-1)
+    inside &= there[..., 2] > 0
+    seen = cast(world, target, there[inside][None, :, :2])
+    inside[inside] = (seen.solid[0] == hits.solid[inside]) & (
+        there[inside][:, 2] < seen.depth[0] * (1 + OCCLUSION)
+    )
+    return inside
+
+
+def _flow(
+    world: World, cameras: list[Camera], edges: Int64[np.ndarray, "edges 2"], size: tuple[int, int]
+) -> Flow:
+    cols, rows = size[0] // FLOW_STRIDE, size[1] // FLOW_STRIDE
+    grid = pixel_grid((cols, rows)) * FLOW_STRIDE
+    hits = [cast(world, camera, grid) for camera in cameras]
+    flow_px = np.empty((len(edges), rows, cols, 2), np.float16)
+    confidence = np.empty((len(edges), rows, cols), np.uint8)
+    for e, (n, m) in enumerate(edges):
+        there = follow(world, cameras[n], cameras[m], grid, hits[n])
+        flow_px[e] = there[..., :2] - grid
+        confidence[e] = 255 * _visible(world, cameras[m], there, hits[n], size)
+    return Flow(edges, flow_px, confidence)
+
+
+def _noisy(flow: Flow, rng: np.random.Generator, noise_px: float) -> Flow:
+    noise = rng.normal(0, noise_px, flow.flow_px.shape)
+    return Flow(flow.edges, (flow.flow_px + noise).astype(np.float16), flow.confidence)
+
+
+def _scene(
+    cameras: list[Camera],
+    size: tuple[int, int],
+    exact_depth: Callable[[int, Float64[np.ndarray, "samples 2"]], Float64[np.ndarray, " samples"]],
+) -> Scene:
+    half = GRID_PX // 2 + FLOW_STRIDE / 2  # a sample position of `Flow`
+    u, v = (np.arange(length // GRID_PX) * GRID_PX + half for length in size)
+    grid = np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
+    inverse = np.stack([1 / exact_depth(i, grid) for i in range(len(cameras))]).astype(np.float32)
+    return Scene(
+        world_from_cam=np.stack([camera.world_from_cam for camera in cameras]),
+        intrinsics=np.stack([camera.intrinsics for camera in cameras]),
+        samples_px=np.broadcast_to(grid, (len(cameras), *grid.shape)).astype(np.float32),
+        inverse_depth=inverse,
+        inverse_depth_std=np.full_like(inverse, 1e-4),
+        is_posed=np.ones(len(cameras), bool),
+        component=np.zeros(len(cameras), np.int64),
+        is_metric=True,
+    )
