@@ -8,7 +8,7 @@ from recon4d.parallel import each
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import MotionMasks, Video
 
-BAND = 10
+BAND = 6
 """Half width of the band around the border that GrabCut decides, `Flow` samples: what motion blur and occlusion hide."""
 MIN_AREA = 4e-4
 """Components smaller than this part of the image are specks."""

@@ -20,16 +20,21 @@ NOISE_PX = 0.35
 """Standard deviation of the flow of static textured pixels, pixels ..."""
 NOISE_SLOPE = 0.015
 """... and how it grows with the displacement."""
-MAX_SIGMAS = 25.0
+MAX_SIGMAS = 8.0
 """A residual beyond this many standard deviations is no more telling."""
-INCONSISTENT_WEIGHT = 0.03
+INCONSISTENT_WEIGHT = 0.003
 """Weight of flow that fails the forward-backward check: where nothing else is known, even that tells something."""
-MOVING_SIGMAS = 3.5
+MOVING_SIGMAS = 4.0
 """Mean residual, in standard deviations, at which a pixel is as likely to move as not."""
-SHARPNESS = 2.0
+SHARPNESS = 2.5
 """Growth of the log-odds with the logarithm of that residual."""
 MAX_LOG_ODDS = 3.0
 """One frame alone is never surer than this."""
+QUIET_SIGMAS = 0.2
+"""Lower quartile over the pixels of the mean residual of a sharp, well aligned video, in standard deviations. Where it
+is larger (blur, rolling shutter, a lens that is not modelled) residuals are measured against it."""
+NOISE_FRAMES = 10
+"""Frames, spread evenly, on which that is found out."""
 TIME_OFFSETS = (1, 2)
 """Frames apart over which evidence is carried along the flow."""
 TIME_WEIGHT = 0.7
@@ -58,11 +63,11 @@ def residual_masks(
     """
     rows, cols = flow.confidence.shape[1:]
     log_odds = np.zeros((video.num_frames, rows, cols), np.float32)
+    noise = noise_level(flow, scene)
     with progress("masks", total=video.num_frames) as counter:
         frames = range(video.num_frames)
-        for frame, odds in enumerate(
-            each(lambda n: frame_log_odds(flow, n, scene), frames, threads)
-        ):
+        found = each(lambda frame: frame_log_odds(flow, frame, scene, noise), frames, threads)
+        for frame, odds in enumerate(found):
             log_odds[frame] = odds
             counter.advance()
     log_odds = along_time(log_odds, flow)
@@ -71,20 +76,39 @@ def residual_masks(
     return MotionMasks(1 / (1 + np.exp(-log_odds)))
 
 
-def frame_log_odds(flow: Flow, frame: int, scene: Scene) -> Float32[np.ndarray, "rows cols"]:
-    """Log-odds of motion from one frame's own flow to its partners."""
+def noise_level(flow: Flow, scene: Scene) -> float:
+    """How much noisier than a sharp, well aligned video this one is; at least 1. Movers hardly touch a lower quartile."""
+    posed = np.flatnonzero(scene.is_posed)
+    chosen = posed[np.unique(np.linspace(0, len(posed) - 1, NOISE_FRAMES).round().astype(int))]
+    sigmas = np.concatenate([_mean_sigmas(flow, int(n), scene, 1.0).ravel() for n in chosen])
+    return max(1.0, float(np.sqrt(np.quantile(sigmas, 0.25) / QUIET_SIGMAS)))
+
+
+def frame_log_odds(
+    flow: Flow, frame: int, scene: Scene, noise: float = 1.0
+) -> Float32[np.ndarray, "rows cols"]:
+    """Log-odds of motion from one frame's own flow to its partners; 0 for a frame without a measured pose."""
+    if not scene.is_posed[frame]:
+        return np.zeros(flow.confidence.shape[1:], np.float32)
+    sigmas = _mean_sigmas(flow, frame, scene, noise)
+    odds = SHARPNESS * np.log((sigmas + 0.05) / MOVING_SIGMAS)
+    return np.asarray(np.clip(odds, -MAX_LOG_ODDS, MAX_LOG_ODDS), np.float32)
+
+
+def _mean_sigmas(
+    flow: Flow, frame: int, scene: Scene, noise: float
+) -> Float32[np.ndarray, "rows cols"]:
+    """Mean over a frame's partners of the residual that no depth explains, in standard deviations of the flow."""
     found = triangulate(flow, frame, scene)
     edges = found.edge_index.numpy()
-    usable = scene.is_posed[flow.edges[edges, 1]] & scene.is_posed[frame]
-    if not usable.any():
-        return np.zeros(flow.confidence.shape[1:], np.float32)
+    usable = scene.is_posed[flow.edges[edges, 1]]
     confidence = torch.from_numpy(flow.confidence[edges[usable]] / np.float32(255))
     length = torch.from_numpy(flow.flow_px[edges[usable]].astype(np.float32)).norm(dim=-1)
-    sigmas = found.residual_px[torch.from_numpy(usable)] / (NOISE_PX + NOISE_SLOPE * length)
+    sigma = noise * (NOISE_PX + NOISE_SLOPE * length)
+    residual = found.residual_px[torch.from_numpy(usable)] / sigma
     weight = confidence + INCONSISTENT_WEIGHT
-    mean = (weight * sigmas.clamp_max(MAX_SIGMAS)).sum(0) / weight.sum(0)
-    odds = SHARPNESS * torch.log((mean + 0.05) / MOVING_SIGMAS)
-    return odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS).numpy()
+    mean = (weight * residual.clamp_max(MAX_SIGMAS)).sum(0) / weight.sum(0).clamp_min(1e-6)
+    return np.asarray(mean)
 
 
 def along_time(
