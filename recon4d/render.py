@@ -217,13 +217,16 @@ def _enter_box(
     origin: Float[np.ndarray, "3"], directions: Float[np.ndarray, "rows cols 3"], is_inward: bool
 ) -> Float[np.ndarray, "rows cols"]:
     """Ray parameter at which rays enter (or, from inside, leave) the cube; infinite where they miss it."""
-    with np.errstate(divide="ignore"):  # a ray parallel to a face meets it at infinity
-        slope = 1 / directions
-    low, high = (-1 - origin) * slope, (1 - origin) * slope
-    enter = np.minimum(low, high).max(axis=-1)
-    leave = np.maximum(low, high).min(axis=-1)
+    enter = np.full(directions.shape[:2], -np.inf, directions.dtype)
+    leave = np.full(directions.shape[:2], np.inf, directions.dtype)
+    for axis in range(3):
+        with np.errstate(divide="ignore"):  # a ray parallel to a face meets it at infinity
+            slope = 1 / directions[..., axis]
+        low, high = (-1 - origin[axis]) * slope, (1 - origin[axis]) * slope
+        np.maximum(enter, np.minimum(low, high), out=enter)
+        np.minimum(leave, np.maximum(low, high), out=leave)
     if is_inward:
-        return np.asarray(leave)
+        return leave
     return np.where((enter <= leave) & (enter > 0), enter, np.asarray(np.inf, enter.dtype))
 
 
@@ -231,7 +234,7 @@ def _enter_ellipsoid(
     origin: Float[np.ndarray, "3"], directions: Float[np.ndarray, "rows cols 3"]
 ) -> Float[np.ndarray, "rows cols"]:
     """Ray parameter at which rays enter the unit ball; infinite where they miss it."""
-    a = (directions * directions).sum(-1)
+    a = np.einsum("...i,...i", directions, directions)
     b = directions @ origin
     discriminant = b * b - a * (origin @ origin - 1)
     enter = (-b - np.sqrt(np.maximum(discriminant, 0))) / a

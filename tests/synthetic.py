@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from recon4d.flow.pairs import window_pairs
 from recon4d.render import Camera, Hits, Solid, World, cast, follow, picture, pixel_grid
 from recon4d.scene import FLOW_STRIDE, Flow, Scene, Video
 
+Path = Literal["carried", "turning", "still"]
+"""How the camera moves."""
 GRID_PX = 16
 """Pixels between the samples of the exact `Scene`."""
 OCCLUSION = 0.01
@@ -47,6 +50,9 @@ def make_scene(
     seed: int,
     mover: bool = False,
     noise_px: float = 0.0,
+    *,
+    plain_lens: bool = False,
+    path: Path = "carried",
 ) -> SyntheticScene:
     """Make a room with boxes and a ball, seen by a camera that is carried along a bent path.
 
@@ -56,10 +62,12 @@ def make_scene(
         seed: Decides textures, places of the solids, path and noise.
         mover: Whether a box crosses the room, 5 to 15 % of the picture.
         noise_px: Standard deviation of the Gaussian noise on `flow`; `exact_flow` has none.
+        plain_lens: Square pixels and a centred principal point, as assumed where intrinsics are unknown.
+        path: `turning` is about the camera's centre, as on a tripod; `still` does not move at all.
     """
     rng = np.random.default_rng(seed)
     world = _world(rng, mover, num_frames)
-    cameras = _cameras(rng, num_frames, size)
+    cameras = _cameras(rng, num_frames, _intrinsics(size, plain_lens), path)
     images, depth, is_dynamic = _pictures(world, cameras, size)
     pairs = window_pairs(num_frames)
     edges = np.concatenate((pairs, pairs[:, ::-1]))
@@ -145,7 +153,7 @@ def _world(rng: np.random.Generator, mover: bool, num_frames: int) -> World:
         mover_texture = _texture(rng, 128, 768)
         half = np.array([0.3, 0.5, 0.25])
         solids.append(Solid("box", _at(-0.9, 0.4, 0.3), half, mover_texture, is_moving=True))
-    duration_s = max(num_frames - 1, 1) / 30
+    duration_s = max(num_frames / 30, 1.0)  # no faster than somebody runs
 
     def moved_from_rest(time_s: float) -> Float64[np.ndarray, "4 4"]:
         done = time_s / duration_s
@@ -154,13 +162,20 @@ def _world(rng: np.random.Generator, mover: bool, num_frames: int) -> World:
     return World(tuple(solids), moved_from_rest)
 
 
-def _cameras(rng: np.random.Generator, num_frames: int, size: tuple[int, int]) -> list[Camera]:
+def _intrinsics(size: tuple[int, int], plain_lens: bool) -> Float64[np.ndarray, "4"]:
     width, height = size
-    intrinsics = np.array([0.86 * width, 0.87 * width, 0.505 * width, 0.49 * height])
+    if plain_lens:
+        return np.array([0.86 * width, 0.86 * width, width / 2, height / 2])
+    return np.array([0.86 * width, 0.87 * width, 0.505 * width, 0.49 * height])
+
+
+def _cameras(
+    rng: np.random.Generator, num_frames: int, intrinsics: Float64[np.ndarray, "4"], path: Path
+) -> list[Camera]:
     phase = rng.uniform(0, 2 * np.pi, 5)
     cameras = []
     for i in range(num_frames):
-        s = i / 30
+        s = 0.0 if path == "still" else i / 30
         position = (
             -0.45 + 0.9 * s + 0.03 * np.sin(5 * s + phase[0]),
             -0.1 + 0.12 * np.sin(2.5 * s + phase[1]),
@@ -173,8 +188,8 @@ def _cameras(rng: np.random.Generator, num_frames: int, size: tuple[int, int]) -
         )
         pose = np.eye(4)
         pose[:3, :3] = Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix()
-        pose[:3, 3] = position
-        cameras.append(Camera(pose, intrinsics, s))
+        pose[:3, 3] = (0.0, 0.0, -1.6) if path == "turning" else position
+        cameras.append(Camera(pose, intrinsics, i / 30))
     return cameras
 
 
