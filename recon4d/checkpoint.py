@@ -87,5 +87,5 @@ def _load(folder: Path, kind: type[T]) -> T:
             Notice(n["code"], n["message"], tuple(n["frames"])) for n in plain["notices"]
         )
     for path in folder.glob("*.npy"):
-        values[path.stem] = np.load(path, mmap_mode="r")
+        values[path.stem] = np.load(path, mmap_mode="c")  # copy on write: torch wants writable
     return kind(**values)
