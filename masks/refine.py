@@ -10,6 +10,8 @@ from recon4d.scene import MotionMasks, Video
 
 BAND = 6
 """Half width of the band around the border that GrabCut decides, `Flow` samples: what motion blur and occlusion hide."""
+SURE = 0.8
+"""Above this probability the colours have no say: they would trade heads and feet for background of their colour."""
 MIN_AREA = 4e-4
 """Components smaller than this part of the image are specks."""
 MIN_PEAK = 0.75
@@ -48,7 +50,7 @@ def refine_frame(
         return np.zeros(image.shape[:2], bool)
     rows, cols = probability.shape
     small = cv2.resize(np.ascontiguousarray(image), (cols, rows), interpolation=cv2.INTER_AREA)
-    mask = _cut(small, mask)
+    mask = _cut(small, mask, probability)
     mask = whole_objects(np.where(mask, np.maximum(probability, 0.51), 0).astype(np.float32))
     return _enlarge(mask.astype(np.float32), (image.shape[1], image.shape[0])) > 0.5
 
@@ -76,16 +78,20 @@ def whole_objects(probability: Float32[np.ndarray, "rows cols"]) -> Bool[np.ndar
 
 
 def _cut(
-    small: UInt8[np.ndarray, "rows cols 3"], mask: Bool[np.ndarray, "rows cols"]
+    small: UInt8[np.ndarray, "rows cols 3"],
+    mask: Bool[np.ndarray, "rows cols"],
+    probability: Float32[np.ndarray, "rows cols"],
 ) -> Bool[np.ndarray, "rows cols"]:
     """GrabCut inside a band around the border; everything else stays."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BAND + 1, 2 * BAND + 1))
     inner = cv2.erode(mask.astype(np.uint8), disc) > 0
     outer = cv2.dilate(mask.astype(np.uint8), disc) > 0
-    if outer.all():
+    if outer.all():  # no background to learn its colours from
         return mask
     trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    trimap[inner], trimap[~outer] = cv2.GC_FGD, cv2.GC_BGD
+    trimap[inner | (mask & (probability > SURE))] = cv2.GC_FGD
+    trimap[~outer] = cv2.GC_BGD
+    cv2.setRNGSeed(0)  # per thread: the cut starts from random clusters and must not depend on who did what before
     model_a, model_b = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(small, trimap, None, model_a, model_b, GRABCUT_STEPS, cv2.GC_INIT_WITH_MASK)
     return np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD))
