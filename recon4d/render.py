@@ -10,7 +10,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int16, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int16, Int64, UInt8
 
 BACKGROUND = -1
 """Solid index of a ray that meets nothing."""
@@ -244,45 +244,56 @@ def _enter_ellipsoid(
 def _paint(
     solid: Solid,
     world_from_solid: Float64[np.ndarray, "4 4"],
-    surface: Float[np.ndarray, "rows cols 3"],
-) -> Float[np.ndarray, "rows cols 3"]:
+    surface: Float32[np.ndarray, "rows cols 3"],
+) -> Float32[np.ndarray, "rows cols 3"]:
     """Shaded colour of points on a solid, given in its frame."""
-    if solid.shape == "box":
-        texels, normal = _box_texels(solid, surface)
-    else:
-        texels, normal = _ball_texels(solid, surface)
-    u, v = cv2.split(texels)
-    painted = cv2.remap(solid.texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     towards_light = (LIGHT_DIRECTION @ world_from_solid[:3, :3]).astype(np.float32)
-    facing = normal @ towards_light * (-1 if solid.is_inward else 1)
-    light = AMBIENT + (1 - AMBIENT) * np.clip(facing, 0, 1)
+    if solid.is_inward:
+        towards_light = -towards_light
+    looked_up = _box_texels if solid.shape == "box" else _ball_texels
+    u, v, facing = looked_up(solid, surface, towards_light)
+    painted = cv2.remap(solid.texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    light = np.float32(AMBIENT) + np.float32(1 - AMBIENT) * np.maximum(facing, 0)
     return np.asarray(painted * light[..., None], np.float32)
 
 
 def _box_texels(
-    solid: Solid, surface: Float[np.ndarray, "rows cols 3"]
-) -> tuple[Float[np.ndarray, "rows cols 2"], Float[np.ndarray, "rows cols 3"]]:
-    """Texel of each point in the six faces side by side, and the outward normal."""
+    solid: Solid,
+    surface: Float32[np.ndarray, "rows cols 3"],
+    towards_light: Float32[np.ndarray, "3"],
+) -> tuple[
+    Float32[np.ndarray, "rows cols"],
+    Float32[np.ndarray, "rows cols"],
+    Float32[np.ndarray, "rows cols"],
+]:
+    """Texel (u, v) of each point in the six faces side by side, and the cosine of the light's angle."""
     side = solid.texture.shape[0]
-    axis: Int64[np.ndarray, "rows cols"] = np.abs(surface).argmax(-1)
-    is_high = np.take_along_axis(surface, axis[..., None], -1)[..., 0] > 0
-    x, y, z = np.moveaxis(surface, -1, 0)
-    across = np.where(axis == 0, z, x)
-    along = np.where(axis == 1, z, y)
-    u = (across + 1) / 2 * (side - 1) + side * (2 * axis + is_high)
-    v = (along + 1) / 2 * (side - 1)
-    normal = (axis[..., None] == np.arange(3)) * np.where(is_high, 1, -1)[..., None]
-    return np.stack((u, v), -1).astype(np.float32), normal.astype(np.float32)
+    x, y, z = cv2.split(surface)
+    size_x, size_y, size_z = np.abs(x), np.abs(y), np.abs(z)
+    is_x = (size_x >= size_y) & (size_x >= size_z)
+    is_y = ~is_x & (size_y >= size_z)
+    axis = 2 - 2 * is_x.astype(np.int8) - is_y
+    face = 2 * axis + (np.where(is_x, x, np.where(is_y, y, z)) > 0)
+    half = np.float32((side - 1) / 2)
+    u = (np.where(is_x, z, x) + 1) * half + np.float32(side) * face
+    v = (np.where(is_y, z, y) + 1) * half
+    return u, v, np.stack((-towards_light, towards_light), axis=1).ravel()[face]
 
 
 def _ball_texels(
-    solid: Solid, surface: Float[np.ndarray, "rows cols 3"]
-) -> tuple[Float[np.ndarray, "rows cols 2"], Float[np.ndarray, "rows cols 3"]]:
-    """Texel of each point by longitude and latitude, and the outward normal."""
+    solid: Solid,
+    surface: Float32[np.ndarray, "rows cols 3"],
+    towards_light: Float32[np.ndarray, "3"],
+) -> tuple[
+    Float32[np.ndarray, "rows cols"],
+    Float32[np.ndarray, "rows cols"],
+    Float32[np.ndarray, "rows cols"],
+]:
+    """Texel (u, v) of each point by longitude and latitude, and the cosine of the light's angle."""
     rows, cols = solid.texture.shape[:2]
-    x, y, z = np.moveaxis(surface, -1, 0)
-    u = (np.arctan2(x, z) / (2 * np.pi) + 0.5) * (cols - 1)
-    v = (np.arcsin(np.clip(y, -1, 1)) / np.pi + 0.5) * (rows - 1)
+    x, y, z = cv2.split(surface)
+    u = (np.arctan2(x, z) / np.float32(2 * np.pi) + np.float32(0.5)) * np.float32(cols - 1)
+    v = (np.arcsin(np.clip(y, -1, 1)) / np.float32(np.pi) + np.float32(0.5)) * np.float32(rows - 1)
     normal = surface / solid.half_size.astype(np.float32)
-    normal = normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
-    return np.stack((u, v), -1).astype(np.float32), normal.astype(np.float32)
+    length = np.maximum(np.linalg.norm(normal, axis=-1), np.float32(1e-6))
+    return u, v, normal @ towards_light / length
