@@ -15,6 +15,8 @@ REACH, REACH_STEP = 4, 2
 """Candidates lie up to this many pixels away, every so many pixels, in both directions."""
 SAME_COLOUR = 10.0
 """Standard deviation of colours within one surface, per channel of 0 to 255."""
+FAR_SIDE = 0.4
+"""Quantile of the inverse depths that a pixel takes: below the median, since patches of the flow make near things fat."""
 MIN_VOTE = 0.1
 """Weight of a candidate that nothing confirms."""
 ROUNDS = 2
@@ -24,7 +26,7 @@ ROUNDS = 2
 def choose_sides(
     surface: Observed, guide: Float[Tensor, "frames rows cols 3"]
 ) -> Float[Tensor, "frames rows cols"]:
-    """Near depth edges, take the weighted median of the neighbours that have the pixel's colour."""
+    """Near depth edges, take a weighted quantile of the neighbours that have the pixel's colour."""
     depths = surface.inverse_depth
     planes = guide.permute(3, 0, 1, 2).reshape(3, -1)
     offsets = range(-REACH, REACH + 1, REACH_STEP)
@@ -38,7 +40,7 @@ def choose_sides(
         vote = colour.mul_(-0.5 / SAME_COLOUR**2).exp_().mul_(trust)
         candidates, order = depths.reshape(-1)[near].sort(dim=0)
         reached = vote.gather(0, order).cumsum_(0)
-        half = (reached < 0.5 * reached[-1]).sum(0, keepdim=True)
+        half = (reached < FAR_SIDE * reached[-1]).sum(0, keepdim=True)
         depths = (
             depths.flatten()
             .index_copy_(0, middle, candidates.gather(0, half)[0])
