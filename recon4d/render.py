@@ -72,11 +72,11 @@ class Camera:
         self, uv_px: Float[np.ndarray, "rows cols 2"]
     ) -> Float[np.ndarray, "rows cols 3"]:
         """World directions of pixels; their length is such that the ray parameter is z-depth."""
-        xy = (uv_px - self.intrinsics[2:].astype(uv_px.dtype)) / self.intrinsics[:2].astype(
-            uv_px.dtype
-        )
-        rays = np.concatenate((xy, np.ones_like(xy[..., :1])), axis=-1)
-        return np.asarray(rays @ self.world_from_cam[:3, :3].T.astype(uv_px.dtype))
+        fx, fy, cx, cy = self.intrinsics.astype(uv_px.dtype)
+        right, down, ahead = self.world_from_cam[:3, :3].T.astype(uv_px.dtype)
+        rays = ((uv_px[..., 0] - cx) / fx)[..., None] * right + ahead
+        rays += ((uv_px[..., 1] - cy) / fy)[..., None] * down
+        return np.asarray(rays)
 
     def project(self, points: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
         """Pixel (u, v) and z-depth of world points."""
@@ -136,8 +136,8 @@ def cast(
         index[window] = np.where(is_nearer, np.int16(i), index[window])
         if colour is not None:
             surface = origin + np.where(is_nearer, distance, 0)[..., None] * local
-            painted = _paint(solid, world_from_solid, surface.astype(np.float32))
-            colour[window] = np.where(is_nearer[..., None], painted, colour[window])
+            painted = _paint(solid, world_from_solid, surface.astype(np.float32, copy=False))
+            cv2.copyTo(painted, is_nearer.view(np.uint8), colour[window])
     return Hits(depth, index, colour)
 
 
