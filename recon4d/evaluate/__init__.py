@@ -1,0 +1,198 @@
+"""Comparing a result with ground truth: poses, depth and masks (`recon4d eval`)."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from recon4d.errors import ConfigError, InputError
+from recon4d.evaluate.depth import ALIGNMENTS, DepthErrors, depth_errors
+from recon4d.evaluate.masks import contour_f, jaccard, statistics
+from recon4d.evaluate.poses import PoseErrors, pose_errors
+from recon4d.evaluate.report import (
+    DepthReport,
+    Evaluation,
+    MaskReport,
+    format_table,
+    to_json,
+)
+from recon4d.evaluate.truth import Truth, read_true_depth, read_true_mask, read_truth
+from recon4d.io.output import writing
+from recon4d.io.result import read_result
+from recon4d.io.trajectory import Trajectory, read_trajectory
+from recon4d.scene import Reconstruction
+
+__all__ = ["EvalOptions", "Evaluation", "compare", "evaluate", "format_table", "to_json"]
+
+NEAREST_TRUTH_M, FARTHEST_TRUTH_M = 0.05, 80.0
+"""Depth of the truth that counts: sensors and LiDAR measure nothing outside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """How a result is compared with the truth."""
+
+    align: Literal["auto", "sim3", "se3", "none"] = "auto"
+    """Alignment of the trajectories; auto: se3 for metric results, sim3 for others."""
+    max_diff_s: float = 0.02
+    """Largest difference of the time stamps of matched poses and depth images."""
+    depth_scale: Literal["sequence", "scale_shift", "none"] = "sequence"
+    """Alignment of the depth: one scale, one scale and shift, or none for the whole sequence."""
+    depth_factor: float = 5000.0
+    """Value of a true depth PNG for one metre."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_diff_s", "depth_factor"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+def evaluate(result: Path, gt: Path, options: EvalOptions, *, json_file: Path | None = None) -> str:
+    """Compare and return the table for the screen.
+
+    Args:
+        result: A result folder or a TUM trajectory.
+        gt: A sequence in TUM layout, a folder of masks, or a TUM trajectory.
+        options: How they are compared.
+        json_file: Where the figures are written, too.
+    """
+    evaluation = compare(result, gt, options)
+    if json_file is not None:
+        with writing(json_file):
+            json_file.write_text(to_json(evaluation), encoding="utf-8")
+    return format_table(evaluation)
+
+
+def compare(result: Path, gt: Path, options: EvalOptions) -> Evaluation:
+    """Compare a result folder or a TUM trajectory with the truth, in all that both have."""
+    truth = read_truth(gt)
+    if not result.exists():
+        raise InputError(f"{result} does not exist; a result folder or a TUM trajectory was needed")
+    if result.is_file():
+        reconstruction, trajectory, is_metric = None, read_trajectory(result), False
+    else:
+        reconstruction = read_result(result)
+        trajectory = Trajectory(reconstruction.timestamps_s, reconstruction.world_from_cam)
+        is_metric = reconstruction.is_metric
+    poses = depth = masks = None
+    if truth.trajectory is not None:
+        poses = _compare_poses(trajectory, truth.trajectory, is_metric, options)
+    if reconstruction is not None:
+        depth = _compare_depth(reconstruction, truth, options)
+        masks = _compare_masks(reconstruction, truth, options)
+    if poses is None and depth is None and masks is None:
+        raise InputError(_nothing_in_common(result, truth, reconstruction))
+    return Evaluation(str(result), str(gt), is_metric, poses, depth, masks)
+
+
+def _compare_poses(
+    trajectory: Trajectory, truth: Trajectory, is_metric: bool, options: EvalOptions
+) -> PoseErrors:
+    align = options.align
+    if align == "auto":
+        align = "se3" if is_metric else "sim3"
+    return pose_errors(trajectory, truth, align, options.max_diff_s)
+
+
+@dataclass
+class _Pixels:
+    """Pixels of a sequence that have true depth."""
+
+    prediction: list[Float32[np.ndarray, " pixels"]] = field(default_factory=list)
+    truth: list[Float32[np.ndarray, " pixels"]] = field(default_factory=list)
+    is_moving: list[Bool[np.ndarray, " pixels"]] = field(default_factory=list)
+
+    def take(
+        self,
+        prediction: Float32[np.ndarray, "rows cols"],
+        truth: Float32[np.ndarray, "height width"],
+        mask_file: Path | None,
+    ) -> None:
+        """Add a frame."""
+        valid = (truth > NEAREST_TRUTH_M) & (truth < FARTHEST_TRUTH_M)
+        self.prediction.append(_resized(prediction, truth.shape)[valid])
+        self.truth.append(truth[valid])
+        is_moving = np.zeros(truth.shape, bool)
+        if mask_file is not None:
+            is_moving = _resized(read_true_mask(mask_file).astype(np.uint8), truth.shape) > 0
+        self.is_moving.append(is_moving[valid])
+
+
+def _compare_depth(
+    reconstruction: Reconstruction, truth: Truth, options: EvalOptions
+) -> DepthReport | None:
+    pixels = _Pixels()
+    for i, (time_s, source) in enumerate(_frames(reconstruction)):
+        depth_file = truth.depth_file(time_s, source, options.max_diff_s)
+        if depth_file is not None:
+            true_depth = read_true_depth(depth_file, options.depth_factor)
+            mask_file = truth.mask_file(source, depth_file)
+            pixels.take(reconstruction.depth[i], true_depth, mask_file)
+    if not pixels.truth:
+        return None
+    prediction, true, is_moving = (
+        np.concatenate(parts) for parts in (pixels.prediction, pixels.truth, pixels.is_moving)
+    )
+    is_known = prediction > 0
+    if not is_known.any():
+        raise InputError(
+            f"the result has no depth at the {true.size} pixels that have true depth in {truth.path}; is "
+            f"--depth-factor {options.depth_factor:g} right?"
+        )
+    scale, shift = ALIGNMENTS[options.depth_scale](prediction[is_known], true[is_known])
+    aligned = scale * prediction + shift
+
+    def over(chosen: Bool[np.ndarray, " pixels"]) -> DepthErrors | None:
+        if not truth.mask_by_stem or not chosen.any():
+            return None
+        return depth_errors(aligned[chosen], true[chosen], is_known[chosen])
+
+    return DepthReport(
+        depth_scale=options.depth_scale,
+        scale=scale,
+        shift=shift,
+        frames=len(pixels.truth),
+        all=depth_errors(aligned, true, is_known),
+        static=over(~is_moving),
+        moving=over(is_moving),
+    )
+
+
+def _compare_masks(
+    reconstruction: Reconstruction, truth: Truth, options: EvalOptions
+) -> MaskReport | None:
+    regions, contours = [], []
+    for i, (time_s, source) in enumerate(_frames(reconstruction)):
+        depth_file = truth.depth_file(time_s, source, options.max_diff_s)
+        mask_file = truth.mask_file(source, depth_file)
+        if mask_file is not None:
+            true_mask = read_true_mask(mask_file)
+            found = _resized(reconstruction.is_dynamic[i].astype(np.uint8), true_mask.shape) > 0
+            regions.append(jaccard(found, true_mask))
+            contours.append(contour_f(found, true_mask))
+    if not regions:
+        return None
+    region, contour = statistics(np.array(regions)), statistics(np.array(contours))
+    return MaskReport(len(regions), region.mean, region.recall, contour.mean, contour.recall)
+
+
+def _frames(reconstruction: Reconstruction) -> list[tuple[float, str]]:
+    times_s = reconstruction.timestamps_s.tolist()
+    return list(zip(times_s, reconstruction.sources, strict=True))
+
+
+def _resized(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Resize to the truth's (height, width) without inventing values."""
+    return np.asarray(cv2.resize(picture, shape[1::-1], interpolation=cv2.INTER_NEAREST))
+
+
+def _nothing_in_common(result: Path, truth: Truth, reconstruction: Reconstruction | None) -> str:
+    if reconstruction is None:
+        return f"{result} is a trajectory, and --gt {truth.path} has none; give a truth with poses, or a result folder"
+    return (
+        f"no depth or mask of --gt {truth.path} belongs to a frame of {result} (its first is "
+        f"{reconstruction.sources[0]} at {reconstruction.timestamps_s[0]:g} s); their names or times must match"
+    )

@@ -1,0 +1,150 @@
+"""Depth errors, and the alignments in scale (and shift) under which published depth numbers are given.
+
+All functions take the valid pixels of a whole sequence as flat arrays. The alignments of published protocols are here
+so that numbers can be compared with those of papers; `recon4d eval` uses `median_of_ratios` and `least_absolute`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+SMALLEST_DEPTH = 1e-5
+"""Aligned depth is raised to this before a logarithm or a ratio is taken: MonST3R's and CUT3R's protocol."""
+DELTA_BASE = 1.25
+"""Ratio of the delta < 1.25^k measures (Eigen et al. 2014)."""
+LARGEST_FIT = 200_000
+"""Pixels; least absolute deviations are fitted to an even selection of at most so many, which fixes the two numbers
+to far below a thousandth."""
+
+Pixels = Float[np.ndarray, " pixels"]
+
+
+@dataclass(frozen=True)
+class DepthErrors:
+    """Errors over a set of pixels with known truth.
+
+    An unknown pixel (prediction 0) counts as the depth 0: Abs Rel 1, outside every delta. It has no logarithm: log RMSE
+    is over the known pixels alone.
+    """
+
+    abs_rel: float
+    sq_rel: float
+    rmse: float
+    log_rmse: float
+    delta_1: float
+    delta_2: float
+    delta_3: float
+    known: float
+    """Share of the pixels with a prediction."""
+    pixels: int
+
+
+def depth_errors(
+    prediction: Pixels, truth: Pixels, is_known: Bool[np.ndarray, " pixels"]
+) -> DepthErrors:
+    """Compare aligned depth with the truth (Eigen et al. 2014)."""
+    prediction = np.where(is_known, prediction, 0).astype(np.float64)
+    truth = truth.astype(np.float64)
+    error = prediction - truth
+    positive = np.maximum(prediction, SMALLEST_DEPTH)
+    log_error = np.log(positive[is_known] / truth[is_known])
+    ratio = np.where(is_known, np.maximum(positive / truth, truth / positive), np.inf)
+    deltas = [float((ratio < DELTA_BASE**k).mean()) for k in (1, 2, 3)]
+    return DepthErrors(
+        abs_rel=float((np.abs(error) / truth).mean()),
+        sq_rel=float((error**2 / truth).mean()),
+        rmse=float(np.sqrt((error**2).mean())),
+        log_rmse=float(np.sqrt((log_error**2).mean())) if log_error.size else float("nan"),
+        delta_1=deltas[0],
+        delta_2=deltas[1],
+        delta_3=deltas[2],
+        known=float(is_known.mean()),
+        pixels=int(truth.size),
+    )
+
+
+def median_of_ratios(prediction: Pixels, truth: Pixels) -> tuple[float, float]:
+    """Scale that makes the median of truth / prediction one; shift 0."""
+    return float(np.median(truth / prediction)), 0.0
+
+
+def ratio_of_medians(prediction: Pixels, truth: Pixels) -> tuple[float, float]:
+    """Scale between the (lower) medians, the default of MonST3R's evaluation; shift 0."""
+    return _lower_median(truth) / _lower_median(prediction), 0.0
+
+
+def least_absolute_scale(prediction: Pixels, truth: Pixels) -> tuple[float, float]:
+    """Scale by ten re-weightings towards least absolute deviations: "scale" in MonST3R's and CUT3R's tables."""
+    prediction, truth = prediction.astype(np.float64), truth.astype(np.float64)
+    scale = truth.mean() / prediction.mean()
+    for _ in range(10):
+        weight = 1 / (np.abs(scale * prediction - truth) + 1e-8)
+        scale = (weight * prediction * truth).sum() / (weight * prediction**2).sum()
+    return max(float(scale), 1e-3), 0.0
+
+
+def least_squares(prediction: Pixels, truth: Pixels) -> tuple[float, float]:
+    """Scale and shift of least squares."""
+    columns = np.stack((prediction, np.ones_like(prediction)), axis=1).astype(np.float64)
+    scale, shift = np.linalg.lstsq(columns, truth.astype(np.float64), rcond=None)[0]
+    return float(scale), float(shift)
+
+
+def least_absolute(prediction: Pixels, truth: Pixels) -> tuple[float, float]:
+    """Scale and shift of least absolute deviations, found by BFGS from the ratio of medians."""
+    from scipy.optimize import minimize
+
+    step = -(-prediction.size // LARGEST_FIT)
+    some, wanted = prediction[::step].astype(np.float64), truth[::step].astype(np.float64)
+    unit = _lower_median(
+        some
+    )  # BFGS needs numbers of the order of one, whatever the scale of the prediction
+    start = [_lower_median(wanted) / unit * unit, 0.0]
+
+    def cost(guess: Float[np.ndarray, "2"]) -> float:
+        return float(np.abs(guess[0] * some / unit + guess[1] - wanted).sum())
+
+    found = minimize(cost, start, method="BFGS").x
+    return float(found[0] / unit), float(found[1])
+
+
+def adam_absolute(
+    prediction: Pixels, truth: Pixels, learning_rate: float = 1e-4, max_steps: int = 1000
+) -> tuple[float, float]:
+    """Scale and shift of the papers' "scale&shift": Adam on the summed absolute error, stopped early on purpose.
+
+    Each of the two numbers can move by about `learning_rate * max_steps` from (ratio of medians, 0): it is not the
+    optimum of `least_absolute`, and depends on the prediction's unit.
+    """
+    prediction, truth = prediction.astype(np.float64), truth.astype(np.float64)
+    guess = np.array(ratio_of_medians(prediction, truth))
+    mean, mean_square, last = np.zeros(2), np.zeros(2), np.inf
+    for step in range(1, max_steps + 1):
+        residual = guess[0] * prediction + guess[1] - truth
+        sign = np.sign(residual)
+        gradient = np.array([(sign * prediction).sum(), sign.sum()])
+        mean = 0.9 * mean + 0.1 * gradient
+        mean_square = 0.999 * mean_square + 0.001 * gradient**2
+        root = np.sqrt(mean_square / (1 - 0.999**step)) + 1e-8
+        guess = guess - learning_rate * mean / (1 - 0.9**step) / root
+        loss = float(np.abs(residual).sum())
+        if abs(last - loss) < 1e-6:
+            break
+        last = loss
+    return float(guess[0]), float(guess[1])
+
+
+def _lower_median(values: Pixels) -> float:
+    """Middle value; of an even count the lower of the two, as torch does it."""
+    middle = (values.size - 1) // 2
+    return float(np.partition(values, middle)[middle])
+
+
+ALIGNMENTS: dict[str, Callable[[Pixels, Pixels], tuple[float, float]]] = {
+    "sequence": median_of_ratios,
+    "scale_shift": least_absolute,
+    "none": lambda prediction, truth: (1.0, 0.0),
+}
+"""(scale, shift) from known pixels of prediction and truth, by the values of `--depth-scale`."""

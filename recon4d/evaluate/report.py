@@ -1,0 +1,128 @@
+"""What an evaluation found, as data, as a table and as JSON."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+
+from recon4d.evaluate.depth import DepthErrors
+from recon4d.evaluate.poses import PoseErrors
+
+
+@dataclass(frozen=True)
+class DepthReport:
+    """Depth errors of a sequence after one alignment."""
+
+    depth_scale: str
+    """The value of `--depth-scale`."""
+    scale: float
+    """Metres of the truth per unit of the prediction."""
+    shift: float
+    frames: int
+    """Frames with truth."""
+    all: DepthErrors
+    static: DepthErrors | None
+    """Over the pixels that the truth's masks call static; None where the truth has no masks."""
+    moving: DepthErrors | None
+
+
+@dataclass(frozen=True)
+class MaskReport:
+    """DAVIS measures, means over frames."""
+
+    frames: int
+    jaccard: float
+    jaccard_recall: float
+    """Share of the frames with J above 0.5."""
+    contour: float
+    contour_recall: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that could be compared; None where one side lacks it."""
+
+    result: str
+    truth: str
+    is_metric: bool
+    poses: PoseErrors | None
+    depth: DepthReport | None
+    masks: MaskReport | None
+
+
+def to_json(evaluation: Evaluation) -> str:
+    """Return all figures by name; what is not a number is null."""
+    return json.dumps(_plain(dataclasses.asdict(evaluation)), indent=2) + "\n"
+
+
+def format_table(evaluation: Evaluation) -> str:
+    """Lay the figures out for the screen."""
+    blocks = []
+    if evaluation.poses is not None:
+        blocks.append(_pose_table(evaluation.poses))
+    if evaluation.depth is not None:
+        blocks.append(_depth_table(evaluation.depth))
+    if evaluation.masks is not None:
+        blocks.append(_mask_table(evaluation.masks))
+    return "\n\n".join(blocks)
+
+
+def _pose_table(poses: PoseErrors) -> str:
+    kind = {"sim3": "Sim(3)", "se3": "SE(3)", "none": "no"}[poses.align]
+    lines = [
+        f"poses: {poses.matched} matched, {kind} alignment, true path {poses.path:.3f} m",
+        f"  ATE       {_number(poses.ate, '.4f')} m",
+        f"  RPE-t     {_number(poses.rpe_translation, '.4f')} m",
+        f"  RPE-r     {_number(poses.rpe_rotation_deg, '.4f')} deg",
+        f"  rotation  {poses.rotation_best_deg:.4f} deg after the best single rotation",
+    ]
+    lines += [f"  not available: {failure}" for failure in poses.failures]
+    return "\n".join(lines)
+
+
+def _depth_table(depth: DepthReport) -> str:
+    how = {
+        "sequence": f"one scale for the sequence ({depth.scale:.4g})",
+        "scale_shift": f"one scale ({depth.scale:.4g}) and shift ({depth.shift:.4g}) for the sequence",
+        "none": "as it is",
+    }[depth.depth_scale]
+    header = (
+        "",
+        "Abs Rel",
+        "Sq Rel",
+        "RMSE",
+        "log RMSE",
+        "d<1.25",
+        "d<1.25^2",
+        "d<1.25^3",
+        "known",
+    )
+    rows: list[tuple[str, ...]] = [header]
+    for name, errors in (("all", depth.all), ("static", depth.static), ("moving", depth.moving)):
+        if errors is not None:
+            figures = dataclasses.astuple(errors)[:-1]
+            rows.append((name, *(_number(value, ".4f") for value in figures)))
+    lines = ["  " + row[0].ljust(7) + "".join(cell.rjust(10) for cell in row[1:]) for row in rows]
+    note = "  an unknown pixel counts as depth 0: Abs Rel 1, outside every delta"
+    return "\n".join([f"depth: {depth.frames} frames, {how}", *lines, note])
+
+
+def _mask_table(masks: MaskReport) -> str:
+    return (
+        f"masks: {masks.frames} frames\n"
+        f"  J  {masks.jaccard:.4f}   recall {masks.jaccard_recall:.4f}\n"
+        f"  F  {masks.contour:.4f}   recall {masks.contour_recall:.4f}"
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None or not math.isfinite(value) else format(value, form)
+
+
+def _plain(value: object) -> object:
+    """Convert what JSON has no word for to null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
