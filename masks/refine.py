@@ -10,11 +10,11 @@ from recon4d.scene import MotionMasks, Video
 
 BAND = 6
 """Half width of the band around the border that GrabCut decides, `Flow` samples: what motion blur and occlusion hide."""
-SURE = 0.8
+SURE = 0.94
 """Above this probability the colours have no say: they would trade heads and feet for background of their colour."""
 MIN_AREA = 4e-4
 """Components smaller than this part of the image are specks."""
-MIN_PEAK = 0.75
+MIN_PEAK = 0.9
 """A component without a pixel of at least this probability is noise."""
 GRABCUT_STEPS = 2
 """Rounds of colour models and cuts."""

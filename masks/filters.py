@@ -1,0 +1,64 @@
+"""Small image filters and the transport of evidence along the flow."""
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from recon4d.parallel import each
+from recon4d.scene import FLOW_STRIDE, Flow
+
+TIME_OFFSETS = (1, 2)
+"""Frames apart over which evidence is carried along the flow."""
+TIME_WEIGHT = 0.7
+"""Weight of a neighbour's evidence against a frame's own."""
+GUIDE_RADIUS = 4
+"""Radius of the image-guided filter, `Flow` samples: half the reach of DIS' patches."""
+GUIDE_EPSILON = 5.0**2
+"""Variance of grey levels (0..255) below which the guided filter smooths: that of noise."""
+
+
+def shrink(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "rows cols 3"]:
+    """The image at the sampling of `Flow`."""
+    size = (image.shape[1] // FLOW_STRIDE, image.shape[0] // FLOW_STRIDE)
+    small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+def gray(small: UInt8[np.ndarray, "rows cols 3"]) -> Float32[np.ndarray, "rows cols"]:
+    """Grey levels, 0 to 255."""
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32)
+
+
+def guided(
+    values: Float32[np.ndarray, "rows cols"], guide: Float32[np.ndarray, "rows cols"]
+) -> Float32[np.ndarray, "rows cols"]:
+    """Guided filter (He, Sun and Tang, ECCV 2010): smooths values but for edges of the guide."""
+    window = (2 * GUIDE_RADIUS + 1,) * 2
+    mean_g, mean_v = cv2.blur(guide, window), cv2.blur(values, window)
+    variance = cv2.blur(guide * guide, window) - mean_g * mean_g
+    covariance = cv2.blur(guide * values, window) - mean_g * mean_v
+    slope = covariance / (variance + GUIDE_EPSILON)
+    offset = mean_v - slope * mean_g
+    return np.asarray(cv2.blur(slope, window) * guide + cv2.blur(offset, window), np.float32)
+
+
+def along_time(
+    values: Float32[np.ndarray, "frames rows cols"], flow: Flow, threads: int = 1
+) -> Float32[np.ndarray, "frames rows cols"]:
+    """Weighted mean with the same surface point's values in neighbouring frames, where the flow is consistent."""
+    rows, cols = values.shape[1:]
+    grid = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    near = np.isin(np.abs(flow.edges[:, 1] - flow.edges[:, 0]), TIME_OFFSETS)
+
+    def one(frame: int) -> Float32[np.ndarray, "rows cols"]:
+        total, weight = values[frame].copy(), np.ones((rows, cols), np.float32)
+        for edge in np.flatnonzero(near & (flow.edges[:, 0] == frame)):
+            moved = flow.flow_px[edge].astype(np.float32) / FLOW_STRIDE
+            at = (grid[0] + moved[..., 0], grid[1] + moved[..., 1])
+            there = cv2.remap(values[flow.edges[edge, 1]], *at, cv2.INTER_LINEAR)
+            trust = flow.confidence[edge] * np.float32(TIME_WEIGHT / 255)
+            total += trust * there
+            weight += trust
+        return np.asarray(total / weight, np.float32)
+
+    return np.stack(list(each(one, range(len(values)), threads)))
