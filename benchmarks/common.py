@@ -1,0 +1,142 @@
+"""What all benchmarks share: the data, runs of the real command measured from outside, and honest tables."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+DEFAULT_ROOT = PROJECT / "../shared/data"
+TIME_LIMIT_S = 1800
+"""A run that takes longer than this is listed as a failure, seconds."""
+TAIL = 300
+"""Characters of the last words of a failed run that the table keeps."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One process, seen from outside."""
+
+    exit_code: int
+    seconds: float
+    peak_rss_mb: float
+    last_words: str
+    """The end of its standard error."""
+
+    def failure(self, root: Path, folder: Path) -> str:
+        """Return what the table says about a run that failed."""
+        return f"exit {self.exit_code}: {without_places(self.last_words, root, folder)}"
+
+
+def without_places(text: str, root: Path, folder: Path) -> str:
+    """Leave out where this machine keeps things."""
+    for place, name in ((root, "DATA"), (folder, "OUT"), (PROJECT, "PROJECT")):
+        text = text.replace(str(place), name)
+    return text
+
+
+def data_root(given: Path | None) -> Path:
+    """Return the folder of test sequences, or end the program with what is missing."""
+    root = DEFAULT_ROOT if given is None else given
+    if not root.is_dir():
+        raise SystemExit(
+            f"{root} is not a folder; the benchmarks need the test sequences: give their folder with --root DIR"
+        )
+    return root.resolve()
+
+
+def measure(command: Sequence[str], time_limit_s: float = TIME_LIMIT_S) -> Measured:
+    """Run a program to its end; its wall time, and the largest resident memory of it or any child of it."""
+    begin_s = time.perf_counter()
+    with subprocess.Popen(
+        ["timeout", str(round(time_limit_s)), *command],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    to_mb = 1e-6 if sys.platform == "darwin" else 1e-3  # macOS counts bytes, Linux kilobytes
+    return Measured(
+        exit_code=process.returncode,
+        seconds=time.perf_counter() - begin_s,
+        peak_rss_mb=usage.ru_maxrss * to_mb,
+        last_words=said.strip()[-TAIL:],
+    )
+
+
+def recon4d(*arguments: str) -> list[str]:
+    """Return the command line of this project's own `recon4d`."""
+    return [sys.executable, "-m", "recon4d.cli", *arguments]
+
+
+def machine() -> str:
+    """Return processor, usable cores and memory; neither names nor places."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    ram_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{len(os.sched_getaffinity(0))} cores of {model}, {ram_gb:.0f} GB"
+
+
+def commit() -> str:
+    """Return the commit of the project; `+` where files differ from it."""
+
+    def git(*arguments: str) -> str:
+        answer = subprocess.run(
+            ["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        return answer.stdout.strip()
+
+    name = git("rev-parse", "--short", "HEAD") or "unknown"
+    return name + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def today() -> str:
+    """Return the date in UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table whose first column is text and whose others are numbers."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def number(value: object, form: str) -> str:
+    """Return a number as text, `-` where there is none."""
+    return format(value, form) if isinstance(value, int | float) else "-"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that an interruption leaves the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    growing = path.with_name(f".{path.name}.growing")
+    growing.write_text(text, encoding="utf-8")
+    os.replace(growing, path)
+
+
+def read_rows(path: Path) -> dict[str, dict[str, object]]:
+    """Read the rows that an earlier benchmark stored; none where there was none."""
+    if not path.is_file():
+        return {}
+    rows: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+def to_json(rows: Mapping[str, Mapping[str, object]]) -> str:
+    """Return rows as JSON."""
+    return json.dumps(rows, indent=2) + "\n"

@@ -1,0 +1,110 @@
+"""Seconds per stage and peak memory against the number of frames: `python -m benchmarks.speed`."""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import (
+    commit,
+    data_root,
+    machine,
+    markdown_table,
+    measure,
+    number,
+    recon4d,
+    today,
+    write_whole,
+)
+
+SOURCE = "exact_static"
+"""90 frames of 640x480."""
+FRAMES = (10, 20, 40, 80)
+
+
+def stage_seconds(stages: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return seconds per stage; the rounds of a stage (`masks_0`, `masks_1`, ...) are added up."""
+    total: dict[str, float] = {}
+    for name, cost in stages.items():
+        stem, _, last = name.rpartition("_")
+        key = stem if last.isdigit() else name
+        total[key] = total.get(key, 0.0) + cost["seconds"]
+    return total
+
+
+def run_length(frames: int, root: Path) -> dict[str, Any]:
+    """Reconstruct the first frames of the sequence."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result"
+        measured = measure(
+            recon4d("run", str(root / SOURCE), *_options(frames), "--out", str(result))
+        )
+        row: dict[str, Any] = {
+            "frames": frames,
+            "seconds": measured.seconds,
+            "peak_rss_mb": measured.peak_rss_mb,
+        }
+        if measured.exit_code != 0:
+            return row | {"failure": measured.failure(root, Path(folder))}
+        run = json.loads((result / "run.json").read_text(encoding="utf-8"))
+        return row | {"stages": stage_seconds(run["stages"])}
+
+
+def _options(frames: int) -> tuple[str, ...]:
+    return ("--masks", "residual", "--seed", "0", "--max-frames", str(frames))
+
+
+def report(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page."""
+    stages = list(dict.fromkeys(stage for row in rows for stage in row.get("stages", {})))
+    header = ("frames", "wall s", "s per frame", "peak MB", *stages)
+    table = markdown_table(
+        header,
+        [
+            (
+                str(row["frames"]),
+                number(row["seconds"], ".1f"),
+                number(row["seconds"] / row["frames"], ".2f"),
+                number(row["peak_rss_mb"], ".0f"),
+                *(number(row.get("stages", {}).get(stage), ".2f") for stage in stages),
+            )
+            for row in rows
+        ],
+    )
+    failures = [
+        f"* {row['frames']} frames: **failed**: {' '.join(row['failure'].split())}"
+        for row in rows
+        if "failure" in row
+    ]
+    command = f"recon4d run DATA/{SOURCE} --masks residual --seed 0 --max-frames N"
+    parts = [
+        "# Seconds per stage and memory against the number of frames\n",
+        f"Made by `python -m benchmarks.speed`, which runs `{command}` (working size 512x384, everything included:",
+        "start of the program, reading, writing). Stages in seconds; rounds of masks and optimization added up.\n",
+        f"* {today()}, commit {commit()}, {machine()}, seed 0\n",
+        table,
+        *failures,
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("--frames", type=int, nargs="+", default=list(FRAMES), metavar="N")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the test sequences")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/speed.md"), metavar="FILE")
+    arguments = parser.parse_args(words)
+    root = data_root(arguments.root)
+    rows = []
+    for frames in arguments.frames:
+        rows.append(run_length(frames, root))
+        print(rows[-1], flush=True)
+        write_whole(arguments.out, report(rows))
+    print(f"wrote {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The benchmarks measure from outside, list failures, and go on where they stopped."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import clips, common, speed
+
+
+def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"nowhere is not a folder.*--root"):
+        clips.main(["--root", str(tmp_path / "nowhere"), "--out", str(tmp_path / "r.md")])
+    with pytest.raises(SystemExit, match=r"nowhere is not a folder.*--root"):
+        speed.main(["--root", str(tmp_path / "nowhere"), "--out", str(tmp_path / "r.md")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_and_time_of_a_child_and_its_children_are_measured() -> None:
+    grandchild = "import time; block = b'x' * 400_000_000; time.sleep(0.2)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
+    measured = common.measure([sys.executable, "-c", child])
+    assert measured.exit_code == 0
+    assert 400 < measured.peak_rss_mb < 700
+    assert measured.seconds > 0.2
+
+
+def test_a_failing_command_gives_its_exit_code_and_last_words() -> None:
+    words = "import sys; sys.stderr.write('long ' * 1000 + 'no texture'); sys.exit(2)"
+    measured = common.measure([sys.executable, "-c", words])
+    assert measured.exit_code == 2
+    assert measured.last_words.endswith("no texture")
+    assert len(measured.last_words) <= common.TAIL
+
+
+def test_a_command_that_hangs_is_ended() -> None:
+    measured = common.measure([sys.executable, "-c", "import time; time.sleep(60)"], 1)
+    assert measured.exit_code == 124
+    assert measured.seconds < 20
+
+
+def test_the_machine_is_described_without_names_or_places() -> None:
+    import platform
+
+    text = common.machine()
+    assert "cores of" in text
+    assert "GB" in text
+    assert "/" not in text
+    assert platform.node() not in text
+
+
+def row(**figures: object) -> dict[str, object]:
+    made = {"command": "recon4d run DATA/x", "commit": "abc", "date": "2026-01-01"}
+    return {**made, "machine": "2 cores of Z", "seed": 0, **figures}
+
+
+def test_a_failed_sequence_is_a_row_and_a_remark_of_the_report() -> None:
+    page = clips.report(
+        {"good": row(ate=0.00123, seconds=9.0), "bad": row(failure="exit 2: black")}
+    )
+    assert "| good | -/- | - | 0.0012 |" in page
+    assert "| bad | -/- | - | - |" in page
+    assert "bad: **failed**: exit 2: black" in page
+    assert "2026-01-01, commit abc, 2 cores of Z, seed 0" in page
+
+
+def test_every_row_of_a_table_has_as_many_cells_as_the_header() -> None:
+    page = clips.report({"a": row(residual_px={"1": 0.1, "5": None, "10": 2.0})})
+    tables = [line for line in page.splitlines() if line.startswith("|")]
+    for start in (0, 3):
+        assert len({line.count("|") for line in tables[start : start + 3]}) == 1
+    assert "0.10 / - / 2.00" in page
+
+
+def test_resuming_runs_what_is_missing_or_failed() -> None:
+    done = {"exact_static": row(), "exact_dancer": row(failure="exit 1")}
+    names = [clip.name for clip in clips.chosen("exact_", done, resume=True)]
+    assert "exact_static" not in names
+    assert "exact_dancer" in names
+    assert "exact_static --geometry rgbd" in names
+    anew = [clip.name for clip in clips.chosen("exact_", done, resume=False)]
+    assert "exact_static" in anew
+
+
+def test_an_unknown_word_lists_the_sequences() -> None:
+    with pytest.raises(SystemExit, match=r"no sequence contains 'moon'.*kitti_traffic/rgb"):
+        clips.chosen("moon", {}, resume=False)
+
+
+def test_the_names_of_sequences_are_unique() -> None:
+    names = [clip.name for clip in clips.CLIPS]
+    assert len(set(names)) == len(names)
+
+
+def test_the_sequences_of_the_benchmark_exist(shared_data: Path) -> None:
+    for clip in clips.CLIPS:
+        assert (shared_data / clip.source).exists(), clip.source
+        assert clip.truth is None or (shared_data / clip.truth).exists(), clip.truth
+
+
+def test_a_sequence_that_is_not_there_is_listed_as_a_failure(tmp_path: Path) -> None:
+    clips.main(["--root", str(tmp_path), "--only", "apple", "--out", str(tmp_path / "r.md")])
+    assert "apple.mp4: **failed**" in (tmp_path / "r.md").read_text()
+    stored = json.loads((tmp_path / "r.json").read_text())
+    assert stored["videos/apple.mp4"]["failure"] == "videos/apple.mp4 is not in the data folder"
+
+
+def test_a_run_that_is_refused_is_listed_without_places(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/apple.mp4").write_text("no video")
+    found = clips.run_clip(clips.Clip("videos/apple.mp4"), tmp_path, tmp_path / "work")
+    failure = str(found["failure"])
+    assert failure.startswith("exit 2: ")
+    assert str(tmp_path) not in failure
+    assert str(tmp_path) not in json.dumps(found)
+
+
+def test_figures_that_were_not_measured_are_left_out() -> None:
+    depth = {"abs_rel": 0.1, "delta_1": 0.9}
+    evaluation = {
+        "poses": None,
+        "masks": None,
+        "depth": {"all": depth, "static": None, "moving": None},
+    }
+    assert clips.truth_figures(evaluation) == {"abs_rel_all": 0.1, "delta_all": 0.9}
+
+
+def test_the_rounds_of_a_stage_are_added_up() -> None:
+    stages = {
+        name: {"seconds": s} for name, s in (("flow", 4.0), ("masks_0", 1.0), ("masks_1", 2.0))
+    }
+    assert speed.stage_seconds(stages) == {"flow": 4.0, "masks": 3.0}
+
+
+def test_the_speed_report_has_a_column_per_stage_and_lists_failures() -> None:
+    good = {
+        "frames": 10,
+        "seconds": 5.0,
+        "peak_rss_mb": 400.0,
+        "stages": {"read": 1.0, "flow": 2.0},
+    }
+    bad = {"frames": 80, "seconds": 1.0, "peak_rss_mb": 90.0, "failure": "exit 2: disk full"}
+    page = speed.report([good, bad])
+    assert "| frames | wall s | s per frame | peak MB | read | flow |" in page
+    assert "| 10 | 5.0 | 0.50 | 400 | 1.00 | 2.00 |" in page
+    assert "| 80 | 1.0 | 0.01 | 90 | - | - |" in page
+    assert "80 frames: **failed**: exit 2: disk full" in page
