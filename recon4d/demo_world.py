@@ -16,8 +16,11 @@ ROOM_SIDE_PX = 768
 """Texels along a wall: about as fine as the picture's pixels, so that nothing flickers."""
 FOCAL_OVER_WIDTH = 0.89
 """A phone's main camera: 59 degrees across."""
-ROBOT_SPEED_M_PER_S = 0.65
-"""A walking toy, as fast as the camera, which moves the other way."""
+ROBOT_START_M = (0.62, 0.0, 0.4)
+ROBOT_SPEED_M_PER_S = 0.8
+"""Faster than the camera and the same way: movers that go against the camera can pass for something near and still."""
+ROBOT_HOP_M = 0.07
+ROBOT_TURN_DEG_PER_S = 35
 
 Texture: TypeAlias = UInt8[np.ndarray, "rows cols 3"]
 Layer: TypeAlias = Float32[np.ndarray, "rows cols"]
@@ -82,7 +85,7 @@ def _robot(rng: np.random.Generator) -> tuple[Solid, ...]:
     def part(
         shape: str, x: float, above: float, half: tuple[float, float, float], texture: Texture
     ) -> Solid:
-        place = _at(-0.85 + x, floor - above, 0.35)
+        place = _at(ROBOT_START_M[0] + x, floor - above, ROBOT_START_M[2])
         return Solid("box" if shape == "box" else "ellipsoid", place, np.array(half), texture, True)
 
     metal = _faces(_panel, rng)
@@ -95,16 +98,15 @@ def _robot(rng: np.random.Generator) -> tuple[Solid, ...]:
 
 
 def _robot_motion(time_s: float) -> Pose:
-    """It walks to the right, waddles, and turns a little about its own axis."""
-    start = _at(-0.85, 0, 0.35)
-    hop_m = 0.03 * abs(np.sin(6 * time_s))
+    """It walks to the left, hops, and turns about its own axis."""
     there = _at(
-        -0.85 + ROBOT_SPEED_M_PER_S * time_s,
-        -hop_m,
-        0.35 + 0.15 * np.sin(1.3 * time_s),
-        -18 * time_s,
+        -ROBOT_SPEED_M_PER_S * time_s,
+        -ROBOT_HOP_M * abs(np.sin(5 * time_s)),
+        0.12 * np.sin(1.7 * time_s),
+        ROBOT_TURN_DEG_PER_S * time_s - 30,
     )
-    return np.asarray(there @ np.linalg.inv(start))
+    start = _at(*ROBOT_START_M)
+    return np.asarray(start @ there @ np.linalg.inv(start))
 
 
 def _at(x: float | int, y: float | int, z: float | int, yaw_deg: float | int = 0) -> Pose:

@@ -1,5 +1,6 @@
 """The demo's truth is true, and its folders are safe."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -167,3 +168,25 @@ def test_an_interrupted_rendering_leaves_the_earlier_one(
     with pytest.raises(KeyboardInterrupt):
         demo.run_demo(tmp_path / "mine", no_progress)
     assert [path.name for path in tmp_path.rglob("*")] == ["mine_input", demo.MARK]
+
+
+@pytest.mark.slow
+def test_the_demo_runs_twice_and_its_errors_are_small(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("evo", reason="pose errors are computed by evo, an extra of recon4d")
+
+    def copy(target: Path, **_: object) -> Path:
+        return Path(shutil.copytree(folder, target, dirs_exist_ok=True)) / demo.VIDEO_NAME
+
+    monkeypatch.setattr(demo, "render_demo", copy)
+    out = tmp_path / "out" / "demo_recon4d"
+    for _ in range(2):
+        text = demo.run_demo(out, no_progress)
+    figures = {line.split()[0]: line.split()[1] for line in text.splitlines() if line.strip()}
+    assert float(figures["ATE"]) < 0.005  # measured 0.0008 m on a path of 1.3 m
+    assert float(figures["static"]) < 0.03  # Abs Rel, measured 0.0115
+    assert float(figures["J"]) > 0.8  # measured 0.94
+    assert (out / "preview.png").is_file()
+    assert str(out / "preview.png") in text
+    assert sorted(p.name for p in out.parent.iterdir()) == ["demo_recon4d", "demo_recon4d_input"]
