@@ -1,6 +1,6 @@
 """Comparing a result with ground truth: poses, depth and masks (`recon4d eval`)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from recon4d.errors import ConfigError, InputError
-from recon4d.evaluate.depth import ALIGNMENTS, DepthErrors, depth_errors
+from recon4d.evaluate.depth import ALIGNMENTS, error_sums, mean_errors
 from recon4d.evaluate.masks import contour_f, jaccard, statistics
 from recon4d.evaluate.poses import PoseErrors, pose_errors
 from recon4d.evaluate.report import (
@@ -97,68 +97,73 @@ def _compare_poses(
     return pose_errors(trajectory, truth, align, options.max_diff_s)
 
 
-@dataclass
-class _Pixels:
-    """Pixels of a sequence that have true depth."""
+@dataclass(frozen=True)
+class _DepthFrame:
+    """The pixels of a frame that have true depth."""
 
-    prediction: list[Float32[np.ndarray, " pixels"]] = field(default_factory=list)
-    truth: list[Float32[np.ndarray, " pixels"]] = field(default_factory=list)
-    is_moving: list[Bool[np.ndarray, " pixels"]] = field(default_factory=list)
-
-    def take(
-        self,
-        prediction: Float32[np.ndarray, "rows cols"],
-        truth: Float32[np.ndarray, "height width"],
-        mask_file: Path | None,
-    ) -> None:
-        """Add a frame."""
-        valid = (truth > NEAREST_TRUTH_M) & (truth < FARTHEST_TRUTH_M)
-        self.prediction.append(_resized(prediction, truth.shape)[valid])
-        self.truth.append(truth[valid])
-        is_moving = np.zeros(truth.shape, bool)
-        if mask_file is not None:
-            is_moving = _resized(read_true_mask(mask_file).astype(np.uint8), truth.shape) > 0
-        self.is_moving.append(is_moving[valid])
+    prediction: Float32[np.ndarray, " pixels"]
+    truth: Float32[np.ndarray, " pixels"]
+    is_moving: Bool[np.ndarray, " pixels"]
 
 
 def _compare_depth(
     reconstruction: Reconstruction, truth: Truth, options: EvalOptions
 ) -> DepthReport | None:
-    pixels = _Pixels()
-    for i, (time_s, source) in enumerate(_frames(reconstruction)):
-        depth_file = truth.depth_file(time_s, source, options.max_diff_s)
-        if depth_file is not None:
-            true_depth = read_true_depth(depth_file, options.depth_factor)
-            mask_file = truth.mask_file(source, depth_file)
-            pixels.take(reconstruction.depth[i], true_depth, mask_file)
-    if not pixels.truth:
+    frames = _depth_frames(reconstruction, truth, options)
+    if not frames:
         return None
-    prediction, true, is_moving = (
-        np.concatenate(parts) for parts in (pixels.prediction, pixels.truth, pixels.is_moving)
-    )
-    is_known = prediction > 0
-    if not is_known.any():
-        raise InputError(
-            f"the result has no depth at the {true.size} pixels that have true depth in {truth.path}; is "
-            f"--depth-factor {options.depth_factor:g} right?"
-        )
-    scale, shift = ALIGNMENTS[options.depth_scale](prediction[is_known], true[is_known])
-    aligned = scale * prediction + shift
-
-    def over(chosen: Bool[np.ndarray, " pixels"]) -> DepthErrors | None:
-        if not truth.mask_by_stem or not chosen.any():
-            return None
-        return depth_errors(aligned[chosen], true[chosen], is_known[chosen])
-
+    scale, shift = _align_depth(frames, truth, options)
+    static, moving = np.zeros(9), np.zeros(9)
+    for frame in frames:
+        aligned, is_known = scale * frame.prediction + shift, frame.prediction > 0
+        for sums, chosen in ((static, ~frame.is_moving), (moving, frame.is_moving)):
+            sums += error_sums(aligned[chosen], frame.truth[chosen], is_known[chosen])
+    *_, static_pixels = static
+    *_, moving_pixels = moving
+    has_masks = bool(truth.mask_by_stem)
     return DepthReport(
         depth_scale=options.depth_scale,
         scale=scale,
         shift=shift,
-        frames=len(pixels.truth),
-        all=depth_errors(aligned, true, is_known),
-        static=over(~is_moving),
-        moving=over(is_moving),
+        frames=len(frames),
+        all=mean_errors(static + moving),
+        static=mean_errors(static) if has_masks and static_pixels else None,
+        moving=mean_errors(moving) if has_masks and moving_pixels else None,
     )
+
+
+def _depth_frames(
+    reconstruction: Reconstruction, truth: Truth, options: EvalOptions
+) -> list[_DepthFrame]:
+    frames = []
+    for i, (time_s, source) in enumerate(_frames(reconstruction)):
+        depth_file = truth.depth_file(time_s, source, options.max_diff_s)
+        if depth_file is None:
+            continue
+        true = read_true_depth(depth_file, options.depth_factor)
+        valid = (true > NEAREST_TRUTH_M) & (true < FARTHEST_TRUTH_M)
+        is_moving = np.zeros(true.shape, bool)
+        mask_file = truth.mask_file(source, depth_file)
+        if mask_file is not None:
+            is_moving = _resized(read_true_mask(mask_file).astype(np.uint8), true.shape) > 0
+        predicted = _resized(reconstruction.depth[i], true.shape)
+        frames.append(_DepthFrame(predicted[valid], true[valid], is_moving[valid]))
+    return frames if any(frame.truth.size for frame in frames) else []
+
+
+def _align_depth(
+    frames: list[_DepthFrame], truth: Truth, options: EvalOptions
+) -> tuple[float, float]:
+    """Scale and shift of the whole sequence, from the known pixels."""
+    known = [frame.prediction > 0 for frame in frames]
+    prediction = np.concatenate([f.prediction[k] for f, k in zip(frames, known, strict=True)])
+    if not prediction.size:
+        raise InputError(
+            f"the result has no depth at any of the pixels that have true depth in {truth.path}; is --depth-factor "
+            f"{options.depth_factor:g} right?"
+        )
+    true = np.concatenate([f.truth[k] for f, k in zip(frames, known, strict=True)])
+    return ALIGNMENTS[options.depth_scale](prediction, true)
 
 
 def _compare_masks(

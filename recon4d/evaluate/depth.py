@@ -4,11 +4,12 @@ All functions take the valid pixels of a whole sequence as flat arrays. The alig
 so that numbers can be compared with those of papers; `recon4d eval` uses `median_of_ratios` and `least_absolute`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 
 SMALLEST_DEPTH = 1e-5
 """Aligned depth is raised to this before a logarithm or a ratio is taken: MonST3R's and CUT3R's protocol."""
@@ -45,23 +46,46 @@ def depth_errors(
     prediction: Pixels, truth: Pixels, is_known: Bool[np.ndarray, " pixels"]
 ) -> DepthErrors:
     """Compare aligned depth with the truth (Eigen et al. 2014)."""
+    return mean_errors(error_sums(prediction, truth, is_known))
+
+
+def error_sums(
+    prediction: Pixels, truth: Pixels, is_known: Bool[np.ndarray, " pixels"]
+) -> Float64[np.ndarray, "9"]:
+    """Sums over pixels of all that `mean_errors` needs; those of several frames add up."""
     prediction = np.where(is_known, prediction, 0).astype(np.float64)
     truth = truth.astype(np.float64)
     error = prediction - truth
     positive = np.maximum(prediction, SMALLEST_DEPTH)
-    log_error = np.log(positive[is_known] / truth[is_known])
-    ratio = np.where(is_known, np.maximum(positive / truth, truth / positive), np.inf)
-    deltas = [float((ratio < DELTA_BASE**k).mean()) for k in (1, 2, 3)]
+    log_ratio = np.abs(np.log(positive / truth))
+    deltas = [((log_ratio < k * np.log(DELTA_BASE)) & is_known).sum() for k in (1, 2, 3)]
+    return np.array(
+        (
+            (np.abs(error) / truth).sum(),
+            (error**2 / truth).sum(),
+            (error**2).sum(),
+            (log_ratio[is_known] ** 2).sum(),
+            *deltas,
+            is_known.sum(),
+            truth.size,
+        ),
+        np.float64,
+    )
+
+
+def mean_errors(sums: Float64[np.ndarray, "9"]) -> DepthErrors:
+    """Turn the sums over some pixels into errors."""
+    *summed, known, pixels = sums.tolist()
     return DepthErrors(
-        abs_rel=float((np.abs(error) / truth).mean()),
-        sq_rel=float((error**2 / truth).mean()),
-        rmse=float(np.sqrt((error**2).mean())),
-        log_rmse=float(np.sqrt((log_error**2).mean())) if log_error.size else float("nan"),
-        delta_1=deltas[0],
-        delta_2=deltas[1],
-        delta_3=deltas[2],
-        known=float(is_known.mean()),
-        pixels=int(truth.size),
+        abs_rel=summed[0] / pixels,
+        sq_rel=summed[1] / pixels,
+        rmse=math.sqrt(summed[2] / pixels),
+        log_rmse=math.sqrt(summed[3] / known) if known else math.nan,
+        delta_1=summed[4] / pixels,
+        delta_2=summed[5] / pixels,
+        delta_3=summed[6] / pixels,
+        known=known / pixels,
+        pixels=round(pixels),
     )
 
 
