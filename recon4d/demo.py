@@ -136,7 +136,7 @@ def _render_frame(
     hits = cast(world, camera, pixel_grid(SIZE, RAYS_PER_PIXEL, np.float32), with_colour=True)
     clean = picture(hits, RAYS_PER_PIXEL)
     noise = SENSOR_NOISE * rng.standard_normal(clean.shape, np.float32)
-    image = np.clip(clean + noise, 0, 255).round().astype(np.uint8)
+    image = np.asarray(np.clip(clean + noise, 0, 255).round(), np.uint8)
     truth: Hits = cast(world, camera, pixel_grid(SIZE, dtype=np.float32))
     name = f"{camera.time_s:.6f}.png"
     stored = np.round(truth.depth * DEPTH_UNITS_PER_M).astype(np.uint16)
