@@ -8,12 +8,20 @@ from recon4d.parallel import each
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import MotionMasks, Video
 
-BAND = 6
-"""Half width of the band around the border that GrabCut decides, `Flow` samples: what motion blur and occlusion hide."""
-SURE = 0.94
+BAND = 10
+"""Half width of the band around the border that GrabCut decides, `Flow` samples: what blur and occlusion hide."""
+SURE = 0.97
 """Above this probability the colours have no say: they would trade heads and feet for background of their colour."""
+SURELY_NOT = 0.05
+"""Below this probability neither."""
 MIN_AREA = 4e-4
 """Components smaller than this part of the image are specks."""
+MAX_HOLE = 1.6e-3
+"""Enclosed static parts smaller than this part of the image belong to the object."""
+CLOSE = 5
+"""Gaps up to this width are closed, `Flow` samples."""
+OPEN = 3
+"""Threads thinner than this are cut, `Flow` samples."""
 MIN_PEAK = 0.9
 """A component without a pixel of at least this probability is noise."""
 GRABCUT_STEPS = 2
@@ -51,30 +59,40 @@ def refine_frame(
     rows, cols = probability.shape
     small = cv2.resize(np.ascontiguousarray(image), (cols, rows), interpolation=cv2.INTER_AREA)
     mask = _cut(small, mask, probability)
-    mask = whole_objects(np.where(mask, np.maximum(probability, 0.51), 0).astype(np.float32))
+    mask = drop_specks(_fill_holes(mask), probability)
     return _enlarge(mask.astype(np.float32), (image.shape[1], image.shape[0])) > 0.5
 
 
 def whole_objects(probability: Float32[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
     """Threshold, close gaps, fill holes, and drop components that are small or nowhere sure."""
     mask = (probability > 0.5).astype(np.uint8)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc)
-    mask = cv2.morphologyEx(
-        mask, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-    )
-    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    holes_below = MIN_AREA * 4 * mask.size
-    small = [c for c in contours if cv2.contourArea(c) < holes_below]
-    filled = mask.copy()
+    for operation, size in ((cv2.MORPH_CLOSE, CLOSE), (cv2.MORPH_OPEN, OPEN)):
+        mask = np.asarray(cv2.morphologyEx(mask, operation, _disc(size)), np.uint8)
+    return drop_specks(_fill_holes(mask > 0), probability)
+
+
+def _fill_holes(mask: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    small = [c for c in contours if cv2.contourArea(c) < MAX_HOLE * mask.size]
+    filled = mask.astype(np.uint8)
     cv2.drawContours(filled, small, -1, 1, thickness=cv2.FILLED)
-    mask = np.where(mask > 0, mask, filled)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    keep = np.zeros(count, bool)
-    for label in range(1, count):
-        peak = probability[labels == label].max()
-        keep[label] = stats[label, cv2.CC_STAT_AREA] >= MIN_AREA * mask.size and peak >= MIN_PEAK
-    return keep[labels]
+    return mask | (filled > 0)
+
+
+def drop_specks(
+    mask: Bool[np.ndarray, "rows cols"], probability: Float32[np.ndarray, "rows cols"]
+) -> Bool[np.ndarray, "rows cols"]:
+    """Without the components that are small or nowhere sure."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    keep = stats[:, cv2.CC_STAT_AREA] >= MIN_AREA * mask.size
+    keep[0] = False
+    peak = np.zeros(count, np.float32)
+    np.maximum.at(peak, labels.reshape(-1).astype(np.intp), probability.reshape(-1))
+    return np.asarray((keep & (peak >= MIN_PEAK))[labels], bool)
+
+
+def _disc(size: int) -> UInt8[np.ndarray, "side side"]:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
 def _cut(
@@ -83,17 +101,20 @@ def _cut(
     probability: Float32[np.ndarray, "rows cols"],
 ) -> Bool[np.ndarray, "rows cols"]:
     """GrabCut inside a band around the border; everything else stays."""
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BAND + 1, 2 * BAND + 1))
+    disc = _disc(2 * BAND + 1)
     inner = cv2.erode(mask.astype(np.uint8), disc) > 0
     outer = cv2.dilate(mask.astype(np.uint8), disc) > 0
     if outer.all():  # no background to learn its colours from
         return mask
     trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     trimap[inner | (mask & (probability > SURE))] = cv2.GC_FGD
-    trimap[~outer] = cv2.GC_BGD
-    cv2.setRNGSeed(0)  # per thread: the cut starts from random clusters and must not depend on who did what before
+    trimap[~outer | (~mask & (probability < SURELY_NOT))] = cv2.GC_BGD
+    cv2.setRNGSeed(
+        0
+    )  # per thread: the cut starts from random clusters and must not depend on who did what before
     model_a, model_b = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(small, trimap, None, model_a, model_b, GRABCUT_STEPS, cv2.GC_INIT_WITH_MASK)
+    everywhere = (0, 0, small.shape[1], small.shape[0])  # not read: the trimap decides
+    cv2.grabCut(small, trimap, everywhere, model_a, model_b, GRABCUT_STEPS, cv2.GC_INIT_WITH_MASK)
     return np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 

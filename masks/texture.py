@@ -27,10 +27,12 @@ def texture_covariance(
     gray: Float32[np.ndarray, "rows cols"],
 ) -> Float[Tensor, "3 rows cols"]:
     """Covariance (uu, uv, vv) of the flow in square pixels of the working size, as far as the texture limits it."""
-    across = cv2.Scharr(gray, cv2.CV_32F, 1, 0) / SCHARR_GAIN
-    down = cv2.Scharr(gray, cv2.CV_32F, 0, 1) / SCHARR_GAIN
-    products = (across * across, across * down, down * down)
-    uu, uv, vv = (cv2.blur(p, (PATCH, PATCH)) * np.float32(PATCH**2) for p in products)
+    across = np.asarray(cv2.Scharr(gray, cv2.CV_32F, 1, 0, scale=1 / SCHARR_GAIN), np.float32)
+    down = np.asarray(cv2.Scharr(gray, cv2.CV_32F, 0, 1, scale=1 / SCHARR_GAIN), np.float32)
+    uu, uv, vv = (
+        np.asarray(cv2.boxFilter(product, -1, (PATCH, PATCH), normalize=False), np.float32)
+        for product in (across * across, across * down, down * down)
+    )
     noise = np.float32(2 * (MISMATCH * FLOW_STRIDE) ** 2)
     scale = noise / np.maximum(uu * vv - uv * uv, FLAT)
     return torch.from_numpy(np.stack((vv * scale, -uv * scale, uu * scale)))
