@@ -111,7 +111,9 @@ def _paint(
     """Static surface points of one source frame in the frame, at the source's colours but the frame's exposure."""
     rows, cols = images.shape[1:3]
     turned, moved = (x[0] for x in relative_cameras(scene, source, np.array([frame])))
-    error_px = surfaces.inverse_depth_std[source] * float(moved.norm())
+    unsure = surfaces.inverse_depth_std[source]
+    shift = float(moved.norm())  # pixels per unit of inverse depth; 0: depth does not matter
+    error_px = unsure * shift if shift > 0 else np.zeros_like(unsure)
     use = (surfaces.static[source] > MIN_STATIC) & (error_px < MAX_ERROR_PX)
     row, col = np.nonzero(use)
     uv = (
