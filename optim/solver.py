@@ -29,7 +29,7 @@ BEHIND_PX = 20.0
 """Residual charged to a sample that lies behind its partner's camera, pixels: large, but it gives no step."""
 PRIOR_KERNEL_PX = 2.0
 """Scale of the Cauchy kernel on the weighted depth prior: sensors are far off at depth edges."""
-FOCAL_PRIOR_PX = 10.0
+FOCAL_PRIOR_PX = 1.0
 """Cost of a focal length that is e times the usual one, as one residual in pixels: decides only where data does not."""
 MIN_RELATIVE_INVERSE_DEPTH = 1e-3
 """Inverse depth stays above this part of the prior's median: farther is infinity for every purpose here."""
