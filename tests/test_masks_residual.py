@@ -97,8 +97,12 @@ def test_a_frame_without_a_pose_says_nothing_of_its_own(empty: SyntheticScene) -
 def test_slightly_wrong_cameras_do_not_make_everything_move(empty: SyntheticScene) -> None:
     rng = np.random.default_rng(1)
     shaken = empty.scene.world_from_cam.copy()
-    shaken[:, :3, 3] += rng.normal(0, 0.002, (FRAMES, 3))  # metres; about 0.1 px at the distance of the room
-    assert (probability(empty, scene=replace(empty.scene, world_from_cam=shaken)) > 0.5).mean() < 0.01
+    shaken[:, :3, 3] += rng.normal(
+        0, 0.002, (FRAMES, 3)
+    )  # metres; about 0.1 px at the distance of the room
+    assert (
+        probability(empty, scene=replace(empty.scene, world_from_cam=shaken)) > 0.5
+    ).mean() < 0.01
 
 
 def test_an_occluded_pixel_is_not_a_moving_one(empty: SyntheticScene) -> None:
