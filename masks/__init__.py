@@ -55,13 +55,18 @@ def no_masks(
 
 def given_masks(is_dynamic: Bool[np.ndarray, "frames height width"]) -> MotionMasks:
     """The user's masks as probabilities at the sampling of `Flow`: 1 where any part of a sample moves."""
+    return MotionMasks((outlines(is_dynamic).probability > 0).astype(np.float32))
+
+
+def outlines(is_dynamic: Bool[np.ndarray, "frames height width"]) -> MotionMasks:
+    """Finished masks at the sampling of `Flow`: the part of each sample that moves."""
     height, width = is_dynamic.shape[1:]
     size = (width // FLOW_STRIDE, height // FLOW_STRIDE)
     small = [
-        cv2.resize(frame.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        cv2.resize(frame.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         for frame in is_dynamic
     ]
-    return MotionMasks(np.stack(small).astype(np.float32))
+    return MotionMasks(np.stack(small))
 
 
 def finish(

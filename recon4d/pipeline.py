@@ -120,7 +120,7 @@ def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconst
             masks.finish(config.refine, video, motion, given, options.threads, progress)
         ),
     )
-    outlines = masks.given_masks(final.is_dynamic)
+    outlines = masks.outlines(final.is_dynamic)
     dense = run_stage(
         folder, "depth", DenseDepth, lambda f: densify(video, flow, scene, outlines, options.threads, progress)
     )
