@@ -18,6 +18,7 @@ from recon4d.optim.dense_edges import choose_sides, enlarge
 from recon4d.optim.dense_fuse import fuse, observe
 from recon4d.optim.dense_motion import MOVING, moving_depth
 from recon4d.optim.dense_observed import Observed
+from recon4d.optim.dense_plate import fill_beside_movers
 from recon4d.optim.dense_sensor import join_sensor
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
@@ -111,9 +112,15 @@ def _chunks(inputs: _Inputs, pool: ThreadPoolExecutor) -> Iterator[tuple[list[in
         partners = edges[np.isin(edges[:, 0], frames), 1].tolist()
         missing = sorted({*frames, *partners} - views.keys())
         views.update(zip(missing, pool.map(partial(_view, inputs), missing), strict=True))
-        join = partial(fuse, inputs.flow, scene=inputs.scene, views=views)
+        join = partial(_join, inputs, views)
         yield frames, _stack(list(pool.map(join, frames)))
         views = {frame: view for frame, view in views.items() if last_use[frame] > frames[-1]}
+
+
+def _join(inputs: _Inputs, views: dict[int, Observed], frame: int) -> Observed:
+    observed = fuse(inputs.flow, frame, inputs.scene, views)
+    moving = _tensor(inputs.motion.probability[frame], inputs)
+    return fill_beside_movers(observed, moving, frame, inputs.scene, views)
 
 
 def _stack(views: list[Observed]) -> Observed:
