@@ -21,6 +21,7 @@ from recon4d.optim.calibrate import (
     usual_intrinsics,
 )
 from recon4d.optim.initialise import initialise
+from recon4d.optim.normal import SolveOptions, State
 from recon4d.optim.problem import (
     GUESS_PX,
     Problem,
@@ -28,10 +29,13 @@ from recon4d.optim.problem import (
     px_to_samples,
     sample_positions,
 )
-from recon4d.optim.solver import SolveOptions, State, solve
+from recon4d.optim.solver import solve
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, MotionMasks, Scene, Video
 
+SMOOTHNESS_PX = 10.0
+"""Weight of the camera's acceleration, pixels per median depth: nothing beside a frame with texture (thousands of
+samples), enough to carry a nearly blank one. Not used across cuts."""
 START_KERNEL_PX = 1.0
 """Scale of the robust kernel while the start is polished, pixels: three times the final one."""
 
@@ -139,6 +143,7 @@ def _solve(
         relative_tolerance=5e-4,
         free_focal=video.intrinsics is None,
         usual_focal_px=USUAL_FOCAL * max(video.size),
+        smoothness=SMOOTHNESS_PX if (component == component[0]).all() else 0.0,
         threads=options.threads,
     )
     return solve(connected(problem, component), state, freedom, solve_options)

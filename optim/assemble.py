@@ -7,8 +7,8 @@ from scipy.spatial.transform import Rotation, Slerp
 from torch import Tensor
 
 from recon4d.geometry import invert_rigid, transfer
+from recon4d.optim.normal import SolveOptions, State, depth_information
 from recon4d.optim.problem import GUESS_PX, Problem
-from recon4d.optim.solver import SolveOptions, State, depth_information
 from recon4d.scene import Notice, Scene, Video
 
 FLOW_SIGMA_PX = 0.2

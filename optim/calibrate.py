@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float64, Int64
 
 from recon4d.backbones.parallax import RelativePose, relative_poses
 from recon4d.optim.initialise import best_seed, initialise
+from recon4d.optim.normal import Freedom, SolveOptions, objective
 from recon4d.optim.problem import Problem
-from recon4d.optim.solver import Freedom, SolveOptions, objective, solve
+from recon4d.optim.solver import solve
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ REACH, REACH_STEP = 4, 2
 SAME_COLOUR = 10.0
 """Standard deviation of colours within one surface, per channel of 0 to 255."""
 FAR_SIDE = 0.4
-"""Quantile of the inverse depths that a pixel takes: below the median, since patches of the flow make near things fat."""
+"""Quantile of the inverse depths that a pixel takes: below the median: patches of the flow make near things fat."""
 MIN_VOTE = 0.1
 """Weight of a candidate that nothing confirms."""
 ROUNDS = 2

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from recon4d.backbones.parallax import RelativePose
 from recon4d.geometry import invert_rigid, orthonormal
+from recon4d.optim.normal import Freedom, SolveOptions, State
 from recon4d.optim.pose import PoseFit, Sightings, fit_depth, fit_pose
 from recon4d.optim.problem import Problem
-from recon4d.optim.solver import Freedom, SolveOptions, State, solve
+from recon4d.optim.solver import solve
 from recon4d.optim.terms import cauchy_weight, flow_consistency
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Start:
     state: State
     is_posed: Bool[np.ndarray, " frames"]
     components: Int64[np.ndarray, " frames"]
-    """Which connected piece each frame belongs to; pieces are placed relative to each other by guess. -1 = not posed."""
+    """Which connected piece each frame belongs to; pieces are placed by guess. -1 = not posed."""
     static: Float[Tensor, "frames samples"]
     """How well each sample obeys the cameras, in [0, 1]."""
     has_parallax: bool

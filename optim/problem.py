@@ -10,7 +10,6 @@ from torch import Tensor
 
 from recon4d.scene import FLOW_STRIDE, Flow
 
-
 GUESS_PX = 0.05
 """Weight of a depth prior that is only a guess: an error of 100 % costs as much as this residual, pixels."""
 

@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
 MIN_DEPTH_RATIO = 0.05
 """A point nearer to the target camera than this part of its depth in the source is treated as behind it."""
 
@@ -41,8 +40,8 @@ class FlowTerm:
         near = self.inverse_depth * self.inverse_z
         zero, xy = torch.zeros_like(x), x * y
         rows = (-xy, 1 + x * x, -y, near, zero, -x * near, -1 - y * y, xy, x, zero, near, -y * near)
-        jacobian = torch.stack(rows, dim=-2).unflatten(-2, (2, 6))
-        return jacobian * self.focal_px[:, None, None]
+        across, down = torch.stack(rows[:6], dim=-2), torch.stack(rows[6:], dim=-2)
+        return torch.stack((across * self.focal_px[0], down * self.focal_px[1]), dim=-3)
 
     def by_inverse_depth(self) -> Float[Tensor, "*edges 2 samples"]:
         """Derivative by the inverse depth in the source."""

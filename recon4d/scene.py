@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Float16, Float32, Float64, Int64, UInt8
+from jaxtyping import Bool, Float16, Float32, Float64, Int64, UInt8
 
 FLOW_STRIDE = 2
 """Pixels of the working size per sample of a `Flow` in each direction (DIS computes at half resolution)."""
@@ -45,7 +45,7 @@ class Video:
     source_indices: tuple[int, ...] = ()
     """Index of each frame among the frames of the source; empty means that all were read: 0, 1, 2, ..."""
     lens: Float64[np.ndarray, " values"] | None = None
-    """The input's camera where its lens distortion was undone (see `recon4d.io.camera`); None: the input was pinhole."""
+    """The input's camera where its lens distortion was undone (`recon4d.io.camera`); None: the input was pinhole."""
     notices: tuple[Notice, ...] = ()
 
     @property

@@ -301,7 +301,7 @@ class _Counting:
 
 def test_progress_counts_every_frame_once() -> None:
     scene, counting = scene_of(mover=False), _Counting()
-    densify(scene.video, scene.flow, scene.scene, no_motion(scene), counting, CPU)
+    densify(scene.video, scene.flow, scene.scene, no_motion(scene), 1, counting, CPU)
     assert counting.stages == [("depth", 8)] and counting.done == 8
 
 
