@@ -129,9 +129,6 @@ def test_the_scale_of_the_start_does_not_change_the_result() -> None:
     assert stretch[0] == pytest.approx(stretch[1], rel=1e-3)  # single precision residuals
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the prior on the focal length (10 px) outweighs a short clip"
-)
 def test_the_focal_length_of_an_unknown_camera_is_recovered() -> None:
     truth = carried()
     found = reconstruct(replace(truth.video, intrinsics=None), truth.flow)
