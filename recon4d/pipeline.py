@@ -88,30 +88,8 @@ def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconst
     scene = run_stage(
         folder, "initialise", Scene, lambda f: initial_scene(video, flow, options, progress)
     )
-    method = masks.method(config.masks, given)
-    rounds = Rounds.begin(scene)
-    while rounds.go_on(config.loop, method.depends_on_scene):
-        at = len(rounds.history)
-        motion = run_stage(
-            folder,
-            f"masks_{at}",
-            MotionMasks,
-            lambda f, scene=rounds.scene: method.masks(
-                video, flow, scene, options.threads, progress
-            ),
-        )
-        rounds = next_round(
-            rounds,
-            motion,
-            lambda start, motion, at=at: run_stage(
-                folder,
-                f"optimise_{at}",
-                Scene,
-                lambda f: optimise(video, flow, start, motion, options, progress),
-            ),
-            flow,
-        )
-    scene, motion = rounds.scene, rounds.motion
+    rounds = _loop(config, folder, video, flow, scene, masks.method(config.masks, given), progress)
+    scene, motion = rounds.scene, rounds.masks
     final = run_stage(
         folder,
         "refine",
@@ -122,7 +100,10 @@ def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconst
     )
     outlines = masks.outlines(final.is_dynamic)
     dense = run_stage(
-        folder, "depth", DenseDepth, lambda f: densify(video, flow, scene, outlines, options.threads, progress)
+        folder,
+        "depth",
+        DenseDepth,
+        lambda f: densify(video, flow, scene, outlines, options.threads, progress),
     )
     check = run_stage(
         folder,
@@ -143,6 +124,35 @@ def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconst
         run=report(config, folder, video, scene, motion, rounds, check),
         config_toml=to_toml(config.anchored()),
     )
+
+
+def _loop(
+    config: RunConfig,
+    folder: Path,
+    video: Video,
+    flow: Flow,
+    scene: Scene,
+    method: masks.MaskMethod,
+    progress: Progress,
+) -> Rounds:
+    """Masks from the geometry, geometry from the masks, until nothing changes any more."""
+    options = _align_options(config)
+    rounds = Rounds.begin(scene)
+    while rounds.go_on(config.loop, method.depends_on_scene):
+        at = len(rounds.history)
+
+        def find(_: Path, scene: Scene = rounds.scene) -> MotionMasks:
+            return method.masks(video, flow, scene, options.threads, progress)
+
+        def improve(scene: Scene, motion: MotionMasks, at: int = at) -> Scene:
+            def compute(_: Path) -> Scene:
+                return optimise(video, flow, scene, motion, options, progress)
+
+            return run_stage(folder, f"optimise_{at}", Scene, compute)
+
+        motion = run_stage(folder, f"masks_{at}", MotionMasks, find)
+        rounds = next_round(rounds, motion, improve, flow)
+    return rounds
 
 
 def _prepare(folder: Path, config: RunConfig, resume: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float16, Float64, Int64, UInt8
 
 from recon4d.checkpoint import stage_costs
 from recon4d.config import RunConfig
@@ -46,10 +46,12 @@ def check_flow(
         count = video.num_frames - offset
         if count < 1:
             continue
-        starts = np.unique(np.linspace(0, count - 1, min(count, CHECKED_PAIRS)).round().astype(np.int64))
+        starts = np.unique(
+            np.linspace(0, count - 1, min(count, CHECKED_PAIRS)).round().astype(np.int64)
+        )
         pairs = np.stack((starts, starts + offset), axis=1)
         errors = [
-            _residual(scene, dense, is_dynamic, pairs[index], flows[0], confidence[0])
+            _residual(scene, dense, is_dynamic, pairs[index], (flows[0], confidence[0]))
             for index, (flows, confidence) in flow_pairs(video.images, pairs, threads)
         ]
         together = np.concatenate(errors)
@@ -58,7 +60,15 @@ def check_flow(
     return Check(out)
 
 
-def _residual(scene, dense, is_dynamic, pair, flow_px, confidence):
+def _residual(
+    scene: Scene,
+    dense: DenseDepth,
+    is_dynamic: Bool[np.ndarray, "frames height width"],
+    pair: Int64[np.ndarray, "2"],
+    measured_flow: tuple[Float16[np.ndarray, "rows cols 2"], UInt8[np.ndarray, "rows cols"]],
+) -> Float64[np.ndarray, " pixels"]:
+    """Distance of the predicted from the measured motion of one pair's confident static pixels, pixels."""
+    flow_px, confidence = measured_flow
     source, target = int(pair[0]), int(pair[1])
     rows, cols = confidence.shape
     half = FLOW_STRIDE // 2
@@ -70,11 +80,15 @@ def _residual(scene, dense, is_dynamic, pair, flow_px, confidence):
     relative = np.linalg.inv(scene.world_from_cam[target]) @ scene.world_from_cam[source]
     k = torch.from_numpy(np.array(scene.intrinsics))
     predicted, ratio = transfer(
-        uv, torch.from_numpy(1 / depth[use].astype(np.float64)), torch.from_numpy(relative), k[source], k[target]
+        uv,
+        torch.from_numpy(1 / depth[use].astype(np.float64)),
+        torch.from_numpy(relative),
+        k[source],
+        k[target],
     )
     measured = uv + torch.from_numpy(flow_px[use].astype(np.float64))
     error = torch.where(ratio > 0, (predicted - measured).norm(dim=-1), torch.inf)
-    return error.numpy()
+    return np.asarray(error)
 
 
 def report(
@@ -123,5 +137,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed as a package"
     return found
-
-

@@ -50,6 +50,13 @@ class Rounds:
         """Before the first round."""
         return cls(scene)
 
+    @property
+    def masks(self) -> MotionMasks:
+        """The masks of the last kept round; the first round is always kept."""
+        if self.motion is None:
+            raise ValueError("no round has been run yet")
+        return self.motion
+
     def go_on(self, loop: int, depends_on_scene: bool) -> bool:
         """Whether another round can help: one always, `loop` more where the masks follow the geometry."""
         if not self.history:

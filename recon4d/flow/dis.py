@@ -37,7 +37,7 @@ def flow_pairs(
     def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
         return both_ways(grays(int(pair[0])), grays(int(pair[1])))
 
-    cv2.setNumThreads(1)  # one pair per thread scales better than OpenCV's own threads inside one pair
+    cv2.setNumThreads(1)  # a pair per thread scales better than OpenCV's own threads in a pair
     try:
         yield from enumerate(each(one, pairs, threads))
     finally:
@@ -68,7 +68,9 @@ def compute_flow(
 class _GrayCache:
     """Grey images of the last few frames: pairs are sorted, so each frame is converted once."""
 
-    def __init__(self, images: UInt8[np.ndarray, "frames height width 3"], capacity: int = 64) -> None:
+    def __init__(
+        self, images: UInt8[np.ndarray, "frames height width 3"], capacity: int = 64
+    ) -> None:
         self._images, self._capacity = images, capacity
         self._grays: dict[int, np.ndarray] = {}
 
@@ -87,8 +89,9 @@ def both_ways(
 ) -> tuple[Float16[np.ndarray, "2 rows cols 2"], UInt8[np.ndarray, "2 rows cols"]]:
     """Flow a to b and b to a with their consistency confidence, sampled every `FLOW_STRIDE` pixels."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    forward = _sample(dis.calc(gray_a, gray_b, None))
-    backward = _sample(dis.calc(gray_b, gray_a, None))
+    nothing = np.zeros((*gray_a.shape, 2), np.float32)  # the flow to start from
+    forward = _sample(dis.calc(gray_a, gray_b, nothing.copy()))
+    backward = _sample(dis.calc(gray_b, gray_a, nothing.copy()))
     flows = np.stack((forward, backward))
     confidence = np.stack(
         (
@@ -120,7 +123,9 @@ def consistency(
 ) -> Float32[np.ndarray, "rows cols"]:
     """Confidence 255 exp(-(e / s)^2) from the forward-backward error e; 0 where the flow leaves the image."""
     rows, cols = forward.shape[:2]
-    grid_u, grid_v = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    grid_u, grid_v = np.meshgrid(
+        np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32)
+    )
     map_u = grid_u + forward[..., 0] / FLOW_STRIDE
     map_v = grid_v + forward[..., 1] / FLOW_STRIDE
     there = cv2.remap(backward, map_u, map_v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
