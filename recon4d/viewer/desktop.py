@@ -1,0 +1,187 @@
+"""The desktop window: static cloud, moving points frame by frame, cameras and their path, by Open3D."""
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from recon4d.errors import InputError, MissingDependencyError
+from recon4d.io.result import read_result
+from recon4d.scene import Reconstruction
+from recon4d.viewer.cloud import PointCloud, median_depth, moving_cloud, static_cloud
+from recon4d.viewer.frustums import camera_lines, path_lines
+
+logger = logging.getLogger(__name__)
+
+FRAMES_PER_S = 15.0
+"""Playback speed."""
+HELP = (
+    "keys: space play/pause, right/left step, Home first frame, +/- point size, "
+    "C cameras, M moving points, T path, Q quit"
+)
+SYSTEM_LIBRARIES = {
+    "libusb-1.0": "libusb-1.0-0",
+    "libGL.so": "libgl1",
+    "libEGL.so": "libegl1",
+    "libX11.so": "libx11-6",
+    "libgomp.so": "libgomp1",
+    "libudev.so": "libudev1",
+}
+"""Shared libraries that Open3D loads, and the Debian packages that hold them."""
+KEY_RIGHT, KEY_LEFT, KEY_HOME, KEY_SPACE = 262, 263, 268, 32
+"""GLFW's key codes."""
+
+
+@dataclass(frozen=True)
+class Playback:
+    """What the window shows."""
+
+    num_frames: int
+    frame: int = 0
+    playing: bool = False
+    point_size: float = 2.0
+    cameras: bool = True
+    moving: bool = True
+    path: bool = True
+
+    def stepped(self, by: int) -> "Playback":
+        """Another frame, around the end to the beginning."""
+        return replace(self, frame=(self.frame + by) % self.num_frames)
+
+    def resized(self, factor: float) -> "Playback":
+        """Larger or smaller points, from 1 to 10 pixels."""
+        return replace(self, point_size=float(np.clip(self.point_size * factor, 1.0, 10.0)))
+
+
+def import_open3d() -> ModuleType:
+    """Open3D, or an error that says what to install."""
+    try:
+        import open3d
+    except ImportError as error:
+        for library, package in SYSTEM_LIBRARIES.items():
+            if library in str(error):
+                raise MissingDependencyError(
+                    f"Open3D needs the system library {library}, which is not there; install it, "
+                    f"on Debian and Ubuntu with: apt-get install {package}"
+                ) from error
+        raise MissingDependencyError(
+            f"the desktop viewer needs Open3D ({error}); install it with: pip install 'recon4d[view]', "
+            "or use --web or --png FILE"
+        ) from error
+    return open3d
+
+
+def view_desktop(result: Path, screenshot: Path | None = None) -> None:
+    """Open a window and return when it is closed.
+
+    Args:
+        result: The result folder.
+        screenshot: Write what the window shows here and close it, instead of waiting for the user.
+    """
+    o3d = import_open3d()
+    window = _Window(o3d, read_result(result), str(result))
+    window.run(screenshot)
+
+
+class _Window:
+    """Keeps Open3D's objects in step with a `Playback`. Mutable: it is what the screen shows."""
+
+    def __init__(self, o3d: ModuleType, reconstruction: Reconstruction, title: str) -> None:
+        self._o3d, self._reconstruction = o3d, reconstruction
+        self._state = Playback(len(reconstruction.images))
+        self._window: Any = o3d.visualization.VisualizerWithKeyCallback()
+        if not self._window.create_window(f"recon4d: {title}", width=1280, height=800):
+            raise InputError(
+                "no window could be opened (no display?); use --web for a browser or --png FILE for a picture"
+            )
+        self._static = _points(o3d, static_cloud(reconstruction))
+        self._movers = _points(o3d, moving_cloud(reconstruction, 0))
+        self._cameras = _lines(o3d, camera_lines(reconstruction), (0.3, 0.45, 1.0))
+        self._path = _lines(o3d, path_lines(reconstruction), (0.95, 0.25, 0.25))
+        for geometry in (self._static, self._movers, self._cameras, self._path):
+            self._window.add_geometry(geometry)
+        self._bind()
+        self._look()
+        self._window.get_render_option().point_size = self._state.point_size
+
+    def run(self, screenshot: Path | None) -> None:
+        logger.info(HELP)
+        shown = time.monotonic()
+        while self._window.poll_events():
+            self._window.update_renderer()
+            if screenshot is not None:
+                self._window.capture_screen_image(str(screenshot), do_render=True)
+                break
+            if self._state.playing and time.monotonic() - shown >= 1 / FRAMES_PER_S:
+                shown = time.monotonic()
+                self._set(self._state.stepped(1))
+        self._window.destroy_window()
+
+    def _bind(self) -> None:
+        """Connect keys with changes of the state."""
+
+        def on(key: int, change: Any) -> None:
+            def pressed(_: Any) -> bool:
+                self._set(change(self._state))
+                return False
+
+            self._window.register_key_callback(key, pressed)
+
+        on(KEY_SPACE, lambda s: replace(s, playing=not s.playing))
+        on(KEY_RIGHT, lambda s: s.stepped(1))
+        on(KEY_LEFT, lambda s: s.stepped(-1))
+        on(KEY_HOME, lambda s: replace(s, frame=0))
+        on(ord("="), lambda s: s.resized(1.25))
+        on(ord("-"), lambda s: s.resized(0.8))
+        on(ord("C"), lambda s: replace(s, cameras=not s.cameras))
+        on(ord("M"), lambda s: replace(s, moving=not s.moving))
+        on(ord("T"), lambda s: replace(s, path=not s.path))
+
+    def _set(self, state: Playback) -> None:
+        """Show a new state."""
+        before, self._state = self._state, state
+        if state.frame != before.frame:
+            fresh = _points(self._o3d, moving_cloud(self._reconstruction, state.frame))
+            self._movers.points, self._movers.colors = fresh.points, fresh.colors
+            self._window.update_geometry(self._movers)
+        self._window.get_render_option().point_size = state.point_size
+        for was, now, geometry in (
+            (before.cameras, state.cameras, self._cameras),
+            (before.moving, state.moving, self._movers),
+            (before.path, state.path, self._path),
+        ):
+            if now and not was:
+                self._window.add_geometry(geometry, reset_bounding_box=False)
+            if was and not now:
+                self._window.remove_geometry(geometry, reset_bounding_box=False)
+
+    def _look(self) -> None:
+        """Start behind the first camera, looking along it."""
+        pose = self._reconstruction.world_from_cam[0]
+        depth = median_depth(self._reconstruction)
+        control = self._window.get_view_control()
+        control.set_lookat(pose[:3, 3] + depth * pose[:3, 2])
+        control.set_front(-pose[:3, 2])
+        control.set_up(-pose[:3, 1])
+        control.set_zoom(0.35)
+
+
+def _points(o3d: ModuleType, cloud: PointCloud) -> Any:
+    points = o3d.geometry.PointCloud()
+    points.points = o3d.utility.Vector3dVector(cloud.points.astype(np.float64))
+    points.colors = o3d.utility.Vector3dVector(cloud.colors / 255.0)
+    return points
+
+
+def _lines(
+    o3d: ModuleType, lines: np.ndarray, color: tuple[float, float, float]
+) -> Any:
+    drawn = o3d.geometry.LineSet()
+    drawn.points = o3d.utility.Vector3dVector(lines.reshape(-1, 3))
+    drawn.lines = o3d.utility.Vector2iVector(np.arange(2 * len(lines)).reshape(-1, 2))
+    drawn.paint_uniform_color(color)
+    return drawn

@@ -1,0 +1,136 @@
+"""A picture of a result without a display: points as squares in a depth buffer."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float64, UInt8
+
+from recon4d.io.output import writing
+from recon4d.io.result import read_result
+from recon4d.scene import Reconstruction
+from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
+from recon4d.viewer.frustums import camera_lines, path_lines
+
+SIZE_PX = (1280, 960)
+BACKGROUND = (250, 250, 252)
+MOVING_FRAMES = 3
+"""Frames whose moving points are shown, spread over the video."""
+ELEVATION_DEG, AZIMUTH_DEG = 22.0, 24.0
+"""How far the view is turned up and to the side of the first camera: a three-quarter view."""
+BACK_OFF = 0.9
+"""How far the view stands behind the cameras, in median depths of the scene."""
+FIELD_OF_VIEW_DEG = 50.0
+CAMERA_COLOR, PATH_COLOR = (70, 110, 255), (235, 60, 60)
+
+
+def render_png(result: Path, file: Path) -> Path:
+    """Write a three-quarter view of a result folder's static cloud, movers, cameras and path."""
+    picture = draw(read_result(result))
+    _, data = cv2.imencode(".png", picture[..., ::-1])
+    with writing(file):
+        file.write_bytes(data.tobytes())
+    return file
+
+
+def draw(
+    reconstruction: Reconstruction, size: tuple[int, int] = SIZE_PX
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The picture as an RGB image."""
+    count = len(reconstruction.images)
+    frames = np.unique(np.linspace(0, count - 1, MOVING_FRAMES + 2).round().astype(int))[1:-1]
+    movers = [moving_cloud(reconstruction, int(frame)) for frame in frames]
+    cloud = join([static_cloud(reconstruction), *movers])
+    view_from_world = _view(reconstruction, cloud)
+    focal = size[0] / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
+    picture = _splat(cloud, view_from_world, focal, size)
+    for lines, color in (
+        (camera_lines(reconstruction), CAMERA_COLOR),
+        (path_lines(reconstruction), PATH_COLOR),
+    ):
+        _draw_lines(picture, lines, view_from_world, focal, color)
+    return picture
+
+
+def _view(reconstruction: Reconstruction, cloud: PointCloud) -> Float64[np.ndarray, "4 4"]:
+    """A camera behind and above the mean camera that looks at the middle of the cloud."""
+    poses, depth = reconstruction.world_from_cam, median_depth(reconstruction)
+    centre = poses[:, :3, 3].mean(axis=0)
+    forward = _unit(poses[:, :3, 2].mean(axis=0), poses[0, :3, 2])
+    down = _unit(poses[:, :3, 1].mean(axis=0), poses[0, :3, 1])
+    right = _unit(np.cross(down, forward), poses[0, :3, 0])
+    target = centre + depth * forward
+    if cloud.num_points:
+        target = np.median(cloud.points.astype(np.float64), axis=0)
+    up, side = np.radians(ELEVATION_DEG), np.radians(AZIMUTH_DEG)
+    reach = np.linalg.norm(target - centre) + BACK_OFF * depth
+    away = -np.cos(up) * np.cos(side) * forward - np.cos(up) * np.sin(side) * right
+    eye = target + reach * (away - np.sin(up) * down)
+    look = _unit(target - eye, forward)
+    across = _unit(np.cross(down, look), right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack((across, np.cross(look, across), look), axis=1)
+    pose[:3, 3] = eye
+    return np.asarray(np.linalg.inv(pose))
+
+
+def _unit(
+    vector: Float64[np.ndarray, "3"], otherwise: Float64[np.ndarray, "3"]
+) -> Float64[np.ndarray, "3"]:
+    """The vector's direction; where cameras look in opposite directions and it vanishes, that of another."""
+    length = float(np.linalg.norm(vector))
+    return np.asarray(vector / length if length > 1e-6 else otherwise)
+
+
+def _splat(
+    cloud: PointCloud,
+    view_from_world: Float64[np.ndarray, "4 4"],
+    focal: float,
+    size: tuple[int, int],
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Nearest point per pixel; gaps between points of one surface are closed by growing points."""
+    width, height = size
+    pose = view_from_world.astype(np.float32)
+    in_view = cloud.points @ pose[:3, :3].T + pose[:3, 3]
+    front = in_view[:, 2] > 1e-6
+    in_view, colors = in_view[front], cloud.colors[front]
+    u = np.floor(in_view[:, 0] / in_view[:, 2] * focal + width / 2).astype(np.int64)
+    v = np.floor(in_view[:, 1] / in_view[:, 2] * focal + height / 2).astype(np.int64)
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    index, z, colors = (v * width + u)[inside], in_view[inside, 2], colors[inside]
+    far_first = np.argsort(-z, kind="stable")
+    depth = np.full(width * height, np.inf, np.float32)
+    picture = np.full((width * height, 3), BACKGROUND, np.uint8)
+    depth[index[far_first]], picture[index[far_first]] = z[far_first], colors[far_first]
+    return _grow(depth.reshape(height, width), picture.reshape(height, width, 3))
+
+
+def _grow(
+    depth: Float[np.ndarray, "height width"], picture: UInt8[np.ndarray, "height width 3"]
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Every pixel takes the nearest point of its 3x3 neighbours if that lies clearly in front; twice."""
+    for _ in range(2):
+        best, out = depth.copy(), picture.copy()
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                there = np.roll(depth, (dy, dx), axis=(0, 1))
+                nearer = there < 0.97 * best
+                best[nearer] = there[nearer]
+                out[nearer] = np.roll(picture, (dy, dx), axis=(0, 1))[nearer]
+        depth, picture = best, out
+    return picture
+
+
+def _draw_lines(
+    picture: UInt8[np.ndarray, "height width 3"],
+    lines: Float[np.ndarray, "lines 2 3"],
+    view_from_world: Float64[np.ndarray, "4 4"],
+    focal: float,
+    color: tuple[int, int, int],
+) -> None:
+    height, width = picture.shape[:2]
+    ends = lines @ view_from_world[:3, :3].T + view_from_world[:3, 3]
+    for a, b in ends[(ends[..., 2] > 1e-6).all(axis=1)]:
+        p, q = (end[:2] / end[2] * focal + (width / 2, height / 2) for end in (a, b))
+        if max(np.abs(p).max(), np.abs(q).max()) < 1e5:
+            cv2.line(picture, p.astype(int).tolist(), q.astype(int).tolist(), color, 1, cv2.LINE_AA)
