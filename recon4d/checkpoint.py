@@ -1,7 +1,7 @@
 """Stages that survive an interruption: the outputs of finished stages live in the partial folder as `.npy` files.
 
 A stage's output is a frozen dataclass. Its arrays become one `.npy` file each (read back as memory maps), its other
-fields go to `stage.json`. A stage folder appears under its name only when it is complete (written beside, then renamed).
+fields go to `stage.json`. A stage folder appears under its name only when it is complete (written beside, renamed).
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from recon4d.io.growing import save_array
 from recon4d.scene import Notice
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ def _store(folder: Path, value: Any) -> None:
             if isinstance(item, np.memmap) and _is_file_of(item, path):
                 item.flush()
             else:
-                np.save(path, item)
+                save_array(path, item)
         elif field.name == "notices":
             plain[field.name] = [dataclasses.asdict(notice) for notice in item]
         else:

@@ -50,7 +50,7 @@ def view(arguments: Namespace) -> None:
     """Show a result."""
     if arguments.web and arguments.png is not None:
         raise ConfigError("--web and --png exclude each other; give one of the two")
-    from recon4d import viewer
+    import recon4d.viewer as viewer
 
     if arguments.png is not None:
         viewer.render_png(arguments.result, arguments.png)

@@ -17,8 +17,9 @@ def invert_rigid(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch
 
 
 def orthonormal(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
-    """Nearest rigid transforms: products of many transforms drift off the rotation group, exponentially so when the
-    inverse is taken by transposition.
+    """Nearest rigid transforms.
+
+    Products of many transforms drift off the rotation group, exponentially so when inverses are taken by transposition.
     """
     return rigid(roma.special_procrustes(a_from_b[..., :3, :3]), a_from_b[..., :3, 3])
 

@@ -17,7 +17,14 @@ from recon4d.flow.dis import compute_flow
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.masks import read_mask_folder
 from recon4d.io.options import ReadOptions
-from recon4d.io.output import check_output, partial_folder, publish, writing
+from recon4d.io.output import (
+    check_output,
+    missing_parents,
+    partial_folder,
+    publish,
+    remove_empty,
+    writing,
+)
 from recon4d.io.preview import write_preview
 from recon4d.io.read import read_video
 from recon4d.io.result import write_result
@@ -63,15 +70,18 @@ def run(
     out = config.out_folder
     check_output(out, overwrite)
     folder = partial_folder(out)
-    with writing(folder):
-        _prepare(folder, config, resume)
+    is_begun = resume and _is_begun(folder, config)
+    new_parents = missing_parents(folder)
     try:
         with writing(folder), one_torch_thread():
+            if not is_begun:
+                _begin(folder, config)
             result = _reconstruct(config, folder, progress)
             finished = _write(result, folder)
         publish(finished, out, overwrite)
     except Recon4DError:
         shutil.rmtree(folder, ignore_errors=True)
+        remove_empty(new_parents)
         raise
     shutil.rmtree(folder)
     return out
@@ -155,19 +165,23 @@ def _loop(
     return rounds
 
 
-def _prepare(folder: Path, config: RunConfig, resume: bool) -> None:
-    """Make the partial folder, or check that the one that is there belongs to this configuration."""
-    settings, wanted = folder / "config.toml", to_toml(config.anchored())
-    if resume and settings.exists():
-        if settings.read_text(encoding="utf-8") != wanted:
-            raise ConfigError(
-                f"{folder} was begun with other options than these; give the same options to resume it, or run without "
-                "--resume to begin anew"
-            )
-        return
+def _is_begun(folder: Path, config: RunConfig) -> bool:
+    """Whether there is something to resume; what was begun with another configuration is refused."""
+    settings = folder / "config.toml"
+    if not settings.exists():
+        return False
+    if settings.read_text(encoding="utf-8") != to_toml(config.anchored()):
+        raise ConfigError(
+            f"{folder} was begun with other options than these; give the same options to resume it, or run without "
+            "--resume to begin anew"
+        )
+    return True
+
+
+def _begin(folder: Path, config: RunConfig) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    settings.write_text(wanted, encoding="utf-8")
+    (folder / "config.toml").write_text(to_toml(config.anchored()), encoding="utf-8")
 
 
 def _align_options(config: RunConfig) -> AlignOptions:

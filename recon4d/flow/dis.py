@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
+from recon4d.io.growing import create_array
 from recon4d.parallel import each
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow
@@ -54,9 +55,8 @@ def compute_flow(
     """Flow of all pairs in both directions, written to `folder` pair by pair so that memory does not grow with them."""
     height, width = images.shape[1:3]
     shape = (2 * len(pairs), height // FLOW_STRIDE, width // FLOW_STRIDE)
-    create = np.lib.format.open_memmap
-    flow_px = create(folder / "flow_px.npy", mode="w+", dtype=np.float16, shape=(*shape, 2))
-    confidence = create(folder / "confidence.npy", mode="w+", dtype=np.uint8, shape=shape)
+    flow_px = create_array(folder / "flow_px.npy", np.float16, (*shape, 2))
+    confidence = create_array(folder / "confidence.npy", np.uint8, shape)
     with progress("flow", total=len(pairs)) as counter:
         for index, (flows, sure) in flow_pairs(images, pairs, threads):
             flow_px[index], flow_px[index + len(pairs)] = flows

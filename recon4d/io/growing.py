@@ -1,7 +1,13 @@
-"""An `.npy` file that grows frame by frame, so that memory does not grow with the video."""
+"""`.npy` files: one that grows frame by frame, one that is filled in place, one that is written at once.
 
+numpy's own writers do not tell a full disk: `np.save` raises an error without its number, and a memory map of a file
+with holes ends the process by a signal.
+"""
+
+import os
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -58,3 +64,23 @@ class GrowingArray:
         header = {"descr": self._like.dtype.str, "fortran_order": False, "shape": shape}
         with writing(self._path):
             np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def create_array(
+    path: Path, dtype: type[np.generic], shape: tuple[int, ...]
+) -> np.memmap[Any, np.dtype[Any]]:
+    """Create an `.npy` file of zeros to be filled in place; its room on the disk is taken now."""
+    with writing(path):
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an `.npy` file as `np.save` does."""
+    stored = np.ascontiguousarray(array)
+    with writing(path), path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(stored))
+        file.write(stored.data)

@@ -15,6 +15,7 @@ FORMAT = 1
 WHAT_TO_DO = {
     errno.ENOSPC: "free some space there, or choose another place with --out",
     errno.EDQUOT: "free some of your quota there, or choose another place with --out",
+    errno.EFBIG: "choose a place that takes larger files with --out, or a smaller --size or --max-frames",
     errno.EACCES: "change its permissions, or choose another place with --out",
     errno.EPERM: "change its permissions, or choose another place with --out",
     errno.EROFS: "choose a place that is not read-only with --out",
@@ -97,6 +98,20 @@ def publish(finished: Path, out: Path, overwrite: bool) -> None:
             os.replace(aside, target)
             raise
         shutil.rmtree(aside)
+
+
+def missing_parents(path: Path) -> tuple[Path, ...]:
+    """Return the folders above `path` that do not exist yet, the innermost first."""
+    return tuple(parent for parent in path.parents if not parent.exists())
+
+
+def remove_empty(folders: tuple[Path, ...]) -> None:
+    """Remove folders, the innermost first, up to one that holds something."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
 
 
 def _check_writable(target: Path) -> None:

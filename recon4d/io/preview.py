@@ -118,7 +118,7 @@ def _draw_plan(plan: Plan, side: int) -> Image:
     px_per_unit = side * (1 - 2 * PLAN_MARGIN) / extent
 
     def to_panel(xy: np.ndarray) -> np.ndarray:
-        return (xy - (low + high) / 2) * (px_per_unit, -px_per_unit) + side / 2
+        return np.asarray((xy - (low + high) / 2) * (px_per_unit, -px_per_unit) + side / 2)
 
     _shade_points(panel, to_panel(plan.points))
     _draw_path(panel, to_panel(plan.path), plan.heading * (1, -1))
@@ -133,7 +133,7 @@ def _shade_points(panel: Image, places: Float64[np.ndarray, "points 2"]) -> None
     inside = ((cells >= 0) & (cells < side)).all(axis=1)
     index = cells[inside, 1] * side + cells[inside, 0]
     hits = np.bincount(index, minlength=side * side).reshape(side, side).astype(np.float32)
-    hits = cv2.GaussianBlur(hits, (0, 0), 0.8)
+    hits = np.asarray(cv2.GaussianBlur(hits, (0, 0), 0.8), np.float32)
     if hits.max() > 0:
         grey = np.sqrt(np.clip(hits / np.percentile(hits[hits > 0.05], 97), 0, 1))
         panel += np.rint(grey * 120).astype(np.uint8)[..., None]
@@ -200,7 +200,7 @@ def _stack(images: list[Image], axis: int) -> Image:
     return np.concatenate(parts, axis=axis)
 
 
-def _resize(image: Image, size: tuple[int, int]) -> Image:
+def _resize(image: Image, size: tuple[int, int]) -> UInt8[np.ndarray, "rows cols 3"]:
     shrinks = size[0] <= image.shape[1]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 

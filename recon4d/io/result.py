@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from recon4d.errors import InputError
+from recon4d.io.growing import save_array
 from recon4d.io.images import read_image, read_rgb
 from recon4d.io.output import FORMAT, writing
 from recon4d.io.text import parse_numbers, read_rows
@@ -112,9 +113,8 @@ def _write_frame(reconstruction: Reconstruction, folder: Path, index: int) -> No
     _write_image(folder / f"confidence/{name}.png", reconstruction.confidence[index], compression)
     mask = reconstruction.is_dynamic[index].astype(np.uint8) * np.uint8(255)
     _write_image(folder / f"masks/{name}.png", mask, compression)
-    path = folder / f"depth/{name}.npy"
-    with writing(path):
-        np.save(path, reconstruction.depth[index].astype(np.float32))
+    depth = reconstruction.depth[index].astype(np.float32)
+    save_array(folder / f"depth/{name}.npy", depth)
 
 
 def _write_image(path: Path, pixels: np.ndarray, parameters: list[int]) -> None:

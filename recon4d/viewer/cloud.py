@@ -159,7 +159,7 @@ def _static_pixels(
     moving = near_moving(reconstruction.is_dynamic[frame])
     sure = reconstruction.confidence[frame] >= min_confidence
     near = (depth > 0) & (depth < far)
-    return near & sure & ~moving & ~depth_edges(depth)
+    return np.asarray(near & sure & ~moving & ~depth_edges(depth))
 
 
 def near_moving(is_dynamic: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:

@@ -177,9 +177,7 @@ def _points(o3d: ModuleType, cloud: PointCloud) -> Any:
     return points
 
 
-def _lines(
-    o3d: ModuleType, lines: np.ndarray, color: tuple[float, float, float]
-) -> Any:
+def _lines(o3d: ModuleType, lines: np.ndarray, color: tuple[float, float, float]) -> Any:
     drawn = o3d.geometry.LineSet()
     drawn.points = o3d.utility.Vector3dVector(lines.reshape(-1, 3))
     drawn.lines = o3d.utility.Vector2iVector(np.arange(2 * len(lines)).reshape(-1, 2))

@@ -41,7 +41,7 @@ def first_eye(reconstruction: Reconstruction) -> Eye:
     """Look at the scene from behind and above the middle camera."""
     pose = reconstruction.world_from_cam[len(reconstruction.world_from_cam) // 2]
     scale = median_depth(reconstruction)
-    right, down, forward, position = pose[:3].T
+    _, down, forward, position = pose[:3].T
     eye = position - scale * (BACK * forward + UP * down)
     return Eye(eye, position + scale * forward, -down)
 

@@ -51,14 +51,16 @@ class Page:
         self._server, self._reconstruction = server, reconstruction
         pose = reconstruction.world_from_cam[0]
         server.scene.set_up_direction(tuple(-pose[:3, 1]))
-        self._size = POINT_PX * median_depth(reconstruction) / float(reconstruction.intrinsics[0, 0])
+        self._size = (
+            POINT_PX * median_depth(reconstruction) / float(reconstruction.intrinsics[0, 0])
+        )
         cloud = static_cloud(reconstruction, max_points=MAX_POINTS)
         self._static = server.scene.add_point_cloud(
             "/static", cloud.points, cloud.colors, point_size=self._size, point_shape="circle"
         )
+        self._add_controls()
         self._movers = self._add_movers(0)
         self._add_cameras()
-        self._add_controls()
         server.on_client_connect(self._look)
 
     @property
@@ -75,10 +77,17 @@ class Page:
         if self._playing.value:
             self._frame.value = (self._frame.value + 1) % len(self._reconstruction.images)
 
+    def _point_size(self) -> float:
+        return self._size * float(self._scale.value)
+
     def _add_movers(self, frame: int) -> Any:
         cloud = moving_cloud(self._reconstruction, frame)
         return self._server.scene.add_point_cloud(
-            "/moving", cloud.points, cloud.colors, point_size=self._size, point_shape="circle"
+            "/moving",
+            cloud.points,
+            cloud.colors,
+            point_size=self._point_size(),
+            point_shape="circle",
         )
 
     def _add_cameras(self) -> None:
@@ -108,17 +117,16 @@ class Page:
         gui, last = self._server.gui, len(self._reconstruction.images) - 1
         self._frame = gui.add_slider("frame", min=0, max=last, step=1, initial_value=0)
         self._playing = gui.add_checkbox("play", initial_value=False)
-        scale = gui.add_slider("point size", min=0.25, max=4.0, step=0.05, initial_value=1.0)
+        self._scale = gui.add_slider("point size", min=0.25, max=4.0, step=0.05, initial_value=1.0)
 
-        @self._frame.on_update
-        def _(_: Any) -> None:
-            self._movers = self._add_movers(int(self._frame.value))
+        self._frame.on_update(self._show_frame)
+        self._scale.on_update(self._resize)
 
-        @scale.on_update
-        def _(_: Any) -> None:
-            self._size = self._size / self._static.point_size * self._size * scale.value
-            self._static.point_size = self._size
-            self._movers.point_size = self._size
+    def _show_frame(self, _: Any) -> None:
+        self._movers = self._add_movers(int(self._frame.value))
+
+    def _resize(self, _: Any) -> None:
+        self._static.point_size = self._movers.point_size = self._point_size()
 
     def _look(self, client: Any) -> None:
         """Start a little behind the first camera."""
