@@ -191,7 +191,7 @@ def _title(reconstruction: Reconstruction) -> str:
     return "   |   ".join(parts)
 
 
-def _stack(images: list[Image], axis: int) -> Image:
+def _stack(images: list[Image], axis: int) -> UInt8[np.ndarray, "rows cols 3"]:
     """Put images of the same size beside each other (axis 1) or below each other (axis 0)."""
     shape = list(images[0].shape)
     shape[axis] = GAP_PX
