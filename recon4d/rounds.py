@@ -72,14 +72,16 @@ def next_round(
 ) -> Rounds:
     """Optimise with new masks, and keep the result unless the static world fits worse than before.
 
-    Masks that hardly changed need no new optimization: the loop has settled, and the last kept round stands.
+    The loop has settled when the masks hardly changed: then they need no new optimization, and the last kept round
+    stands. In the first round that means that next to nothing moves; its masks are used all the same.
     """
     first = rounds.motion is None
     before = rounds.motion or MotionMasks(np.zeros_like(motion.probability))
     changed = float(((motion.probability > 0.5) != (before.probability > 0.5)).mean())
+    settled = changed < SETTLED
     static = (motion.probability < 0.5) & (before.probability < 0.5)
     old = static_residual_px(flow, rounds.scene, static)
-    if not first and changed < SETTLED:
+    if not first and settled:
         entry = Round(changed, old, old, 0.0, 0.0, kept=False)
         return replace(rounds, history=(*rounds.history, entry), settled=True)
     scene = optimise(rounds.scene, motion)
@@ -88,7 +90,7 @@ def next_round(
     entry = Round(changed, new, old, *pose_change(rounds.scene, scene), kept)
     history = (*rounds.history, entry)
     if kept:
-        return replace(rounds, scene=scene, motion=motion, history=history)
+        return replace(rounds, scene=scene, motion=motion, history=history, settled=settled)
     message = (
         f"Round {len(rounds.history)} of masks made the static residual worse ({old:.3f} to {new:.3f} px): "
         "it is not kept, and the loop ends."

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import roma
-import torch
 from jaxtyping import Float
+from scipy.spatial.transform import Rotation
 
 from recon4d.parallel import each
 
@@ -112,13 +111,13 @@ def _robust_rotation(
     rays_a: Float[np.ndarray, "points 3"], rays_b: Float[np.ndarray, "points 3"]
 ) -> Float[np.ndarray, "3 3"]:
     """Rotation between bundles of rays by Procrustes, reweighted by 1 / error."""
-    a = torch.from_numpy(rays_a / np.linalg.norm(rays_a, axis=1, keepdims=True))
-    b = torch.from_numpy(rays_b / np.linalg.norm(rays_b, axis=1, keepdims=True))
-    weight = torch.ones(len(a), dtype=torch.float64)
+    a = rays_a / np.linalg.norm(rays_a, axis=1, keepdims=True)
+    b = rays_b / np.linalg.norm(rays_b, axis=1, keepdims=True)
+    weight = np.ones(len(a))
     for _ in range(6):
-        rotation = roma.special_procrustes(torch.einsum("n,ni,nj->ij", weight, b, a))
-        error = (a @ rotation.T - b).norm(dim=1)
-        weight = 1 / (error + 0.1 * error.median() + 1e-9)
+        rotation = Rotation.align_vectors(b, a, weight)[0].as_matrix()
+        error = np.linalg.norm(a @ rotation.T - b, axis=1)
+        weight = 1 / (error + 0.1 * np.median(error) + 1e-9)
     return np.asarray(rotation)
 
 
