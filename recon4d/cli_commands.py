@@ -24,10 +24,6 @@ def run_config(arguments: Namespace) -> RunConfig:
 def run(arguments: Namespace) -> None:
     """Reconstruct, and say where the result is."""
     config = run_config(arguments)
-    if arguments.resume and arguments.overwrite:
-        raise ConfigError(
-            "--resume continues a run and --overwrite replaces one; give one of the two"
-        )
     from recon4d import pipeline
     from recon4d.info import describe_result
 

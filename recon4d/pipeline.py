@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 
 from recon4d import masks
-from recon4d.checkpoint import run_stage
+from recon4d.checkpoint import run_stage, stage_costs
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError, Recon4DError
 from recon4d.flow.dis import compute_flow
@@ -19,6 +19,7 @@ from recon4d.io.masks import read_mask_folder
 from recon4d.io.options import ReadOptions
 from recon4d.io.output import (
     check_output,
+    is_result,
     missing_parents,
     partial_folder,
     publish,
@@ -27,7 +28,7 @@ from recon4d.io.output import (
 )
 from recon4d.io.preview import write_preview
 from recon4d.io.read import read_video
-from recon4d.io.result import write_result
+from recon4d.io.result import read_run, write_result
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.calibrate import AlignOptions
 from recon4d.optim.densify import densify
@@ -68,9 +69,12 @@ def run(
         Recon4DError: The user can mend it; nothing is left behind.
     """
     out = config.out_folder
-    check_output(out, overwrite)
     folder = partial_folder(out)
     is_begun = resume and _is_begun(folder, config)
+    if is_begun and _is_published(folder, out):
+        shutil.rmtree(folder)
+        return out
+    check_output(out, overwrite)
     new_parents = missing_parents(folder)
     try:
         with writing(folder), one_torch_thread():
@@ -176,6 +180,18 @@ def _is_begun(folder: Path, config: RunConfig) -> bool:
             "--resume to begin anew"
         )
     return True
+
+
+def _is_published(folder: Path, out: Path) -> bool:
+    """Whether the run was interrupted after its last step, when its stages were being removed.
+
+    The times of its stages, which no other run has, are then in the result.
+    """
+    costs = stage_costs(folder)
+    if not costs or not is_result(out):
+        return False
+    recorded = read_run(out).get("stages")
+    return isinstance(recorded, dict) and costs.items() <= recorded.items()
 
 
 def _begin(folder: Path, config: RunConfig) -> None:

@@ -106,7 +106,7 @@ def report(
     width, height = video.size
     return {
         "format": 1,
-        "command": shlex.join(["recon4d", *sys.argv[1:]]),
+        "command": _command(),
         "versions": _versions(),
         "seed": config.seed,
         "device": config.device,
@@ -127,6 +127,12 @@ def report(
         "peak_rss_mb": max(cost["peak_rss_mb"] for cost in costs.values()),
         "warnings": [dataclasses.asdict(notice) for notice in notices],
     }
+
+
+def _command() -> str:
+    """The program's command line; a resumed run is the same run."""
+    program, *words = sys.argv
+    return shlex.join([Path(program).name, *(word for word in words if word != "--resume")])
 
 
 def _versions() -> dict[str, str]:

@@ -96,7 +96,6 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["run", "a.mp4", "--set", "optim.kernl_px=1"], "did you mean 'optim.kernel_px'?"),
         (["run", "a.mp4", "--set", "size"], "--set needs KEY=VALUE"),
         (["run", "--config", "absent.toml"], "absent.toml cannot be read"),
-        (["run", "a.mp4", "--resume", "--overwrite"], "give one of the two"),
         (["view"], "the following arguments are required: RESULT"),
         (["view", "r", "--web", "--png", "a.png"], "--web and --png exclude each other"),
         (["eval", "r"], "required: --gt"),

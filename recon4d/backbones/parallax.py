@@ -77,14 +77,33 @@ def relative_pose(
     parallax = float(np.median(leftover[inliers])) if inliers.any() else 0.0
     if parallax < MIN_PARALLAX_PX:
         return _rotation_only(rotation, leftover, good)
-    _, turn, step, _ = cv2.recoverPose(
-        essential, rays_a[:, :2], rays_b[:, :2], np.eye(3), mask=found.copy()
-    )
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = turn, step[:, 0]
+    pose = _decompose(essential, rotation, rays_a[inliers], rays_b[inliers])
     sampson = np.full(len(good), np.nan)
     sampson[good] = focal * _sampson(essential, rays_a, rays_b)
     return RelativePose(pose, sampson, parallax, float(inliers.mean()), int(inliers.sum()))
+
+
+def _decompose(
+    essential: Float[np.ndarray, "3 3"],
+    rotation: Float[np.ndarray, "3 3"],
+    rays_a: Float[np.ndarray, "points 3"],
+    rays_b: Float[np.ndarray, "points 3"],
+) -> Float[np.ndarray, "4 4"]:
+    """Pose of an essential matrix: the rotation near the one that was fitted alone, points in front of the camera.
+
+    The other rotation of the twisted pair differs by half a turn, which frames of a video never do. Counting points in
+    front of both cameras for all four poses (OpenCV's `recoverPose`) takes it now and then where parallax is low.
+    """
+    first, second, step = cv2.decomposeEssentialMat(essential)
+    near = np.trace(rotation.T @ first) > np.trace(rotation.T @ second)
+    turn, step = first if near else second, step[:, 0]
+    parallax = np.cross(rays_a @ turn.T, rays_b)
+    expected = np.cross(rays_b, step)  # of a point in front
+    weight = np.maximum(np.linalg.norm(expected, axis=1), 1e-12)
+    votes = (parallax * expected).sum(1) / weight
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = turn, step if votes.sum() > 0 else -step
+    return pose
 
 
 def _rotation_only(
