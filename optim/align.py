@@ -9,7 +9,7 @@ from jaxtyping import Int64
 from recon4d.backbones.rgbd import sensor_prior
 from recon4d.errors import DegenerateError
 from recon4d.geometry import invert_rigid
-from recon4d.optim.assemble import assemble
+from recon4d.optim.assemble import assemble, main_piece
 from recon4d.optim.calibrate import (
     USUAL_FOCAL,
     AlignOptions,
@@ -22,6 +22,7 @@ from recon4d.optim.calibrate import (
 )
 from recon4d.optim.initialise import initialise
 from recon4d.optim.normal import SolveOptions, State
+from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.problem import (
     GUESS_PX,
     Problem,
@@ -65,7 +66,7 @@ def initial_scene(
         )
     problem = problem.with_static_weight(start.static)
     state = _solve(problem, start.state, start.components, video, options, START_KERNEL_PX)
-    return assemble(problem, state, start.components, video)
+    return _finish(problem, state, start.components, video, options)
 
 
 def optimise(
@@ -98,7 +99,29 @@ def optimise(
         for kernel_px in kernels_px:
             state = _solve(problem, state, scene.component, video, options, kernel_px)
             counter.advance()
-    return assemble(problem, state, scene.component, video)
+    return _finish(problem, state, scene.component, video, options)
+
+
+def _finish(
+    problem: Problem,
+    state: State,
+    component: Int64[np.ndarray, " frames"],
+    video: Video,
+    options: AlignOptions,
+) -> Scene:
+    """The scene; where rotations explain the flow as well, with cameras that turn about one centre."""
+    turns_only = False
+    if video.sensor_depth is None:
+        parallax = unexplained_parallax_px(problem, state)[main_piece(component)]
+        turns_only = float(np.median(parallax)) < NO_PARALLAX_PX
+    if turns_only:
+        centred = state.cam_from_world.clone()
+        centred[:, :3, 3] = 0
+        state = State(centred, torch.ones_like(state.inverse_depth), state.intrinsics)
+        state = _solve(
+            problem, state, component, video, options, options.kernel_px, turns_only=True
+        )
+    return assemble(problem, state, component, video, turns_only)
 
 
 def _measurements(
@@ -130,6 +153,8 @@ def _solve(
     video: Video,
     options: AlignOptions,
     kernel_px: float,
+    *,
+    turns_only: bool = False,
 ) -> State:
     """One batch optimization of every piece; the first pose of each is fixed."""
     if video.sensor_depth is None:  # the guess of the prior follows the scene's own scale
@@ -137,6 +162,8 @@ def _solve(
     freedom = free_but_first(component >= 0)
     for piece in np.unique(component[component > 0]):
         freedom.pose[int(np.argmax(component == piece))] = False
+    if turns_only:
+        freedom = replace(freedom, turns_only=True, depth=torch.zeros_like(freedom.depth))
     solve_options = SolveOptions(
         kernel_px=kernel_px,
         max_steps=options.max_steps,

@@ -2,44 +2,52 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from scipy.spatial.transform import Rotation, Slerp
-from torch import Tensor
 
-from recon4d.geometry import invert_rigid, transfer
+from recon4d.geometry import invert_rigid
 from recon4d.optim.normal import SolveOptions, State, depth_information
+from recon4d.optim.parallax import parallax_px
 from recon4d.optim.problem import GUESS_PX, Problem
 from recon4d.scene import Notice, Scene, Video
 
 FLOW_SIGMA_PX = 0.2
 """Standard deviation of a good flow measurement, pixels (DIS on textured surfaces)."""
-NO_PARALLAX_PX = 0.4
-"""Median parallax of a video below which its depth is unknown: the noise of the flow, pixels."""
 LOW_PARALLAX_DEG = 1.0
 """Median parallax angle between the farthest compared frames below which depth is said to be weak."""
 
 
 def assemble(
-    problem: Problem, state: State, component: Int64[np.ndarray, " frames"], video: Video
+    problem: Problem,
+    state: State,
+    component: Int64[np.ndarray, " frames"],
+    video: Video,
+    turns_only: bool,
 ) -> Scene:
-    """Express the state in the first camera's frame, with standard deviations and notices."""
+    """Express the state in the first camera's frame, with standard deviations and notices.
+
+    Args:
+        problem: The measurements.
+        state: The optimised unknowns.
+        component: Connected piece of each frame, -1 = lost.
+        video: Its times place lost frames between others.
+        turns_only: The cameras share one centre, so nothing is known of depth.
+    """
     posed, main = component >= 0, main_piece(component)
     is_metric = video.sensor_depth is not None
     world_from_cam = np.asarray(invert_rigid(state.cam_from_world).cpu())
     rho = np.asarray(state.inverse_depth.cpu(), np.float64)
     std = _inverse_depth_std(problem, state)
-    parallax = parallax_px(problem, state)
-    flat = not is_metric and float(np.median(parallax[main])) < NO_PARALLAX_PX
-    if flat:  # rotation only: depth is a guess, and the cameras share one centre
-        rho, std = np.ones_like(rho), np.full_like(std, np.inf)
-        world_from_cam[:, :3, 3] = 0
+    if turns_only:
+        std = np.full_like(std, np.inf)
     rho[~posed] = np.median(rho[main])
     std[~main] = np.inf
     if not is_metric:
         _place_pieces(world_from_cam, rho, component)
     world_from_cam = _interpolate_lost(world_from_cam, posed, video.timestamps_s)
     intrinsics = np.asarray(state.intrinsics.cpu())
-    angle_deg = float(np.degrees(np.median(parallax[main]) / intrinsics[0]))
+    parallax = np.median(parallax_px(problem, state)[main])
+    angle_deg = float(np.degrees(parallax / intrinsics[0]))
     return Scene(
         world_from_cam=np.linalg.inv(world_from_cam[0]) @ world_from_cam,
         intrinsics=np.repeat(intrinsics[None], len(component), axis=0),
@@ -49,7 +57,7 @@ def assemble(
         is_posed=main,
         is_metric=is_metric,
         component=component,
-        notices=_parallax_notice(flat, angle_deg) + _lost_notices(component),
+        notices=_parallax_notice(turns_only, angle_deg) + _lost_notices(component),
     )
 
 
@@ -67,34 +75,6 @@ def _inverse_depth_std(problem: Problem, state: State) -> Float64[np.ndarray, "f
     prior = torch.where(measured, problem.prior_weight / problem.prior_inverse_depth, 0.0)
     std = FLOW_SIGMA_PX / (information + prior**2).clamp_min(1e-20).sqrt()
     return np.asarray(torch.where(std > rho, torch.inf, std).cpu(), np.float64)
-
-
-def parallax_px(problem: Problem, state: State) -> Float64[np.ndarray, " frames"]:
-    """Per frame: how far the translation moves the median sample, in the partner where it moves most."""
-    out = np.zeros(problem.num_frames)
-    intrinsics = state.intrinsics.to(problem.weight.dtype)
-    for frame, partners in enumerate(problem.partners):
-        relative = state.cam_from_world[partners] @ invert_rigid(state.cam_from_world[frame])
-        relative = relative.to(problem.weight.dtype)
-        out[frame] = _parallax_of(problem, state.inverse_depth[frame], frame, relative, intrinsics)
-    return out
-
-
-def _parallax_of(
-    problem: Problem,
-    rho: Float[Tensor, " samples"],
-    frame: int,
-    relative: Float[Tensor, "slots 4 4"],
-    intrinsics: Float[Tensor, "4"],
-) -> float:
-    uv = problem.samples_px[frame].T.expand(len(relative), -1, -1)
-    k = intrinsics.expand(len(relative), -1)
-    moved, _ = transfer(uv, rho.expand(len(relative), -1), relative, k, k)
-    turned, _ = transfer(uv, torch.zeros_like(rho).expand(len(relative), -1), relative, k, k)
-    seen = problem.weight[frame] > 0.3
-    shift = torch.where(seen, (moved - turned).norm(dim=-1), 0.0).amax(0)
-    shift = shift[seen.any(0)]
-    return float(shift.median()) if len(shift) else 0.0
 
 
 def _place_pieces(
@@ -134,8 +114,8 @@ def _interpolate_lost(
     return out
 
 
-def _parallax_notice(flat: bool, angle_deg: float) -> tuple[Notice, ...]:
-    if flat:
+def _parallax_notice(turns_only: bool, angle_deg: float) -> tuple[Notice, ...]:
+    if turns_only:
         message = (
             "The camera does not translate (no parallax): rotations are measured, but depth is unknown "
             "and is set to a constant with confidence 0."

@@ -172,7 +172,7 @@ def _settle(
 ) -> _Maps:
     """Frames that nothing measures have the prior's depth; those without a pose have no confidence."""
     for i, frame in enumerate(frames):
-        is_measured = bool((trust[i] > COMPLETED).any())
+        is_measured = bool((trust[i] > max(COMPLETED, MOVER)).any())
         if not is_measured:
             inverse_depth[i] = float(np.median(scene.inverse_depth[frame]))
         if not is_measured or not scene.is_posed[frame]:

@@ -63,6 +63,14 @@ class Freedom:
 
     pose: Bool[Tensor, " frames"]
     depth: Bool[Tensor, " frames"]
+    turns_only: bool = False
+    """Poses turn but do not translate."""
+
+    def twists(self) -> Bool[Tensor, "frames 6"]:
+        """Which components of each pose's twist (rotation, translation) may move."""
+        free = self.pose[:, None].repeat(1, 6)
+        free[:, 3:] &= not self.turns_only
+        return free
 
     @classmethod
     def all_but_first(cls, num_frames: int, device: torch.device) -> "Freedom":
@@ -146,11 +154,12 @@ def _of_chunk(
     prior_cost, prior_kernel = cauchy_weight(information * prior**2, PRIOR_KERNEL_PX)
     cost = cost + prior_cost.sum(dtype=torch.float64)
     information = information * prior_kernel * prior_slope
+    twists = freedom.twists()
     return _assemble(
         term,
         base * slope * term.in_front,
-        by_own=-adjoint_se3(target_from_source) * freedom.pose[frames, None, None, None],
-        free=freedom.pose[partners],
+        by_own=-adjoint_se3(target_from_source) * twists[frames, None, None],
+        free=twists[partners],
         prior=torch.stack((information * prior_slope, information * prior)),
         cost=float(cost),
     )
@@ -161,7 +170,7 @@ def _assemble(
     weight: Float[Tensor, "frames slots samples"],
     *,
     by_own: Float[Tensor, "frames slots 6 6"],
-    free: Bool[Tensor, "frames slots"],
+    free: Bool[Tensor, "frames slots 6"],
     prior: Float[Tensor, "2 frames samples"],
     cost: float,
 ) -> Local:
@@ -184,7 +193,7 @@ def _assemble(
     coupling = torch.cat(
         (
             to_own @ cross.flatten(1, 2),
-            (cross * free[:, :, None, None]).flatten(1, 2),
+            (cross * free[..., None]).flatten(1, 2),
             (by_rho * focal).sum((1, 2))[:, None],
         ),
         dim=1,
@@ -202,21 +211,21 @@ def _assemble(
 def _chain(
     normal: Float[Tensor, "frames slots 8 8"],
     by_own: Float[Tensor, "frames slots 6 6"],
-    free: Float[Tensor, "frames slots"],
+    free: Float[Tensor, "frames slots 6"],
 ) -> tuple[Float[Tensor, "frames block block"], Float[Tensor, "frames block"]]:
     """Hessian and gradient by (own pose, partners' poses, log focal) from those of relative twist and log focal."""
-    frames, slots = free.shape
+    frames, slots = free.shape[:2]
     to_own = by_own.transpose(2, 3)
     relative, rest = normal[:, :, :6, :6], normal[:, :, :6, 6:]
-    own_rest, partner_rest = (to_own @ rest).sum(1), (rest * free[..., None, None]).flatten(1, 2)
+    own_rest, partner_rest = (to_own @ rest).sum(1), (rest * free[..., None]).flatten(1, 2)
     block = 6 * (slots + 1) + 1
     hessian = normal.new_zeros((frames, block, block))
     hessian[:, :6, :6] = (to_own @ relative @ by_own).sum(1)
-    hessian[:, :6, 6:-1] = (to_own @ relative * free[..., None, None]).transpose(1, 2).flatten(2)
+    hessian[:, :6, 6:-1] = (to_own @ relative * free[:, :, None]).transpose(1, 2).flatten(2)
     hessian[:, 6:-1, :6] = hessian[:, :6, 6:-1].transpose(1, 2)
     for slot in range(slots):
         own = slice(6 * (slot + 1), 6 * (slot + 2))
-        hessian[:, own, own] = relative[:, slot] * free[:, slot, None, None]
+        hessian[:, own, own] = relative[:, slot] * free[:, slot, :, None] * free[:, slot, None]
     hessian[:, :-1, -1] = torch.cat((own_rest[..., 0], partner_rest[..., 0]), dim=1)
     hessian[:, -1, :-1] = hessian[:, :-1, -1]
     hessian[:, -1, -1] = normal[:, :, 6, 6].sum(1)

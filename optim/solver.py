@@ -157,7 +157,7 @@ def _step(
         torch.cat((local.hessian.diagonal(dim1=1, dim2=2)[:, :-1], gradient[:, -1:]), 1)
     )
     _add_smoothness(band, rhs, problem, state, freedom, options)
-    fixed = np.repeat(~freedom.pose.cpu().numpy(), 6)
+    fixed = ~freedom.twists().flatten().cpu().numpy()
     band[0] += damping * diagonal + np.where(fixed | (band[0] <= 0), 1.0, 1e-9)
     border = None
     if options.free_focal:
@@ -225,7 +225,8 @@ def _add_smoothness(
     weight, second_differences = acceleration(problem, state, options)
     rotation = state.cam_from_world[:, :3, :3]
     # the centre moves by -R^T v for the translation part v of a left twist
-    jac = (-rotation.transpose(1, 2) * freedom.pose[:, None, None]).cpu().numpy()
+    free = freedom.twists()[:, None, 3:]
+    jac = (-rotation.transpose(1, 2) * free).cpu().numpy()
     factors = (1.0, -2.0, 1.0)
     for k, second in enumerate(second_differences.cpu().numpy()):
         for a in range(3):

@@ -43,11 +43,11 @@ def test_the_pose_between_two_views_is_found(seed: int) -> None:
     assert found.inlier_share > 0.9
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(40))
 def test_with_little_parallax_the_camera_is_never_turned_around(seed: int) -> None:
     """The mirrored pose of the twisted pair puts nearly as many points in front of both cameras."""
-    found, turn, _ = two_views(seed, step_m=0.02, noise_px=0.5)
-    assert turn_error_deg(found.target_from_source, turn) < 2
+    found, turn, _ = two_views(seed, step_m=0.03, noise_px=0.8)
+    assert turn_error_deg(found.target_from_source, turn) < 10  # the other pose is 180 away
 
 
 def test_a_rotation_alone_has_no_translation() -> None:

@@ -93,10 +93,11 @@ def both_ways(
     forward = _sample(dis.calc(gray_a, gray_b, nothing.copy()))
     backward = _sample(dis.calc(gray_b, gray_a, nothing.copy()))
     flows = np.stack((forward, backward))
+    texture_a, texture_b = texture(gray_a), texture(gray_b)
     confidence = np.stack(
         (
-            consistency(forward, backward) * texture(gray_a),
-            consistency(backward, forward) * texture(gray_b),
+            consistency(forward, backward, texture_b) * texture_a,
+            consistency(backward, forward, texture_a) * texture_b,
         )
     )
     return flows.astype(np.float16), confidence.round().astype(np.uint8)
@@ -119,17 +120,28 @@ def texture(gray: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "row
 
 
 def consistency(
-    forward: Float32[np.ndarray, "rows cols 2"], backward: Float32[np.ndarray, "rows cols 2"]
+    forward: Float32[np.ndarray, "rows cols 2"],
+    backward: Float32[np.ndarray, "rows cols 2"],
+    there: Float32[np.ndarray, "rows cols"],
 ) -> Float32[np.ndarray, "rows cols"]:
-    """Confidence 255 exp(-(e / s)^2) from the forward-backward error e; 0 where the flow leaves the image."""
+    """Confidence 255 t exp(-(e / s)^2) from the forward-backward error e and the target's weight t at the flow's end.
+
+    Args:
+        forward: Flow from this image, pixels.
+        backward: Flow of the target back to this image.
+        there: Weight of every target pixel, in [0, 1]: a blank target has nothing to match.
+    """
     rows, cols = forward.shape[:2]
     grid_u, grid_v = np.meshgrid(
         np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32)
     )
     map_u = grid_u + forward[..., 0] / FLOW_STRIDE
     map_v = grid_v + forward[..., 1] / FLOW_STRIDE
-    there = cv2.remap(backward, map_u, map_v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    error2 = ((forward + there) ** 2).sum(-1)
+    back, worth = (
+        cv2.remap(x, map_u, map_v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for x in (backward, there)
+    )
+    error2 = ((forward + back) ** 2).sum(-1)
     scale = CONSISTENCY_PX + CONSISTENCY_SLOPE * np.sqrt((forward**2).sum(-1))
     inside = (map_u >= 0) & (map_u <= cols - 1) & (map_v >= 0) & (map_v <= rows - 1)
-    return np.where(inside, 255 * np.exp(-error2 / scale**2), 0).astype(np.float32)
+    return np.where(inside, 255 * worth * np.exp(-error2 / scale**2), 0).astype(np.float32)
