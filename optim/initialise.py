@@ -180,7 +180,8 @@ def _plant(growth: _Growth, seed: Seed, geometry: RelativePose | None) -> bool:
     relative = torch.from_numpy(geometry.target_from_source).to(growth.cam_from_world)
     growth.cam_from_world[seed.target] = relative
     if geometry.parallax_px < MIN_SEED_PARALLAX_PX or not bool(relative[:3, 3].any()):
-        growth.cam_from_world[seed.target, :3, 3] = 0
+        growth.cam_from_world[seed.target] = torch.eye(4)
+        growth.cam_from_world[seed.target, :3, :3] = torch.from_numpy(geometry.rotation)
         growth.problem = growth.problem.with_prior_scaled(FAR)
         growth.inverse_depth[:] = growth.problem.prior_inverse_depth
         return False

@@ -1,4 +1,4 @@
-"""Built-in geometry from flow alone: relative pose of every pair, and what its epipolar geometry says of each sample.
+"""Built-in geometry from flow alone: relative pose of every pair, and how much parallax it has.
 
 Model selection follows the parallax: where a rotation explains the flow as well as an essential matrix does, the pair
 says nothing about depth and its translation is zero (Torr, Fitzgibbon and Zisserman, IJCV 1999).
@@ -29,8 +29,8 @@ class RelativePose:
 
     target_from_source: Float[np.ndarray, "4 4"]
     """Unit translation, or zero for a rotation-only pair."""
-    sampson_px: Float[np.ndarray, " samples"]
-    """Distance of each sample from the epipolar geometry, pixels; NaN where the flow is not confident."""
+    rotation: Float[np.ndarray, "3 3"]
+    """The rotation that explains the flow best alone; for a pair whose parallax is too little to use."""
     parallax_px: float
     """Median flow of the inliers that no rotation explains."""
     inlier_share: float
@@ -72,15 +72,17 @@ def relative_pose(
     rotation = _robust_rotation(rays_a, rays_b)
     leftover = focal * _angle_error(rays_a @ rotation.T, rays_b)
     if essential is None or essential.shape != (3, 3):
-        return _rotation_only(rotation, leftover, good)
+        return _rotation_only(rotation, leftover)
     inliers = found[:, 0] > 0
     parallax = float(np.median(leftover[inliers])) if inliers.any() else 0.0
     if parallax < MIN_PARALLAX_PX:
-        return _rotation_only(rotation, leftover, good)
+        return _rotation_only(rotation, leftover)
     pose = _decompose(essential, rotation, rays_a[inliers], rays_b[inliers])
     sampson = np.full(len(good), np.nan)
     sampson[good] = focal * _sampson(essential, rays_a, rays_b)
-    return RelativePose(pose, sampson, parallax, float(inliers.mean()), int(inliers.sum()))
+    return RelativePose(
+        pose, rotation, sampson, parallax, float(inliers.mean()), int(inliers.sum())
+    )
 
 
 def _decompose(
@@ -107,16 +109,13 @@ def _decompose(
 
 
 def _rotation_only(
-    rotation: Float[np.ndarray, "3 3"], error_px: Float[np.ndarray, " good"], good: np.ndarray
+    rotation: Float[np.ndarray, "3 3"], error_px: Float[np.ndarray, " good"]
 ) -> RelativePose:
     pose = np.eye(4)
     pose[:3, :3] = rotation
-    distance = np.full(len(good), np.nan)
-    distance[good] = error_px
     explained = error_px < 2 * INLIER_PX
-    return RelativePose(
-        pose, distance, float(np.median(error_px)), float(explained.mean()), int(explained.sum())
-    )
+    median_px, share = float(np.median(error_px)), float(explained.mean())
+    return RelativePose(pose, rotation, median_px, share, int(explained.sum()))
 
 
 def _rays(
@@ -146,14 +145,3 @@ def _angle_error(
     """Distance on the image plane z = 1."""
     safe = np.maximum(turned[:, 2:], 1e-3)
     return np.asarray(np.linalg.norm(turned[:, :2] / safe - rays_b[:, :2], axis=1))
-
-
-def _sampson(
-    essential: Float[np.ndarray, "3 3"],
-    rays_a: Float[np.ndarray, "points 3"],
-    rays_b: Float[np.ndarray, "points 3"],
-) -> Float[np.ndarray, " points"]:
-    line_b, line_a = rays_a @ essential.T, rays_b @ essential
-    error = np.abs((rays_b * line_b).sum(1))
-    norm = (line_a[:, :2] ** 2).sum(1) + (line_b[:, :2] ** 2).sum(1)
-    return np.asarray(error / np.sqrt(np.maximum(norm, 1e-18)))
