@@ -78,11 +78,7 @@ def relative_pose(
     if parallax < MIN_PARALLAX_PX:
         return _rotation_only(rotation, leftover)
     pose = _decompose(essential, rotation, rays_a[inliers], rays_b[inliers])
-    sampson = np.full(len(good), np.nan)
-    sampson[good] = focal * _sampson(essential, rays_a, rays_b)
-    return RelativePose(
-        pose, rotation, sampson, parallax, float(inliers.mean()), int(inliers.sum())
-    )
+    return RelativePose(pose, rotation, parallax, float(inliers.mean()), int(inliers.sum()))
 
 
 def _decompose(
