@@ -52,9 +52,9 @@ def view(arguments: Namespace) -> None:
         viewer.render_png(arguments.result, arguments.png)
         say(f"wrote {arguments.png}")
     elif arguments.web:
-        viewer.view_web(arguments.result)
+        viewer.view_web(arguments.result, tell=say)
     else:
-        viewer.view_desktop(arguments.result)
+        viewer.view_desktop(arguments.result, tell=say)
 
 
 def evaluate(arguments: Namespace) -> None:

@@ -1,7 +1,9 @@
 """The desktop window: static cloud, moving points frame by frame, cameras and their path, by Open3D."""
 
-import logging
+import os
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -9,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from recon4d.errors import InputError, MissingDependencyError
+from recon4d.errors import InputError
 from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
 from recon4d.viewer.cloud import PointCloud, median_depth, moving_cloud, static_cloud
 from recon4d.viewer.frustums import camera_lines, path_lines
-
-logger = logging.getLogger(__name__)
+from recon4d.viewer.packages import import_package
 
 FRAMES_PER_S = 15.0
 """Playback speed."""
@@ -23,15 +24,6 @@ HELP = (
     "keys: space play/pause, right/left step, Home first frame, +/- point size, "
     "C cameras, M moving points, T path, Q quit"
 )
-SYSTEM_LIBRARIES = {
-    "libusb-1.0": "libusb-1.0-0",
-    "libGL.so": "libgl1",
-    "libEGL.so": "libegl1",
-    "libX11.so": "libx11-6",
-    "libgomp.so": "libgomp1",
-    "libudev.so": "libudev1",
-}
-"""Shared libraries that Open3D loads, and the Debian packages that hold them."""
 KEY_RIGHT, KEY_LEFT, KEY_HOME, KEY_SPACE = 262, 263, 268, 32
 """GLFW's key codes."""
 
@@ -43,7 +35,7 @@ class Playback:
     num_frames: int
     frame: int = 0
     playing: bool = False
-    point_size: float = 2.0
+    point_size: float = 3.0
     cameras: bool = True
     moving: bool = True
     path: bool = True
@@ -57,34 +49,12 @@ class Playback:
         return replace(self, point_size=float(np.clip(self.point_size * factor, 1.0, 10.0)))
 
 
-def import_open3d() -> ModuleType:
-    """Open3D, or an error that says what to install."""
-    try:
-        import open3d
-    except ImportError as error:
-        for library, package in SYSTEM_LIBRARIES.items():
-            if library in str(error):
-                raise MissingDependencyError(
-                    f"Open3D needs the system library {library}, which is not there; install it, "
-                    f"on Debian and Ubuntu with: apt-get install {package}"
-                ) from error
-        raise MissingDependencyError(
-            f"the desktop viewer needs Open3D ({error}); install it with: pip install 'recon4d[view]', "
-            "or use --web or --png FILE"
-        ) from error
-    return open3d
-
-
-def view_desktop(result: Path, screenshot: Path | None = None) -> None:
-    """Open a window and return when it is closed.
-
-    Args:
-        result: The result folder.
-        screenshot: Write what the window shows here and close it, instead of waiting for the user.
-    """
-    o3d = import_open3d()
+def view_desktop(result: Path, tell: Callable[[str], None]) -> None:
+    """Open a window and return when it is closed."""
+    o3d = import_package("open3d")
     window = _Window(o3d, read_result(result), str(result))
-    window.run(screenshot)
+    tell(HELP)
+    window.run()
 
 
 class _Window:
@@ -94,7 +64,9 @@ class _Window:
         self._o3d, self._reconstruction = o3d, reconstruction
         self._state = Playback(len(reconstruction.images))
         self._window: Any = o3d.visualization.VisualizerWithKeyCallback()
-        if not self._window.create_window(f"recon4d: {title}", width=1280, height=800):
+        if not _has_screen() or not self._window.create_window(
+            f"recon4d: {title}", width=1280, height=800
+        ):
             raise InputError(
                 "no window could be opened (no display?); use --web for a browser or --png FILE for a picture"
             )
@@ -108,14 +80,11 @@ class _Window:
         self._look()
         self._window.get_render_option().point_size = self._state.point_size
 
-    def run(self, screenshot: Path | None) -> None:
-        logger.info(HELP)
+    def run(self) -> None:
+        """Show it until the user closes it."""
         shown = time.monotonic()
         while self._window.poll_events():
             self._window.update_renderer()
-            if screenshot is not None:
-                self._window.capture_screen_image(str(screenshot), do_render=True)
-                break
             if self._state.playing and time.monotonic() - shown >= 1 / FRAMES_PER_S:
                 shown = time.monotonic()
                 self._set(self._state.stepped(1))
@@ -167,7 +136,14 @@ class _Window:
         control.set_lookat(pose[:3, 3] + depth * pose[:3, 2])
         control.set_front(-pose[:3, 2])
         control.set_up(-pose[:3, 1])
-        control.set_zoom(0.35)
+        control.set_zoom(0.25)
+
+
+def _has_screen() -> bool:
+    """Whether there is a display; without one Open3D opens a window that nobody sees and nobody can close."""
+    if sys.platform != "linux":
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _points(o3d: ModuleType, cloud: PointCloud) -> Any:

@@ -1,20 +1,18 @@
 """The web viewer: the same scene in any browser, by viser."""
 
-import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from recon4d.errors import MissingDependencyError
 from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
 from recon4d.viewer.cloud import median_depth, moving_cloud, static_cloud
 from recon4d.viewer.frustums import MAX_CAMERAS, SIZE
-
-logger = logging.getLogger(__name__)
+from recon4d.viewer.packages import import_package
 
 MAX_POINTS = 600_000
 """Points of the static cloud that are sent to the browser: about 9 MB."""
@@ -24,10 +22,10 @@ FRAMES_PER_S = 15.0
 """Playback speed."""
 
 
-def view_web(result: Path, port: int = 8080) -> None:
+def view_web(result: Path, port: int, tell: Callable[[str], None]) -> None:
     """Serve a result folder until interrupted."""
     page = serve(result, port)
-    logger.info("open http://localhost:%d in a browser; Ctrl-C ends it", page.port)
+    tell(f"open http://localhost:{page.port} in a browser; Ctrl-C ends it")
     while True:
         time.sleep(1 / FRAMES_PER_S)
         page.play()
@@ -35,13 +33,9 @@ def view_web(result: Path, port: int = 8080) -> None:
 
 def serve(result: Path, port: int) -> "Page":
     """Start the server and fill the scene; returns at once."""
-    try:
-        import viser
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the web viewer needs viser ({error}); install it with: pip install 'recon4d[view]', or use --png FILE"
-        ) from error
-    return Page(viser.ViserServer(port=port, verbose=False), read_result(result))
+    viser = import_package("viser")
+    reconstruction = read_result(result)
+    return Page(viser.ViserServer(port=port, verbose=False), reconstruction)
 
 
 class Page:
