@@ -1,0 +1,151 @@
+"""Results in the formats of other programs, read back by them."""
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from recon4d import cli
+from recon4d.io.overlay import MOVING_COLOR
+from recon4d.io.preview import draw_preview
+from recon4d.io.result import write_result
+from recon4d.scene import Reconstruction
+from recon4d.viewer.cloud import static_cloud
+from tests.synthetic import SyntheticScene, make_scene
+
+SIZE = (160, 120)
+FRAMES = 8
+
+
+@pytest.fixture(scope="module")
+def scene() -> SyntheticScene:
+    return make_scene(FRAMES, SIZE, seed=9, mover=True)
+
+
+@pytest.fixture(scope="module")
+def exact(scene: SyntheticScene) -> Reconstruction:
+    """The result that a run without any error would have."""
+    video, truth = scene.video, scene.scene
+    sure = np.full(scene.depth.shape, 255, np.uint8)
+    sure[:, :, : SIZE[0] // 4] = 10  # the left quarter is a guess
+    return Reconstruction(
+        world_from_cam=truth.world_from_cam,
+        intrinsics=truth.intrinsics,
+        timestamps_s=video.timestamps_s,
+        sources=video.sources,
+        images=video.images,
+        depth=scene.depth,
+        confidence=sure,
+        is_dynamic=scene.is_dynamic,
+        is_metric=False,
+        run={"format": 1, "scale": "relative"},
+        config_toml='input = "in"\n',
+    )
+
+
+@pytest.fixture
+def result(exact: Reconstruction, tmp_path: Path) -> Path:
+    write_result(exact, tmp_path / "result")
+    return tmp_path / "result"
+
+
+def true_points(scene: SyntheticScene, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """World points, colours and motion of all pixels of a frame."""
+    fx, fy, cx, cy = scene.scene.intrinsics[frame]
+    v, u = np.mgrid[: SIZE[1], : SIZE[0]] + 0.5
+    z = scene.depth[frame]
+    in_cam = np.stack(((u - cx) / fx * z, (v - cy) / fy * z, z), axis=-1).reshape(-1, 3)
+    pose = scene.scene.world_from_cam[frame]
+    points = in_cam @ pose[:3, :3].T + pose[:3, 3]
+    return points, scene.video.images[frame].reshape(-1, 3), scene.is_dynamic[frame].ravel()
+
+
+def test_the_static_cloud_read_by_open3d_has_the_worlds_places_and_colours(
+    result: Path, scene: SyntheticScene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    o3d = pytest.importorskip("open3d")
+    assert cli.main(["export", str(result), "--to", "ply"]) == 0
+    assert "export/ply" in capsys.readouterr().out
+    cloud = o3d.io.read_point_cloud(str(result / "export/ply/static.ply"))
+    points, colors = np.asarray(cloud.points), np.asarray(cloud.colors) * 255
+    assert len(points) > 3000
+    parts = [true_points(scene, frame) for frame in range(FRAMES)]
+    every = np.concatenate([p[0] for p in parts])
+    shades = np.concatenate([p[1] for p in parts])
+    moving = np.concatenate([p[2] for p in parts])
+    distance, nearest = cKDTree(every).query(points)
+    # Points are means over voxels of 1.3 pixels; a pixel covers 2 cm at 3 m.
+    assert np.median(distance) < 0.01 and distance.max() < 0.1
+    assert np.abs(colors - shades[nearest]).mean() < 12  # images are JPEG files, voxels blur
+    assert moving[nearest].mean() < 0.002
+
+
+def test_the_movers_of_each_frame_are_a_cloud_of_their_own(
+    result: Path, scene: SyntheticScene
+) -> None:
+    o3d = pytest.importorskip("open3d")
+    assert cli.main(["export", str(result), "--to", "ply", "--out", str(result / "mine")]) == 0
+    files = sorted((result / "mine/moving").iterdir())
+    assert [file.name for file in files] == [f"{i:06d}.ply" for i in range(FRAMES)]
+    for frame in (0, FRAMES - 1):
+        cloud = o3d.io.read_point_cloud(str(files[frame]))
+        points, _, moving = true_points(scene, frame)
+        distance, _ = cKDTree(points[moving]).query(np.asarray(cloud.points))
+        assert len(distance) > 0.7 * moving.sum()
+        assert distance.max() < 1e-4  # float32
+
+
+def test_points_of_little_confidence_are_left_out(
+    exact: Reconstruction, scene: SyntheticScene
+) -> None:
+    sure = static_cloud(exact)
+    every = static_cloud(exact, min_confidence=0)
+    assert sure.confidence.min() > 10
+    assert every.num_points > 1.1 * sure.num_points
+
+
+def test_the_overlay_tints_what_moves(result: Path, exact: Reconstruction) -> None:
+    assert cli.main(["export", str(result), "--to", "overlay"]) == 0
+    folder = result / "export/overlay"
+    with av.open(str(folder / "overlay.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == FRAMES
+    for frame in (0, FRAMES - 1):
+        picture = cv2.cvtColor(cv2.imread(str(folder / f"{frame:06d}.png")), cv2.COLOR_BGR2RGB)
+        moving = exact.is_dynamic[frame]
+        toward = np.abs(picture - MOVING_COLOR).sum(-1)
+        before = np.abs(exact.images[frame] - MOVING_COLOR).sum(-1)
+        assert toward[moving].mean() < 0.8 * before[moving].mean()
+        outside = cv2.dilate(moving.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
+        assert np.abs(toward - before)[outside].mean() < 20  # JPEG
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [("colmap", "later version"), ("plyy", "did you mean 'ply'"), ("glb", "later version")],
+)
+def test_what_cannot_be_exported_is_said(
+    to: str, said: str, result: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["export", str(result), "--to", to]) == 2
+    assert said in capsys.readouterr().err
+    assert not (result / "export").exists()
+
+
+def test_the_preview_shows_images_masks_and_depth(exact: Reconstruction) -> None:
+    picture = draw_preview(exact)
+    assert picture.ndim == 3 and picture.shape[2] == 3
+    assert picture.shape[1] >= 600
+    saturation = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 1]
+    assert (saturation > 80).mean() > 0.1  # the colours of depth
+    still = draw_preview(
+        Reconstruction(**{**vars(exact), "is_dynamic": np.zeros_like(exact.is_dynamic)})
+    )
+    assert (still != picture).any()  # the masks are in it
+
+
+def test_the_preview_of_an_unknown_depth_is_drawn(exact: Reconstruction) -> None:
+    nothing = {"depth": np.zeros_like(exact.depth), "confidence": np.zeros_like(exact.confidence)}
+    assert draw_preview(Reconstruction(**{**vars(exact), **nothing})).std() > 5
