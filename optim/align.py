@@ -115,11 +115,8 @@ def _finish(
         parallax = unexplained_parallax_px(problem, state)[main_piece(component)]
         turns_only = float(np.median(parallax)) < NO_PARALLAX_PX
     if turns_only:
-        centred = state.cam_from_world.clone()
-        centred[:, :3, 3] = 0
-        state = State(centred, torch.ones_like(state.inverse_depth), state.intrinsics)
         state = _solve(
-            problem, state, component, video, options, options.kernel_px, turns_only=True
+            problem, state.centred(), component, video, options, options.kernel_px, turns_only=True
         )
     return assemble(problem, state, component, video, turns_only)
 
@@ -163,7 +160,7 @@ def _solve(
     for piece in np.unique(component[component > 0]):
         freedom.pose[int(np.argmax(component == piece))] = False
     if turns_only:
-        freedom = replace(freedom, turns_only=True, depth=torch.zeros_like(freedom.depth))
+        freedom = freedom.turning()
     solve_options = SolveOptions(
         kernel_px=kernel_px,
         max_steps=options.max_steps,

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float64, Int64
 from recon4d.backbones.parallax import RelativePose, relative_poses
 from recon4d.optim.initialise import best_seed, initialise
 from recon4d.optim.normal import Freedom, SolveOptions, objective
+from recon4d.optim.parallax import NO_PARALLAX_PX, residual_px
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
 
@@ -86,7 +87,8 @@ def search_focal(
     """Intrinsics under which the best-conditioned part of the video fits together best (self-calibration).
 
     The window around the best pair is reconstructed from several focal lengths, each then optimised; the lowest cost
-    wins. Where nothing has parallax the usual focal length stays.
+    wins. From some of them nothing has parallax and the camera only turns, from others the same motion is a step past
+    a plane: the simpler is right where it fits as well.
     """
     geometry = pair_geometry(problem, pairs, slots, usual, options)
     nothing = np.zeros(problem.num_frames, bool)
@@ -102,8 +104,31 @@ def search_focal(
         _calibrate(window, pairs[inside] - first, slots[inside], usual, ratio, options)
         for ratio in FOCAL_STARTS
     ]
-    found = [fit for fit in tried if fit is not None]
-    return min(found, key=lambda fit: fit[0])[1] if found else usual
+    return _simplest(tried).intrinsics
+
+
+def _simplest(tried: list["_Fit"]) -> "_Fit":
+    """The best fit with depth, unless the best that only turns leaves hardly more than the noise of the flow."""
+    turning = [fit for fit in tried if fit.turns_only]
+    moving = [fit for fit in tried if not fit.turns_only]
+    if not turning:
+        return min(moving, key=lambda fit: fit.cost)
+    best_turning = min(turning, key=lambda fit: fit.residual_px)
+    if not moving:
+        return best_turning
+    best_moving = min(moving, key=lambda fit: fit.cost)
+    more = best_turning.residual_px**2 - best_moving.residual_px**2
+    return best_turning if more < NO_PARALLAX_PX**2 else best_moving
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A window reconstructed from one focal length."""
+
+    cost: float
+    residual_px: float
+    intrinsics: Float64[np.ndarray, "4"]
+    turns_only: bool
 
 
 def _calibrate(
@@ -113,24 +138,33 @@ def _calibrate(
     usual: Float64[np.ndarray, "4"],
     ratio: float,
     options: AlignOptions,
-) -> tuple[float, Float64[np.ndarray, "4"]] | None:
-    """Cost and intrinsics that one start ends in; None where it finds no parallax."""
+) -> _Fit:
+    """What one start ends in."""
     guess = usual.copy()
     guess[:2] *= ratio / USUAL_FOCAL
     start = initialise(window, pairs, pair_geometry(window, pairs, slots, guess, options), guess)
-    if not start.has_parallax:
-        return None
     problem = connected(window, np.where(start.components == 0, 0, -1)).with_static_weight(
         start.static
     )
     free = SolveOptions(
         kernel_px=1.0, max_steps=20, free_focal=True, usual_focal_px=float(usual[0])
     )
-    state = solve(problem, start.state, free_but_first(start.components == 0), free)
+    freedom, state = free_but_first(start.components == 0), start.state
+    if not start.has_parallax:
+        freedom, state = freedom.turning(), state.centred()
+    state = solve(problem, state, freedom, free)
     share = float(problem.weight.sum() / window.weight.sum())
     cost = objective(problem, state, free) / max(share, 1e-6) ** 2
-    logger.debug("focal from %.0f to %.1f: cost %.5g", guess[0], float(state.intrinsics[0]), cost)
-    return cost, np.asarray(state.intrinsics.cpu())
+    left = residual_px(problem, state)
+    logger.debug(
+        "focal from %.0f to %.1f: cost %.5g, residual %.3f px, parallax %s",
+        guess[0],
+        float(state.intrinsics[0]),
+        cost,
+        left,
+        start.has_parallax,
+    )
+    return _Fit(cost, left, np.asarray(state.intrinsics.cpu()), not start.has_parallax)
 
 
 def free_but_first(is_posed: Bool[np.ndarray, " frames"]) -> Freedom:

@@ -48,8 +48,11 @@ def moving_depth(
         if boxes[label, cv2.CC_STAT_AREA] < MIN_PIXELS:
             continue
         region = labels == label
-        level = _level(inverse_depth, region, ~moving, boxes[label])
-        result[region] = np.maximum(level, np.minimum(inverse_depth[region], 1.2 * level))
+        level = max(
+            _level(inverse_depth, region, ~moving, boxes[label]),
+            float(np.quantile(inverse_depth[region], 0.5)),
+        )
+        result[region] = np.maximum(level, inverse_depth[region])
         placed |= region
     return result, placed
 

@@ -36,6 +36,12 @@ class State:
     intrinsics: Float[Tensor, "4"]
     """float64 (fx, fy, cx, cy) in pixels; fx and fy vary by a common factor, the centre is fixed."""
 
+    def centred(self) -> "State":
+        """The same rotations about one centre; depth, which then has no effect, is 1."""
+        poses = self.cam_from_world.clone()
+        poses[:, :3, 3] = 0
+        return State(poses, torch.ones_like(self.inverse_depth), self.intrinsics)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SolveOptions:
@@ -65,6 +71,10 @@ class Freedom:
     depth: Bool[Tensor, " frames"]
     turns_only: bool = False
     """Poses turn but do not translate."""
+
+    def turning(self) -> "Freedom":
+        """The same, for cameras that turn about one centre."""
+        return Freedom(self.pose, torch.zeros_like(self.depth), turns_only=True)
 
     def twists(self) -> Bool[Tensor, "frames 6"]:
         """Which components of each pose's twist (rotation, translation) may move."""

@@ -32,6 +32,25 @@ def unexplained_parallax_px(problem: Problem, state: State) -> Float64[np.ndarra
     return np.array([_parallax(problem, state, frame)[1] for frame in range(problem.num_frames)])
 
 
+def residual_px(problem: Problem, state: State) -> float:
+    """Median over frames of the flow residual of the median sample, in the partner where it is largest, pixels."""
+    found = []
+    for frame, partners in enumerate(problem.partners):
+        relative = state.cam_from_world[partners] @ invert_rigid(state.cam_from_world[frame])
+        dtype = problem.weight.dtype
+        term = flow_consistency(
+            problem.samples_px[frame],
+            problem.targets_px[frame],
+            state.inverse_depth[frame],
+            relative.to(dtype),
+            state.intrinsics.to(dtype),
+        )
+        seen = problem.weight[frame] > CONFIDENT
+        if bool(seen.any()):
+            found.append(_median_of_largest(term.residual_px, seen))
+    return float(np.median(found)) if found else 0.0
+
+
 def _parallax(problem: Problem, state: State, frame: int) -> tuple[float, float]:
     partners = problem.partners[frame]
     relative = state.cam_from_world[partners] @ invert_rigid(state.cam_from_world[frame])
