@@ -10,8 +10,8 @@ from recon4d.optim.normal import State
 from recon4d.optim.problem import Problem
 from recon4d.optim.terms import flow_consistency
 
-NO_PARALLAX_PX = 0.4
-"""Median parallax, after the best rotation, below which a video's depth is unknown: the noise of the flow, pixels."""
+NO_PARALLAX_PX = 0.5
+"""Median parallax, after the best rotation, below which depth is unknown: the largest flow error of some ten, pixels."""
 CONFIDENT = 0.3
 """Measurements of at least this weight count."""
 REWEIGHTINGS = 4
