@@ -11,7 +11,7 @@ from recon4d.optim.problem import Problem
 from recon4d.optim.terms import flow_consistency
 
 NO_PARALLAX_PX = 0.5
-"""Median parallax, after the best rotation, below which depth is unknown: the largest flow error of some ten, pixels."""
+"""Median parallax, after the best rotation, below which depth is unknown: the largest of some ten flow errors."""
 CONFIDENT = 0.3
 """Measurements of at least this weight count."""
 REWEIGHTINGS = 4

@@ -1,9 +1,14 @@
 """What all tests share: the test material, and that no test reaches the network."""
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # tests run beside each other; set before torch is imported
 
 _LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost", "0.0.0.0")
 
