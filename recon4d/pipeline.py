@@ -123,7 +123,7 @@ def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconst
         folder,
         "check",
         Check,
-        lambda f: check_flow(video, scene, dense, final.is_dynamic, options.threads),
+        lambda f: check_flow(video, flow, scene, dense, final.is_dynamic, options.threads),
     )
     return Reconstruction(
         world_from_cam=np.array(scene.world_from_cam),

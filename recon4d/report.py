@@ -17,7 +17,7 @@ from recon4d.config import RunConfig
 from recon4d.flow.dis import flow_pairs
 from recon4d.geometry import transfer
 from recon4d.rounds import Rounds
-from recon4d.scene import FLOW_STRIDE, DenseDepth, MotionMasks, Scene, Video
+from recon4d.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
 
 PACKAGES = ("recon4d", "torch", "numpy", "scipy", "opencv-python-headless", "av", "roma")
 CHECKED_OFFSETS = (1, 5, 10)
@@ -35,12 +35,17 @@ class Check:
 
 def check_flow(
     video: Video,
+    flow: Flow,
     scene: Scene,
     dense: DenseDepth,
     is_dynamic: Bool[np.ndarray, "frames height width"],
     threads: int,
 ) -> Check:
-    """Compare the motion that depth and cameras predict for static pixels with flow computed for this purpose."""
+    """Compare the motion that depth and cameras predict for static pixels with the flow.
+
+    Flow that the optimizer used is used again; that of farther frames is computed here.
+    """
+    edge_of = {(int(a), int(b)): edge for edge, (a, b) in enumerate(flow.edges)}
     out: dict[str, float] = {}
     for offset in CHECKED_OFFSETS:
         count = video.num_frames - offset
@@ -50,9 +55,15 @@ def check_flow(
             np.linspace(0, count - 1, min(count, CHECKED_PAIRS)).round().astype(np.int64)
         )
         pairs = np.stack((starts, starts + offset), axis=1)
+        known = [edge_of.get((int(a), int(b))) for a, b in pairs]
+        measured = (
+            [(flow.flow_px[edge], flow.confidence[edge]) for edge in known]
+            if None not in known
+            else [(f[0], c[0]) for _, (f, c) in flow_pairs(video.images, pairs, threads)]
+        )
         errors = [
-            _residual(scene, dense, is_dynamic, pairs[index], (flows[0], confidence[0]))
-            for index, (flows, confidence) in flow_pairs(video.images, pairs, threads)
+            _residual(scene, dense, is_dynamic, pair, found)
+            for pair, found in zip(pairs, measured, strict=True)
         ]
         together = np.concatenate(errors)
         if len(together):
