@@ -171,6 +171,20 @@ def test_of_a_pure_rotation_the_rotation_is_right_and_depth_is_unknown(
     assert run.result.confidence.max() == 0
 
 
+def test_a_turning_camera_of_unknown_focal_length_gets_no_invented_depth(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With another focal length, the same pictures are a step past a plane."""
+    scene = make_scene(14, SIZE, seed=3, path="turning", plain_lens=True)
+    write_images(Path("in"), scene.video.images)
+    run = done(capsys)
+    run.warning("no_parallax")
+    assert run.result.confidence.max() == 0
+    turned, truth = turns_deg(run.result.world_from_cam)[-1], turns_deg(scene.scene.world_from_cam)
+    # 7 degrees of turning tell the focal length only roughly, and the angle with it.
+    assert 0.7 < turned / truth[-1] < 1.4
+
+
 @pytest.mark.parametrize("kind", ["black", "textureless", "noise"])
 def test_frames_without_a_picture_are_named_and_interpolated(
     kind: str, capsys: pytest.CaptureFixture[str]
