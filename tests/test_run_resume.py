@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recon4d import cli, pipeline
+from recon4d import checkpoint, cli, pipeline
 from recon4d.io.preview import write_preview
 from tests.media import write_images
 from tests.synthetic import make_scene
@@ -40,7 +40,7 @@ FORKS = get_context(
 
 def _child(argv: tuple[str, ...], stage: str | None, number: int) -> None:
     """Run a command in its own process; note the stages that it computes, and send it a signal at the end of one."""
-    real_stage, real_preview = pipeline.run_stage, write_preview
+    real_stage, real_preview = checkpoint.run_stage, write_preview
 
     def finish(name: str) -> None:
         with Path(LOG).open("a") as log:
@@ -60,14 +60,15 @@ def _child(argv: tuple[str, ...], stage: str | None, number: int) -> None:
         real_preview(*arguments)
         finish(WRITE)
 
-    pipeline.run_stage, pipeline.write_preview = run_stage, preview  # type: ignore[assignment]
+    for name, replacement in (("run_stage", run_stage), ("write_preview", preview)):
+        setattr(pipeline, name, replacement)
     os._exit(cli.main(argv))
 
 
 def run(argv: tuple[str, ...], stage: str | None = None, number: int = 0) -> tuple[int, list[str]]:
     """Return the exit code of a run (negative: the signal that ended it) and the stages that it computed."""
     Path(LOG).write_text("")
-    process = FORKS.Process(target=_child, args=(argv, stage, number))  # type: ignore[attr-defined]
+    process = FORKS.Process(target=_child, args=(argv, stage, number))
     process.start()
     process.join()
     assert process.exitcode is not None

@@ -20,6 +20,7 @@ import pytest
 
 from recon4d import cli
 from recon4d.errors import MissingDependencyError
+from recon4d.io.images import read_rgb
 from recon4d.viewer.packages import import_package
 
 ROOT = Path(__file__).parents[1]
@@ -90,7 +91,7 @@ def recon4d(*argv: str) -> list[str]:
 def test_png_shows_the_cloud(lady: Path, tmp_path: Path) -> None:
     file = tmp_path / "picture.png"
     assert cli.main(["view", str(lady), "--png", str(file)]) == 0
-    picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+    picture = read_rgb(file)
     assert picture.shape == (960, 1280, 3)
     assert is_colorful(picture)
 
@@ -206,9 +207,9 @@ class Browser:
 
     def picture(self) -> np.ndarray:
         data = base64.b64decode(self.ask("Page.captureScreenshot", format="png")["data"])
-        return cv2.cvtColor(
-            cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
-        )
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
+        return np.ascontiguousarray(picture[..., ::-1])
 
 
 @contextmanager
