@@ -112,8 +112,8 @@ def _finish(
     """The scene; where rotations explain the flow as well, with cameras that turn about one centre."""
     turns_only = False
     if video.sensor_depth is None:
-        parallax = unexplained_parallax_px(problem, state)[main_piece(component)]
-        turns_only = float(np.median(parallax)) < NO_PARALLAX_PX
+        parallax = unexplained_parallax_px(problem, state, main_piece(component))
+        turns_only = parallax < NO_PARALLAX_PX
     if turns_only:
         state = _solve(
             problem, state.centred(), component, video, options, options.kernel_px, turns_only=True

@@ -46,8 +46,7 @@ def assemble(
         _place_pieces(world_from_cam, rho, component)
     world_from_cam = _interpolate_lost(world_from_cam, posed, video.timestamps_s)
     intrinsics = np.asarray(state.intrinsics.cpu())
-    parallax = np.median(parallax_px(problem, state)[main])
-    angle_deg = float(np.degrees(parallax / intrinsics[0]))
+    angle_deg = float(np.degrees(parallax_px(problem, state, main) / intrinsics[0]))
     return Scene(
         world_from_cam=np.linalg.inv(world_from_cam[0]) @ world_from_cam,
         intrinsics=np.repeat(intrinsics[None], len(component), axis=0),

@@ -2,34 +2,60 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recon4d.geometry import invert_rigid, transfer
 from recon4d.optim.normal import State
 from recon4d.optim.problem import Problem
-from recon4d.optim.terms import flow_consistency
+from recon4d.optim.terms import FlowTerm, flow_consistency
 
 NO_PARALLAX_PX = 0.5
 """Median parallax, after the best rotation, below which depth is unknown: the largest of some ten flow errors."""
 CONFIDENT = 0.3
 """Measurements of at least this weight count."""
+FRAMES = 24
+"""Frames that are looked at: enough for a median."""
 REWEIGHTINGS = 4
 """Of the rotation that explains the most of a baseline's parallax; few samples (movers) do not count."""
 
 
-def parallax_px(problem: Problem, state: State) -> Float64[np.ndarray, " frames"]:
-    """Per frame: how far the translation moves the median sample, in the partner where it moves most, pixels."""
-    return np.array([_parallax(problem, state, frame)[0] for frame in range(problem.num_frames)])
+def parallax_px(problem: Problem, state: State, use: Bool[np.ndarray, " frames"]) -> float:
+    """How far the translation moves the median sample, in the partner where it moves most; median over frames, pixels.
+
+    Args:
+        problem: The measurements.
+        state: Cameras and depth.
+        use: Frames that count; of many, some spread evenly are looked at.
+    """
+    found = []
+    for frame in _spread(use):
+        turned, seen = _parallax(problem, state, frame)
+        found.append(_median_of_largest(turned.residual_px, seen))
+    return float(np.median(found))
 
 
-def unexplained_parallax_px(problem: Problem, state: State) -> Float64[np.ndarray, " frames"]:
-    """Per frame: the same, of what no further rotation of the partner would explain as well.
+def unexplained_parallax_px(
+    problem: Problem, state: State, use: Bool[np.ndarray, " frames"]
+) -> float:
+    """The same as `parallax_px`, of what no further rotation of the partner would explain as well.
 
     In a narrow view a step to the side and a turn look alike; what is left tells depth (Torr, Fitzgibbon and
     Zisserman, IJCV 1999).
     """
-    return np.array([_parallax(problem, state, frame)[1] for frame in range(problem.num_frames)])
+    found = []
+    for frame in _spread(use):
+        turned, seen = _parallax(problem, state, frame)
+        left = _without_rotation(turned.residual_px, turned.by_pose()[:, :, :3], seen)
+        found.append(_median_of_largest(left, seen))
+    return float(np.median(found))
+
+
+def _spread(use: Bool[np.ndarray, " frames"]) -> list[int]:
+    """At most `FRAMES` of the frames, spread evenly."""
+    frames = np.flatnonzero(use)
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), FRAMES)).round().astype(int)
+    return [int(frame) for frame in frames[chosen]]
 
 
 def residual_px(problem: Problem, state: State) -> float:
@@ -51,7 +77,10 @@ def residual_px(problem: Problem, state: State) -> float:
     return float(np.median(found)) if found else 0.0
 
 
-def _parallax(problem: Problem, state: State, frame: int) -> tuple[float, float]:
+def _parallax(
+    problem: Problem, state: State, frame: int
+) -> tuple[FlowTerm, Bool[Tensor, "slots samples"]]:
+    """Where the translation moves a frame's samples, as residual of the rotation alone; which of them are seen."""
     partners = problem.partners[frame]
     relative = state.cam_from_world[partners] @ invert_rigid(state.cam_from_world[frame])
     relative = relative.to(problem.weight.dtype)
@@ -68,8 +97,7 @@ def _parallax(problem: Problem, state: State, frame: int) -> tuple[float, float]
         intrinsics,
     )
     seen = problem.weight[frame] > CONFIDENT
-    left = _without_rotation(turned.residual_px, turned.by_pose()[:, :, :3], seen)
-    return _median_of_largest(turned.residual_px, seen), _median_of_largest(left, seen)
+    return turned, seen
 
 
 def _without_rotation(
