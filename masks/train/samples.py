@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int8, UInt8
+from jaxtyping import Float32, Int8, UInt8
 
-from recon4d.errors import Recon4DError
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.pairs import window_pairs
-from recon4d.geometry import invert_rigid
 from recon4d.masks import outlines
 from recon4d.masks.evidence import Surroundings, look_around, probability
 from recon4d.masks.filters import shrink
@@ -114,10 +112,9 @@ def _scene(clip: RenderedClip, video: Video, flow: Flow, kind: str, options: Ali
 
 def _exact(clip: RenderedClip, scene: Scene) -> Scene:
     """The true cameras; depth follows from them and the flow, as always."""
-    first = invert_rigid(clip.world_from_cam[0])
     return replace(
         scene,
-        world_from_cam=np.asarray(first @ clip.world_from_cam),
+        world_from_cam=np.linalg.inv(clip.world_from_cam[0]) @ clip.world_from_cam,
         intrinsics=np.tile(clip.intrinsics, (len(clip.images), 1)),
         is_posed=np.ones(len(clip.images), bool),
         component=np.zeros(len(clip.images), np.int64),
@@ -132,7 +129,7 @@ def _maps_of(
     small: UInt8[np.ndarray, "frames rows cols 3"],
     rng: np.random.Generator,
 ) -> Int8[np.ndarray, "partners channels rows cols"]:
-    offsets = PARTNER_OFFSETS
+    offsets: tuple[int, ...] = PARTNER_OFFSETS
     if rng.random() < OTHER_PARTNERS:
         offsets = tuple(int(k) for k in rng.permutation(PARTNER_OFFSETS))
     edges = partner_edges(flow, frame, offsets)

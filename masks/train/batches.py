@@ -1,0 +1,113 @@
+"""Batches for the training: random crops of stored samples, changed a little. Every batch follows from its number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int8
+from torch import Tensor
+
+from recon4d.masks.maps import LIMIT
+from recon4d.masks.network import MOTION_CHANNELS
+from recon4d.masks.train.samples import LEVELS, Samples
+
+CROP = (192, 256)
+"""Height and width of the crops, pixels of the image."""
+U_CHANNELS = (0, 2)
+"""Maps that change their sign when the image is mirrored: the horizontal parts of the flow."""
+GAIN = 0.25
+"""Most change of a colour channel's gain."""
+GRAY = 0.1
+"""Part of the images that lose their colour."""
+ONE_PARTNER = 0.4
+"""Part of the batches with one partner per image, as with two frames alone."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step of the training sees; maps at 1/2 of the image."""
+
+    image: Float[Tensor, "batch 3 height width"]
+    """In [-1, 1]."""
+    motion: Float[Tensor, "batch partners 6 rows cols"]
+    geometry: Float[Tensor, "batch partners 12 rows cols"]
+    confidence: Float[Tensor, "batch partners rows cols"]
+    """Of the flow to each partner, in [0, 1]."""
+    truth: Float[Tensor, "batch rows cols"]
+    """Part of each sample that moves."""
+
+    def to(self, device: str) -> "Batch":
+        """The same on a device, images and maps with the channels last."""
+        last = torch.channels_last
+        return Batch(
+            self.image.to(device, memory_format=last),
+            self.motion.to(device),
+            self.geometry.to(device),
+            self.confidence.to(device),
+            self.truth.to(device),
+        )
+
+
+def random_batch(clips: Sequence[Samples], size: int, rng: np.random.Generator) -> Batch:
+    """Crops of frames of random clips, mirrored and recoloured at random.
+
+    Args:
+        clips: To choose from; clips count the same whatever their length.
+        size: Crops in the batch.
+        rng: Decides everything.
+    """
+    partners = 1 if rng.random() < ONE_PARTNER else 2
+    parts = [_crop(clips[int(rng.integers(len(clips)))], partners, rng) for _ in range(size)]
+    return stack(parts)
+
+
+def whole_frame(clip: Samples, frame: int) -> Batch:
+    """One frame as it is, a batch of one."""
+    return stack([(clip.images[frame], clip.maps[frame], clip.truth[frame])])
+
+
+def stack(parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Batch:
+    """Images (uint8 or float in 0..255), maps (int8) and truth (uint8) of the same size as a batch."""
+    image = np.stack([p[0] for p in parts]).astype(np.float32) / 127.5 - 1
+    maps = torch.from_numpy(np.stack([p[1] for p in parts])).float() * (LIMIT / LEVELS)
+    truth = torch.from_numpy(np.stack([p[2] for p in parts])).float() / 255
+    motion, geometry = maps[:, :, :MOTION_CHANNELS], maps[:, :, MOTION_CHANNELS:]
+    confidence = ((motion[:, :, -1] + 1) / 2).clamp(0, 1)
+    return Batch(torch.from_numpy(image).permute(0, 3, 1, 2), motion, geometry, confidence, truth)
+
+
+def _crop(
+    clip: Samples, partners: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    frame = int(rng.integers(len(clip.images)))
+    rows, cols = CROP[0] // 2, CROP[1] // 2
+    top = int(rng.integers(clip.truth.shape[1] - rows + 1))
+    left = int(rng.integers(clip.truth.shape[2] - cols + 1))
+    half = slice(top, top + rows), slice(left, left + cols)
+    whole = slice(2 * top, 2 * (top + rows)), slice(2 * left, 2 * (left + cols))
+    chosen = rng.permutation(clip.maps.shape[1])[:partners]
+    image, truth = clip.images[frame][whole], clip.truth[frame][half]
+    maps = clip.maps[frame][chosen][:, :, half[0], half[1]]
+    if rng.random() < 0.5:
+        image, truth, maps = image[:, ::-1], truth[:, ::-1], _mirrored(maps)
+    return _recoloured(image, rng), maps, truth
+
+
+def _mirrored(
+    maps: Int8[np.ndarray, "partners channels rows cols"],
+) -> Int8[np.ndarray, "partners channels rows cols"]:
+    maps = maps[..., ::-1].copy()
+    maps[:, list(U_CHANNELS)] *= -1
+    return maps
+
+
+def _recoloured(
+    image: np.ndarray, rng: np.random.Generator
+) -> Float32[np.ndarray, "height width 3"]:
+    gain = 1 + rng.uniform(-GAIN, GAIN) + rng.uniform(-GAIN, GAIN, 3) / 2
+    offset = rng.uniform(-20, 20)
+    found = image.astype(np.float32) * gain.astype(np.float32) + np.float32(offset)
+    if rng.random() < GRAY:
+        found = np.repeat(found.mean(-1, keepdims=True), 3, axis=-1)
+    return np.asarray(np.clip(found, 0, 255), np.float32)

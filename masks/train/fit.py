@@ -1,0 +1,224 @@
+"""The training loop of D2MIF: the same weights to the last bit whether it was interrupted or not (CPU, one thread)."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon4d.errors import ConfigError
+from recon4d.masks.network import D2mif, NetworkConfig, channels_last, lite0_from_imagenet
+from recon4d.masks.train.batches import Batch, random_batch, whole_frame
+from recon4d.masks.train.loss import segmentation_loss
+from recon4d.masks.train.samples import Samples
+from recon4d.progress import Progress
+
+WARM_UP = 100
+"""Steps over which the learning rate rises."""
+MAX_NORM = 1.0
+"""Longest gradient of a step."""
+BRANCH_DROPOUT = 0.1
+"""Part of the steps without geometry, and part without appearance: neither may be all that counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How the weights are found."""
+
+    network: NetworkConfig
+    steps: int = 6000
+    batch: int = 8
+    rate: float = 1e-3
+    """Largest learning rate of AdamW, of everything that starts at random."""
+    pretrained_rate: float = 1e-4
+    """The same for the image encoder when it starts from ImageNet weights."""
+    decay: float = 1e-4
+    """Weight decay."""
+    seed: int = 0
+    device: str = "cpu"
+    save_every: int = 200
+    """Steps between two saved states."""
+    validate_every: int = 500
+    """Steps between two validations."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 2:
+            raise ConfigError(
+                f"steps is {self.steps} and batch {self.batch}; at least 1 and 2 are needed"
+            )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How the network does on whole frames of clips that it was not trained on."""
+
+    loss: float
+    iou: float
+    """Intersection over union at p = 1/2, over all frames together."""
+    false_share: float
+    """Part of the pixels that are wrongly called moving, in frames where nothing moves."""
+
+
+def fit(
+    folder: Path,
+    train: Sequence[Samples],
+    held_out: Sequence[Samples],
+    options: FitOptions,
+    imagenet: Mapping[str, Tensor] | None,
+    progress: Progress,
+) -> D2mif:
+    """Train, going on from the last saved state in `folder` where there is one.
+
+    Args:
+        folder: Holds `state.pt` and `log.jsonl`.
+        train: Clips to learn from.
+        held_out: Clips to validate on.
+        options: How.
+        imagenet: Weights that the image encoder starts from; random where not given.
+        progress: Told about every step.
+    """
+    torch.manual_seed(options.seed)
+    network = D2mif(options.network)
+    if imagenet is not None:
+        network.encoders["appearance"].load_state_dict(lite0_from_imagenet(imagenet))
+    network.to(options.device)
+    channels_last(network)
+    optimizer = _optimizer(network, options, imagenet is not None)
+    step = _resume(folder / "state.pt", network, optimizer, options)
+    with progress("train", total=options.steps) as counter:
+        counter.advance(step)
+        while step < options.steps:
+            loss = _step(network, optimizer, train, step, options)
+            step += 1
+            counter.advance()
+            if step % options.validate_every == 0 or step == options.steps:
+                _log(folder, step, loss, validate(network, held_out, options.device))
+            if step % options.save_every == 0 or step == options.steps:
+                _save(folder / "state.pt", network, optimizer, step, options)
+    return network
+
+
+@torch.inference_mode()
+def validate(network: D2mif, clips: Sequence[Samples], device: str = "cpu") -> Validation:
+    """Loss and overlap on every second frame of some clips."""
+    network.eval()
+    losses, shared, union, false_share = [], 0.0, 0.0, [0.0]
+    for log_odds, batch in predictions(network, clips, device):
+        losses.append(float(segmentation_loss(log_odds, batch.truth)))
+        found, truth = log_odds > 0, batch.truth > 0.5
+        shared += float((found & truth).sum())
+        union += float((found | truth).sum())
+        if not truth.any():
+            false_share.append(float(found.float().mean()))
+    return Validation(float(np.mean(losses)), shared / max(union, 1.0), float(np.mean(false_share)))
+
+
+def predictions(
+    network: D2mif, clips: Sequence[Samples], device: str = "cpu"
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Log-odds of every second frame of some clips, and what they were found from."""
+    for clip in clips:
+        for frame in range(0, len(clip.images), 2):
+            batch = whole_frame(clip, frame).to(device)
+            yield network(batch.image, batch.motion, batch.geometry, batch.confidence), batch
+
+
+def _optimizer(network: D2mif, options: FitOptions, is_pretrained: bool) -> torch.optim.Optimizer:
+    slow = []
+    if is_pretrained:
+        slow = list(network.encoders["appearance"].parameters())
+    known = {id(p) for p in slow}
+    fast = [p for p in network.parameters() if id(p) not in known]
+    groups = [{"params": fast, "peak": options.rate}]
+    if slow:
+        groups.append({"params": slow, "peak": options.pretrained_rate})
+    return torch.optim.AdamW(groups, lr=options.rate, weight_decay=options.decay)
+
+
+def _step(
+    network: D2mif,
+    optimizer: torch.optim.Optimizer,
+    train: Sequence[Samples],
+    step: int,
+    options: FitOptions,
+) -> float:
+    """One step; everything random follows from the seed and the step's number."""
+    rng = np.random.default_rng((options.seed, step))
+    torch.manual_seed(int(rng.integers(2**31)))
+    batch = random_batch(train, options.batch, rng).to(options.device)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * _schedule(step, options.steps)
+    network.train()
+    optimizer.zero_grad(set_to_none=True)
+    without = _left_out(options.network.branches, rng)
+    log_odds = network(batch.image, batch.motion, batch.geometry, batch.confidence, without)
+    loss = segmentation_loss(log_odds, batch.truth)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def _left_out(branches: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
+    """The branch that a step does without, mostly none."""
+    chance = rng.random()
+    for at, branch in enumerate(("geometry", "appearance")):
+        if BRANCH_DROPOUT * at <= chance < BRANCH_DROPOUT * (at + 1):
+            return (branch,) if branch in branches and len(branches) > 1 else ()
+    return ()
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Part of the largest rate: a linear rise, then half a cosine to zero."""
+    rise = min(WARM_UP, max(steps // 10, 1))
+    if step < rise:
+        return (step + 1) / rise
+    return float(0.5 * (1 + np.cos(np.pi * (step - rise) / max(steps - rise, 1))))
+
+
+def _save(
+    path: Path, network: D2mif, optimizer: torch.optim.Optimizer, step: int, options: FitOptions
+) -> None:
+    growing = path.with_suffix(".growing")
+    state = {
+        "step": step,
+        "options": _key(options),
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    torch.save(state, growing)
+    os.replace(growing, path)
+
+
+def _resume(
+    path: Path, network: D2mif, optimizer: torch.optim.Optimizer, options: FitOptions
+) -> int:
+    """Load a saved state; 0 steps where there is none."""
+    if not path.exists():
+        return 0
+    state: dict[str, Any] = torch.load(path, map_location=options.device, weights_only=True)
+    if state["options"] != _key(options):
+        raise ConfigError(
+            f"{path} was saved by a training with other options; give the same ones to go on, or another --out"
+        )
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def _key(options: FitOptions) -> str:
+    """What must not differ when a training goes on."""
+    return (
+        f"{options.network.to_json()} {options.steps} {options.batch} {options.rate} {options.seed}"
+    )
+
+
+def _log(folder: Path, step: int, loss: float, found: Validation) -> None:
+    entry = {"step": step, "loss": loss} | vars(found)
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
