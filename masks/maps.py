@@ -85,7 +85,7 @@ def motion_maps(
     moved = torch.from_numpy(np.ascontiguousarray(flow.flow_px[edge])).float()
     confidence = torch.from_numpy(np.ascontiguousarray(flow.confidence[edge])).float() / 255
     rest = moved - affine_flow(moved, confidence)
-    length = torch.linalg.vector_norm(rest, dim=-1)
+    length = torch.hypot(*rest.unbind(-1))
     relative = torch.log((length + 0.1) / (length.median() + 0.1))
     maps = (
         *_signed_log(moved).unbind(-1),
@@ -181,19 +181,21 @@ def _pair_maps(
     off = predicted - there
     shift = predicted - at_infinity[:2] / at_infinity[2].clamp_min(MIN_DEPTH_RATIO)
     slope = moved[:2, None] - predicted * moved[2]
-    along = slope / torch.linalg.vector_norm(slope, dim=0).clamp_min(1e-12)
+    along = slope / torch.hypot(*slope).clamp_min(1e-12)
     beside = torch.stack((-along[1], along[0]))
-    variance = flow_variance(torch.linalg.vector_norm(there - uv.T, dim=0)).reshape(1, rows, cols)
+    variance = flow_variance(torch.hypot(*(there - uv.T))).reshape(1, rows, cols)
     sigmas, offline = (
         mahalanobis2((x[0].reshape(1, rows, cols), x[1].reshape(1, rows, cols)), texture, variance)
         .sqrt()
         .reshape(-1)
         for x in (off, beside * (beside * off).sum(0))
     )
+    if not moved.any():  # two views from one place: there are no epipolar lines
+        offline = sigmas
     sigma_px = (variance.reshape(-1) + texture[0].reshape(-1) + texture[2].reshape(-1)).sqrt()
     found = _look_up(there_inverse_depth, there)
     deeper = torch.log((found * ratio / rho.clamp_min(1e-12)).clamp(1e-2, 1e2))
-    apart = torch.hypot(torch.linalg.vector_norm(off, dim=0) / focal[0], torch.expm1(deeper.abs()))
+    apart = torch.hypot(torch.hypot(*off) / focal[0], torch.expm1(deeper.abs()))
     confidence = torch.from_numpy(np.ascontiguousarray(flow.confidence[edge])).float() / 255
     return (
         torch.log((sigmas + 0.05) / 2),
@@ -201,7 +203,7 @@ def _pair_maps(
         torch.log(sigma_px.clamp(0.1, 100)),
         torch.log(apart.clamp(1e-4, 10) / 0.03) / 2,
         2 * deeper,
-        torch.log((torch.linalg.vector_norm(shift, dim=0) + 0.02) / 1.0) / 2,
+        torch.log((torch.hypot(*shift) + 0.02) / 1.0) / 2,
         2 * confidence.reshape(-1) - 1,
     )
 

@@ -235,7 +235,11 @@ def over_partners(
             rows, cols = x.shape[-2:]
             weight = nn.functional.adaptive_avg_pool2d(weight, (rows, cols))
         share = (weight / weight.sum(1, keepdim=True))[:, :, None]
-        found.append((x.reshape(-1, partners, *x.shape[1:]) * share).sum(1))
+        of_pair = x.reshape(-1, partners, *x.shape[1:])
+        total = share[:, 0] * of_pair[:, 0]
+        for at in range(1, partners):
+            total = total + share[:, at] * of_pair[:, at]
+        found.append(total)
     half, quarter, eighth, sixteenth, last = found
     return half, quarter, eighth, sixteenth, last
 

