@@ -5,50 +5,93 @@ if __name__ == "masks":  # found through the working directory, not through the 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Bool
 
 from recon4d.errors import ConfigError
+from recon4d.masks.d2mif import d2mif_masks, scene_free_features
+from recon4d.masks.features import Features
 from recon4d.masks.refine import refine_edges, refine_none
 from recon4d.masks.residual import residual_masks
+from recon4d.masks.weights import load_weights
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
 
-MaskFunction = Callable[[Video, Flow, Scene, int, Progress], MotionMasks]
+
+@dataclass(frozen=True)
+class Observed:
+    """What masks are found from, besides the current scene."""
+
+    video: Video
+    flow: Flow
+    features: Features | None
+    """Of the method that asks; None where it has none."""
+    threads: int = 1
+    progress: Progress = no_progress
 
 
 @dataclass(frozen=True)
 class MaskMethod:
     """A way to find moving pixels."""
 
-    masks: MaskFunction
+    masks: Callable[[Observed, Scene], MotionMasks]
     depends_on_scene: bool
     """Whether better geometry gives better masks, so that rounds of the loop make sense."""
+    features: Callable[[Observed, Path], Features] | None = None
+    """What is computed once, before the rounds, with memory maps in a folder; None where nothing is."""
 
 
-def method(name: str, given: Bool[np.ndarray, "frames height width"] | None = None) -> MaskMethod:
+def method(
+    name: str,
+    given: Bool[np.ndarray, "frames height width"] | None = None,
+    weights: Path | None = None,
+) -> MaskMethod:
     """Find a method by its name on the command line.
 
     Args:
         name: A name, or anything where `given` is there.
         given: The user's own masks at working size.
+        weights: File of the method's weights; its shipped ones if not given.
     """
     if given is not None:
-        return MaskMethod(lambda video, flow, scene, threads, progress: given_masks(given), False)
+        return MaskMethod(lambda seen, scene: given_masks(given), False)
     if name not in METHODS:
         raise ConfigError(f"masks '{name}' is not there; available: {', '.join(METHODS)}")
-    return METHODS[name]
+    return METHODS[name](weights)
 
 
-def no_masks(
-    video: Video,
-    flow: Flow,
-    scene: Scene,
-    threads: int = 1,
-    progress: Progress = no_progress,
-) -> MotionMasks:
+def _d2mif(weights: Path | None) -> MaskMethod:
+    trained = load_weights(weights)
+
+    def features(seen: Observed, folder: Path) -> Features:
+        return scene_free_features(
+            seen.video, seen.flow, trained, folder, seen.threads, seen.progress
+        )
+
+    def masks(seen: Observed, scene: Scene) -> MotionMasks:
+        assert seen.features is not None, "d2mif has features"
+        return d2mif_masks(
+            seen.video, seen.flow, scene, seen.features, trained, seen.threads, seen.progress
+        )
+
+    return MaskMethod(masks, depends_on_scene=True, features=features)
+
+
+def _residual(weights: Path | None) -> MaskMethod:
+    def masks(seen: Observed, scene: Scene) -> MotionMasks:
+        return residual_masks(seen.video, seen.flow, scene, seen.threads, seen.progress)
+
+    return MaskMethod(masks, depends_on_scene=True)
+
+
+def _none(weights: Path | None) -> MaskMethod:
+    return MaskMethod(lambda seen, scene: no_masks(seen.video, seen.flow), depends_on_scene=False)
+
+
+def no_masks(video: Video, flow: Flow) -> MotionMasks:
     """Everything is static."""
     return MotionMasks(np.zeros((video.num_frames, *flow.confidence.shape[1:]), np.float32))
 
@@ -85,8 +128,9 @@ def finish(
     return refine_none(video, motion)
 
 
-METHODS: dict[str, MaskMethod] = {
-    "residual": MaskMethod(residual_masks, depends_on_scene=True),
-    "none": MaskMethod(no_masks, depends_on_scene=False),
+METHODS: dict[str, Callable[[Path | None], MaskMethod]] = {
+    "d2mif": _d2mif,
+    "residual": _residual,
+    "none": _none,
 }
-"""Every method that exists, the default first."""
+"""Every method that exists, the default first; each gets the file of its weights, None for its own."""

@@ -92,9 +92,14 @@ def models(arguments: Namespace) -> None:
 
 
 def train(arguments: Namespace) -> None:
-    """Answer that there is nothing to train yet."""
-    raise ConfigError(
-        "recon4d train comes with a later version; the built-in masks need no training: use recon4d run as it is"
+    """Train the network of the masks, going on where an earlier call was interrupted."""
+    from recon4d.masks.train.command import from_arguments, train_d2mif
+
+    words = shlex.join(["recon4d", *arguments.words])
+    weights = train_d2mif(from_arguments(arguments, words), show_progress)
+    shown = shlex.quote(str(weights))
+    say(
+        f"wrote {shown} and its card\nnext:       recon4d run VIDEO --masks d2mif --weights d2mif={shown}"
     )
 
 

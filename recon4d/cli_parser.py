@@ -13,6 +13,8 @@ COMMANDS = ("run", "demo", "view", "eval", "export", "info", "models", "train")
 ALIGN = Choice(now=("auto", "sim3", "se3", "none"))
 DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
 EXPORT_TO = Choice(now=("ply", "overlay"), later=("colmap", "nerfstudio", "glb"))
+TRAIN_SIZE = Choice(now=("light", "full"))
+TRAIN_IMAGENET = Choice(now=("yes", "no"))
 DEPTH_SIZE = Choice(now=("working",), later=("original",))
 
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -46,7 +48,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("--flow {flow}", "optical flow"),
             ("--refine {refine}", "refinement of the masks' borders"),
             ("--loop N", "most rounds of masks and optimisation after the first (2)"),
-            ("--weights [NAME=]PATH", "weight file of a model that is not built in (comes later)"),
+            ("--weights [NAME=]PATH", "weight file of a model: d2mif=PATH (the shipped one)"),
         ),
     ),
     (
@@ -80,6 +82,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if extra:
         owner = commands.get(arguments.command, parser)
         raise ConfigError(_explain_extra(extra[0], owner))
+    arguments.words = tuple(argv)
     return arguments
 
 
@@ -114,7 +117,7 @@ def _build() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
             ("export", "write a result for other programs"),
             ("info", "say what an input, a result or a weight file holds"),
             ("models", "comes with a later version"),
-            ("train", "comes with a later version"),
+            ("train", "train the network of the masks"),
         )
     }
     _add_run(add["run"])
@@ -124,7 +127,7 @@ def _build() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     _add_export(add["export"])
     add["info"].add_argument("path", type=Path, metavar="INPUT|RESULT|WEIGHTS")
     add["models"].add_argument("rest", nargs=argparse.REMAINDER, metavar="list|fetch NAME")
-    add["train"].add_argument("rest", nargs=argparse.REMAINDER, metavar="d2mif|geomotion")
+    _add_train(add["train"])
     return parser, add
 
 
@@ -220,6 +223,69 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="PATH", help="folder to write to (RESULT/export/FORMAT)"
     )
     _add_choice(parser, "--depth-size", DEPTH_SIZE, "size of exported depth")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    def choice(flag: str, allowed: Choice, text: str) -> None:
+        _add_choice(parser, flag, allowed, text)
+
+    def number(flag: str, least: int, default: int, text: str) -> None:
+        parser.add_argument(
+            flag,
+            type=_whole(flag, least),
+            default=default,
+            metavar="N",
+            help=f"{text} ({default})",
+        )
+
+    parser.add_argument("model", choices=("d2mif",), metavar="d2mif", help="which network")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the training"
+    )
+    parser.add_argument(
+        "--textures",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="photographs that rendered worlds are made of; may be repeated (what packages ship)",
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="real data beside the rendered clips: davis, youtubevos, fbms59, kubric, flyingthings3d",
+    )
+    number("--clips", 2, 400, "rendered clips; every tenth is held out")
+    number("--steps", 1, 6000, "steps of the training")
+    number("--batch", 2, 8, "crops per step")
+    choice("--size", TRAIN_SIZE, "width of the network")
+    parser.add_argument(
+        "--branches",
+        default="geometry,appearance,motion",
+        metavar="LIST",
+        help="evidence that is used (geometry,appearance,motion)",
+    )
+    choice("--imagenet", TRAIN_IMAGENET, "start the image encoder from ImageNet weights")
+    choice("--device", CHOICES["device"], "where to train")
+    parser.add_argument(
+        "--workers",
+        type=_whole("--workers", 1),
+        default=None,
+        metavar="N",
+        help="processes, then threads (one per core)",
+    )
+    number("--seed", 0, 0, "seed of every random choice")
+
+
+def _whole(flag: str, least: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not text.lstrip("-").isdigit() or int(text) < least:
+            raise ConfigError(f"{flag} must be a whole number of at least {least}, got '{text}'")
+        return int(text)
+
+    return convert
 
 
 def _add_choice(

@@ -35,10 +35,12 @@ class Choice:
         raise ConfigError(f"{key} cannot be '{value}'{guess}; available: {available}")
 
 
+WEIGHTS = ("d2mif",)
+"""Models whose weights can be given as `--weights NAME=PATH`."""
 CHOICES = {
     "masks": Choice(
-        now=("residual", "none"),
-        later=("d2mif", "easi3r", "geomotion"),
+        now=("residual", "d2mif", "none"),
+        later=("easi3r", "geomotion"),
         other="an existing folder with one mask image per frame",
     ),
     "geometry": Choice(
@@ -131,17 +133,25 @@ class RunConfig:
             if key != "masks" or self.masks_folder is None:
                 choice.check(key, getattr(self, key))
         self._refuse_what_comes_later()
+        self._check_weights()
         self._check_numbers()
 
     def _refuse_what_comes_later(self) -> None:
-        if self.weights:
-            raise ConfigError(
-                "--weights comes with a later version; the built-in parts need no weights: leave it out"
-            )
         if self.poses is not None or self.pose_sigma is not None:
             raise ConfigError(
                 "--poses and --pose-sigma come with a later version; leave them out to have the poses estimated"
             )
+
+    def _check_weights(self) -> None:
+        names = [name for name, _, _ in self._split_weights()]
+        for text, name in zip(self.weights, names, strict=True):
+            if name not in WEIGHTS or "=" not in text:
+                raise ConfigError(
+                    f"--weights {text} names no model that takes weights in this version; "
+                    f"write NAME=PATH with NAME one of: {', '.join(WEIGHTS)}"
+                )
+            if names.count(name) > 1:
+                raise ConfigError(f"--weights {name}=... is given more than once; give it once")
 
     def _check_numbers(self) -> None:
         if self.fps is not None and self.stride != 1:
@@ -156,6 +166,14 @@ class RunConfig:
         _check_range("loop", self.loop, 0, 100)
         _check_range("workers", self.workers, 1, 1024)
         _check_range("seed", self.seed, 0, 2**63 - 1)  # TOML integers have 64 bits
+
+    def weights_of(self, name: str) -> Path | None:
+        """The file that the user gave for a model's weights; None where it is not given."""
+        found = [path for n, _, path in self._split_weights() if n == name]
+        return Path(found[0]) if found else None
+
+    def _split_weights(self) -> list[tuple[str, str, str]]:
+        return [text.partition("=") for text in self.weights]
 
     @property
     def masks_folder(self) -> Path | None:
@@ -180,6 +198,7 @@ class RunConfig:
             input=self.input.absolute(),
             out=self.out_folder.absolute(),
             masks=self.masks if folder is None else str(folder.absolute()),
+            weights=tuple(f"{n}={Path(path).absolute()}" for n, _, path in self._split_weights()),
             intrinsics=intrinsics,
         )
 

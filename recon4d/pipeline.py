@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from recon4d.io.output import (
 from recon4d.io.preview import write_preview
 from recon4d.io.read import read_video
 from recon4d.io.result import read_run, write_result
+from recon4d.masks.features import Features
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.calibrate import AlignOptions
 from recon4d.optim.densify import densify
@@ -102,7 +103,9 @@ def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconst
     scene = run_stage(
         folder, "initialise", Scene, lambda f: initial_scene(video, flow, options, progress)
     )
-    rounds = _loop(config, folder, video, flow, scene, masks.method(config.masks, given), progress)
+    method = masks.method(config.masks, given, config.weights_of("d2mif"))
+    seen = _observe(folder, method, masks.Observed(video, flow, None, options.threads, progress))
+    rounds = _loop(config, folder, seen, scene, method)
     scene, motion = rounds.scene, rounds.masks
     final = run_stage(
         folder,
@@ -140,14 +143,21 @@ def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconst
     )
 
 
+def _observe(folder: Path, method: masks.MaskMethod, seen: masks.Observed) -> masks.Observed:
+    """Add what the masks need of the video whatever the scene."""
+    compute = method.features
+    if compute is None:
+        return seen
+    found = run_stage(folder, "features", Features, lambda f: compute(seen, f))
+    return replace(seen, features=found)
+
+
 def _loop(
     config: RunConfig,
     folder: Path,
-    video: Video,
-    flow: Flow,
+    seen: masks.Observed,
     scene: Scene,
     method: masks.MaskMethod,
-    progress: Progress,
 ) -> Rounds:
     """Masks from the geometry, geometry from the masks, until nothing changes any more."""
     options = _align_options(config)
@@ -156,16 +166,16 @@ def _loop(
         at = len(rounds.history)
 
         def find(_: Path, scene: Scene = rounds.scene) -> MotionMasks:
-            return method.masks(video, flow, scene, options.threads, progress)
+            return method.masks(seen, scene)
 
         def improve(scene: Scene, motion: MotionMasks, at: int = at) -> Scene:
             def compute(_: Path) -> Scene:
-                return optimise(video, flow, scene, motion, options, progress)
+                return optimise(seen.video, seen.flow, scene, motion, options, seen.progress)
 
             return run_stage(folder, f"optimise_{at}", Scene, compute)
 
         motion = run_stage(folder, f"masks_{at}", MotionMasks, find)
-        rounds = next_round(rounds, motion, improve, flow)
+        rounds = next_round(rounds, motion, improve, seen.flow)
     return rounds
 
 

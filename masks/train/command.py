@@ -1,16 +1,18 @@
 """`recon4d train d2mif`: clips, training, calibration, and the file of weights with its card."""
 
 import json
-from dataclasses import dataclass
+import os
+from argparse import Namespace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from recon4d.errors import ConfigError
-from recon4d.masks.network import FULL, LIGHT, D2mif, NetworkConfig
-from recon4d.masks.train.calibrate import calibrate
-from recon4d.masks.train.card import write_card
+from recon4d.masks.network import FULL, LIGHT, D2mif
+from recon4d.masks.train.calibrate import calibrate, calibration_error
+from recon4d.masks.train.card import Figures, write_card
 from recon4d.masks.train.fit import FitOptions, fit, validate
 from recon4d.masks.train.library import LibraryOptions, clip_library
 from recon4d.masks.train.samples import Samples
@@ -68,7 +70,13 @@ def _finish(options: TrainOptions, network: D2mif, held_out: tuple[Samples, ...]
     device = options.fit.device
     calibration = calibrate(network, held_out, device)
     save_weights(weights, network, calibration)
-    write_card(weights, options.command, network, validate(network, held_out, device), calibration)
+    figures = Figures(
+        validate(network, held_out, device),
+        len(held_out),
+        calibration,
+        calibration_error(network, held_out, calibration, device),
+    )
+    write_card(weights, options.command, options.fit, figures, options.imagenet)
     return weights
 
 
@@ -91,16 +99,27 @@ def imagenet_weights() -> dict[str, Tensor]:
     return state
 
 
-def network_config(size: str, branches: tuple[str, ...], imagenet: bool) -> NetworkConfig:
-    """One of the two widths with some of the branches."""
-    base = SIZES[size]
-    return NetworkConfig(
-        branches=branches,
-        width=base.width,
-        head=base.head,
-        encoder=base.encoder,
-        blocks=base.blocks,
-        appearance=base.appearance,
+def from_arguments(arguments: Namespace, command: str) -> TrainOptions:
+    """Options of the command line."""
+    branches = tuple(arguments.branches.split(","))
+    pretrained = arguments.imagenet == "yes" and "appearance" in branches
+    network = replace(SIZES[arguments.size], branches=branches)
+    device = arguments.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TrainOptions(
+        out=arguments.out,
+        library=LibraryOptions(tuple(arguments.textures), arguments.clips, arguments.seed),
+        fit=FitOptions(
+            network=network,
+            steps=arguments.steps,
+            batch=arguments.batch,
+            seed=arguments.seed,
+            device=device,
+        ),
+        imagenet=pretrained,
+        workers=arguments.workers or len(os.sched_getaffinity(0)),
+        command=command,
     )
 
 
