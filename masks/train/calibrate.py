@@ -29,7 +29,7 @@ def calibrate(network: D2mif, clips: Sequence[Samples], device: str = "cpu") -> 
         return loss
 
     solver.step(cost)  # type: ignore[no-untyped-call]
-    return Calibration(float(scale), float(shift))
+    return Calibration(float(scale.detach()), float(shift.detach()))
 
 
 def calibration_error(

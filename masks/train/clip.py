@@ -39,7 +39,7 @@ class Shot:
     exposure: float
     """Part of a frame that the shutter is open; 0 is sharp."""
 
-    def view(self, frame: float, row: float) -> View:
+    def view(self, frame: float | int, row: float | int) -> View:
         """The camera when a row is exposed."""
         time = frame + self.readout * (row / self.size[1] - 0.5)
         return View(self.path(time), self.intrinsics, time)
@@ -143,7 +143,7 @@ def film(shot: Shot, num_frames: int, rng: np.random.Generator | None) -> Render
     )
 
 
-def _expose(shot: Shot, time: float) -> Picture:
+def _expose(shot: Shot, time: float | int) -> Picture:
     parts = [
         draw(shot.patches, shot.view(time, (s.start + s.stop) / 2), shot.size, s)
         for s in shot.strips

@@ -219,6 +219,7 @@ def _key(options: FitOptions) -> str:
 
 
 def _log(folder: Path, step: int, loss: float, found: Validation) -> None:
-    entry = {"step": step, "loss": loss} | vars(found)
+    named = {f"{key}_held_out": value for key, value in vars(found).items()}
+    entry = {"step": step, "loss": loss} | named
     with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")

@@ -28,6 +28,7 @@ SWAYING_WALL = 0.1
 DRAWN = 0.25
 """Part of the objects that are drawn outlines instead of cut-outs."""
 
+Triple = tuple[float | int, float | int, float | int]
 Motion = Callable[[float], Float64[np.ndarray, "4 4"]]
 
 
@@ -81,13 +82,14 @@ def make_scenery(rng: np.random.Generator, material: Material, frames: int, lens
 
 
 def _wall(
-    origin: tuple[float, float, float],
-    across: tuple[float, float, float],
-    down: tuple[float, float, float],
+    origin: Triple,
+    across: Triple,
+    down: Triple,
     picture: UInt8[np.ndarray, "rows cols 3"],
     bend: Bend | None = None,
 ) -> Patch:
-    return Patch(np.array(origin), np.array(across), np.array(down), picture, bend=bend)
+    o, a, d = (np.array(v, np.float64) for v in (origin, across, down))
+    return Patch(o, a, d, picture, bend=bend)
 
 
 def _sway(rng: np.random.Generator) -> Bend | None:

@@ -1,0 +1,80 @@
+"""Readers of data sets with motion masks in their official layouts, for benchmarks and for training."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from recon4d.config import did_you_mean
+from recon4d.errors import ConfigError, InputError
+from recon4d.io.text import read_rows
+from recon4d.masks.train.datasets.davis import SUBSETS, read_davis
+from recon4d.masks.train.datasets.fbms import read_fbms
+from recon4d.masks.train.datasets.flying_things import read_flying_things
+from recon4d.masks.train.datasets.folder import read_folder
+from recon4d.masks.train.datasets.labels import read_foreground, read_labels
+from recon4d.masks.train.datasets.movi import read_movi
+from recon4d.masks.train.datasets.segtrack import read_segtrack
+from recon4d.masks.train.datasets.video import Dataset, LabelledVideo, Names
+from recon4d.masks.train.datasets.youtube_vos import read_youtube_vos
+
+__all__ = [
+    "BENCHMARKS",
+    "READERS",
+    "TRAINING",
+    "Dataset",
+    "LabelledVideo",
+    "read_dataset",
+    "read_foreground",
+    "read_labels",
+    "read_names",
+]
+
+BENCHMARKS: dict[str, Callable[[Path, Names], Dataset]] = {
+    "davis16": partial(read_davis, subset=SUBSETS["davis16"]),
+    "davis17": partial(read_davis, subset=SUBSETS["davis17"]),
+    "davis-all": partial(read_davis, subset=SUBSETS["davis-all"]),
+    "segtrackv2": read_segtrack,
+    "fbms59": read_fbms,
+    "folder": read_folder,
+}
+"""Test sets, and folders of anybody."""
+TRAINING: dict[str, Callable[[Path, Names], Dataset]] = {
+    "davis16-train": partial(read_davis, subset=SUBSETS["davis16-train"]),
+    "davis17-train": partial(read_davis, subset=SUBSETS["davis17-train"]),
+    "fbms59-train": partial(read_fbms, part="Trainingset"),
+    "youtube-vos": read_youtube_vos,
+    "movi": read_movi,
+    "flyingthings3d": read_flying_things,
+    "folder": read_folder,
+}
+"""Sets to train on. The sequences of davis17-train are among those of davis-all: after it, davis-all is no test."""
+READERS = BENCHMARKS | TRAINING
+
+
+def read_dataset(name: str, root: Path, videos: Names = None) -> Dataset:
+    """Find the videos of a data set; their files are read when they are asked for.
+
+    Args:
+        name: One of `READERS`.
+        root: The folder as users unpack it.
+        videos: Names of the videos that are wanted; without, those of the data set's own list.
+
+    Raises:
+        ConfigError: There is no such reader.
+        InputError: The first path that is missing.
+    """
+    if name not in READERS:
+        raise ConfigError(
+            f"there is no data set '{name}'{did_you_mean(name, READERS)}; available: {', '.join(READERS)}"
+        )
+    if not root.is_dir():
+        raise InputError(f"{root} is missing; the folder of the data set {name} was needed")
+    return READERS[name](root, videos)
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Read a list of videos: one name per line, `#` begins a comment."""
+    names = tuple(line for _, line in read_rows(path))
+    if not names:
+        raise InputError(f"{path} lists no videos; one name per line was needed")
+    return names

@@ -1,0 +1,142 @@
+"""The method around the network: features once, masks per scene, files of weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recon4d import masks
+from recon4d.errors import ConfigError
+from recon4d.geometry import invert_rigid
+from recon4d.masks.d2mif import d2mif_masks, scene_free_features
+from recon4d.masks.network import D2mif, NetworkConfig, fold_norms
+from recon4d.masks.weights import Calibration, Trained, load_weights, save_weights
+from recon4d.scene import Flow, MotionMasks, Scene
+from tests.synthetic import SyntheticScene, make_scene
+
+TINY = NetworkConfig(width=8, head=8, encoder=(8, 8, 16, 16), blocks=1, appearance="resnet")
+
+
+@pytest.fixture(scope="module")
+def made() -> SyntheticScene:
+    return make_scene(5, (96, 72), seed=3, mover=True, noise_px=0.1)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    torch.manual_seed(0)
+    return Trained(fold_norms(D2mif(TINY)), Calibration())
+
+
+def find(made: SyntheticScene, trained: Trained, folder: Path, threads: int = 1) -> MotionMasks:
+    features = scene_free_features(made.video, made.flow, trained, folder, threads)
+    return d2mif_masks(made.video, made.flow, made.scene, features, trained, threads)
+
+
+def test_masks_do_not_depend_on_the_number_of_threads(
+    made: SyntheticScene, trained: Trained, tmp_path: Path
+) -> None:
+    one = find(made, trained, tmp_path).probability
+    assert one.shape == (5, 36, 48) and ((one >= 0) & (one <= 1)).all()
+    assert np.array_equal(one, find(made, trained, tmp_path, threads=2).probability)
+
+
+def test_the_same_features_serve_every_scene_and_the_scene_counts(
+    made: SyntheticScene, trained: Trained, tmp_path: Path
+) -> None:
+    features = scene_free_features(made.video, made.flow, trained, tmp_path)
+    poses = torch.from_numpy(made.scene.world_from_cam)
+    other: Scene = replace(made.scene, world_from_cam=invert_rigid(poses).numpy())
+    a, b = (
+        d2mif_masks(made.video, made.flow, scene, features, trained).probability
+        for scene in (made.scene, other)
+    )
+    assert not np.array_equal(a, b)
+
+
+def test_without_the_geometry_branch_the_scene_does_not_count(
+    made: SyntheticScene, tmp_path: Path
+) -> None:
+    config = replace(TINY, branches=("appearance", "motion"))
+    flat = Trained(fold_norms(D2mif(config)), Calibration())
+    still = replace(made.scene, world_from_cam=np.tile(np.eye(4), (5, 1, 1)))
+    features = scene_free_features(made.video, made.flow, flat, tmp_path)
+    a, b = (
+        d2mif_masks(made.video, made.flow, scene, features, flat).probability
+        for scene in (made.scene, still)
+    )
+    assert np.array_equal(a, b)
+
+
+def test_a_frame_that_is_compared_with_no_other_is_static(
+    made: SyntheticScene, trained: Trained, tmp_path: Path
+) -> None:
+    keep = (made.flow.edges != 4).all(1)
+    flow = Flow(made.flow.edges[keep], made.flow.flow_px[keep], made.flow.confidence[keep])
+    features = scene_free_features(made.video, flow, trained, tmp_path)
+    found = d2mif_masks(made.video, flow, made.scene, features, trained).probability
+    assert (found[4] < 0.1).all()
+
+
+def test_large_images_are_seen_at_the_size_of_the_training(tmp_path: Path) -> None:
+    large = make_scene(2, (1040, 24), seed=0)
+    torch.manual_seed(0)
+    tiny = Trained(fold_norms(D2mif(TINY)), Calibration())
+    assert find(large, tiny, tmp_path).probability.shape == (2, 12, 520)
+    half, quarter = 6 * 256, 3 * 128  # 12 x 512 pixels
+    values = np.load(tmp_path / "evidence.npy", mmap_mode="r").shape[1]
+    assert TINY.head * half + TINY.width * quarter < values < 1.5 * TINY.head * half
+
+
+def test_the_method_of_the_command_line_gives_the_same(
+    made: SyntheticScene, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = D2mif(TINY)
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network, Calibration(1.5, -0.25))
+    method = masks.method("d2mif", weights=path)
+    seen = masks.Observed(made.video, made.flow, None)
+    assert method.features is not None and method.depends_on_scene
+    seen = replace(seen, features=method.features(seen, tmp_path))
+    (tmp_path / "b").mkdir()
+    expected = find(made, load_weights(path), tmp_path / "b").probability
+    assert np.array_equal(method.masks(seen, made.scene).probability, expected)
+
+
+def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    network = D2mif(TINY)
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network, Calibration(1.5, -0.25))
+    back = load_weights(path)
+    assert back.calibration == Calibration(1.5, -0.25) and back.network.config == TINY
+    before = fold_norms(network).state_dict()
+    for name, value in back.network.state_dict().items():
+        # half has 11 bits; folding multiplies by about 1
+        assert torch.allclose(value, before[name], rtol=2e-3, atol=2e-3)
+
+
+def test_files_that_are_no_weights_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    with pytest.raises(ConfigError, match="are not there"):
+        load_weights(tmp_path / "missing.safetensors")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"not a safetensors file")
+    with pytest.raises(ConfigError, match="no whole safetensors file"):
+        load_weights(broken)
+    other = tmp_path / "other.safetensors"
+    save_file({"a": torch.zeros(1)}, other)
+    with pytest.raises(ConfigError, match="holds no D2MIF network"):
+        load_weights(other)
+    save_file({"a": torch.zeros(1)}, other, {"d2mif": TINY.to_json(), "calibration": "{}"})
+    with pytest.raises(ConfigError, match="does not fit its own configuration"):
+        load_weights(other)
+
+
+def test_calibration_acts_on_log_odds() -> None:
+    odds = np.array([-1.0, 0.0, 2.0], np.float32)
+    assert Calibration(2.0, 1.0)(odds).tolist() == [-1.0, 1.0, 5.0]
