@@ -74,7 +74,7 @@ class NetworkConfig:
         return cls(**known)
 
 
-LIGHT = NetworkConfig(width=64, head=32, encoder=(32, 48, 64, 96), blocks=1)
+LIGHT = NetworkConfig(width=64, head=16, encoder=(32, 48, 64, 96), blocks=1)
 """The shipped network: a CPU's share of a second per frame."""
 FULL = NetworkConfig()
 """The paper's width."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from recon4d.errors import ConfigError
+from recon4d.masks.encoders import Lite0
 from recon4d.masks.network import D2mif, NetworkConfig, channels_last, lite0_from_imagenet
 from recon4d.masks.train.batches import Batch, random_batch, whole_frame
 from recon4d.masks.train.loss import segmentation_loss
@@ -22,6 +23,8 @@ WARM_UP = 100
 """Steps over which the learning rate rises."""
 MAX_NORM = 1.0
 """Longest gradient of a step."""
+FROZEN_STAGES = 3
+"""First stages of a pretrained image encoder that are not trained, to 1/8 of the image: a third of a step's time."""
 BRANCH_DROPOUT = 0.1
 """Part of the steps without geometry, and part without appearance: neither may be all that counts."""
 
@@ -85,7 +88,7 @@ def fit(
     torch.manual_seed(options.seed)
     network = D2mif(options.network)
     if imagenet is not None:
-        network.encoders["appearance"].load_state_dict(lite0_from_imagenet(imagenet))
+        _start_from(imagenet, network)
     network.to(options.device)
     channels_last(network)
     optimizer = _optimizer(network, options, imagenet is not None)
@@ -128,12 +131,21 @@ def predictions(
             yield network(batch.image, batch.motion, batch.geometry, batch.confidence), batch
 
 
+def _start_from(imagenet: Mapping[str, Tensor], network: D2mif) -> None:
+    """Give the image encoder its ImageNet weights; what sees edges and textures stays as it is."""
+    encoder = network.encoders["appearance"]
+    assert isinstance(encoder, Lite0)
+    encoder.load_state_dict(lite0_from_imagenet(imagenet))
+    for part in (encoder.stem, *list(encoder.stages)[:FROZEN_STAGES]):
+        part.requires_grad_(False)
+
+
 def _optimizer(network: D2mif, options: FitOptions, is_pretrained: bool) -> torch.optim.Optimizer:
     slow = []
     if is_pretrained:
-        slow = list(network.encoders["appearance"].parameters())
+        slow = [p for p in network.encoders["appearance"].parameters() if p.requires_grad]
     known = {id(p) for p in slow}
-    fast = [p for p in network.parameters() if id(p) not in known]
+    fast = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
     groups = [{"params": fast, "peak": options.rate}]
     if slow:
         groups.append({"params": slow, "peak": options.pretrained_rate})
