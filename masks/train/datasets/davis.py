@@ -2,7 +2,7 @@
 
 `JPEGImages/480p/SEQ/00000.jpg` with `Annotations/480p/SEQ/00000.png`: 0 and 255 in 2016, palette PNGs whose index is
 the object in 2017; all objects together are what moves. `ImageSets/2016/val.txt` and `ImageSets/2017/val.txt` have one
-name per line; the archive of 2016 has `ImageSets/480p/val.txt` instead, with lines of `/JPEGImages/... /Annotations/...`.
+name per line; the archive of 2016 has instead `ImageSets/480p/val.txt` with lines `/JPEGImages/... /Annotations/...`.
 """
 
 from dataclasses import dataclass

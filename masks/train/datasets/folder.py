@@ -34,6 +34,7 @@ def read_folder(root: Path, names: Names = None) -> Dataset:
         return Dataset((_video(root.resolve().name, root / "images", root / "masks"),))
     if names is None:
         names = [folder.name for folder in folders_in(root / "images", LAYOUT)]
+    names = tuple(dict.fromkeys(names))
     videos = [_video(name, root / "images" / name, root / "masks" / name) for name in names]
     return Dataset(tuple(videos))
 
