@@ -44,7 +44,7 @@ def run_stage(folder: Path, name: str, kind: type[T], compute: Callable[[Path], 
         cost = {"seconds": time.perf_counter() - began, "peak_rss_mb": peak_rss_mb()}
         (growing / _COST).write_text(json.dumps(cost))
         os.replace(growing, final)
-    return _load(final, kind)
+    return load_stage(final, kind)
 
 
 def stage_costs(folder: Path) -> dict[str, dict[str, float]]:
@@ -80,7 +80,8 @@ def _is_file_of(array: np.memmap[Any, Any], path: Path) -> bool:
     return array.filename is not None and Path(array.filename).resolve() == path.resolve()
 
 
-def _load(folder: Path, kind: type[T]) -> T:
+def load_stage(folder: Path, kind: type[T]) -> T:
+    """Read the output of a finished stage from its folder."""
     plain = json.loads((folder / "stage.json").read_text())
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
     if "notices" in values:

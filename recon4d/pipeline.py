@@ -94,18 +94,15 @@ def run(
 
 def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Reconstruction:
     """All stages; each is stored when it is finished and not computed again after an interruption."""
-    options = _align_options(config)
-    video = run_stage(folder, "read", Video, lambda f: _read(config, f, progress))
+    options = align_options(config)
+    video = read_stage(config, folder, progress)
     given = None
     if config.masks_folder is not None:
         given = read_mask_folder(config.masks_folder, video)
-    flow = run_stage(folder, "flow", Flow, lambda f: _flow(video, f, options, progress))
-    scene = run_stage(
-        folder, "initialise", Scene, lambda f: initial_scene(video, flow, options, progress)
-    )
     method = masks.method(config.masks, given, config.weights_of("d2mif"))
-    seen = _observe(folder, method, masks.Observed(video, flow, None, options.threads, progress))
-    rounds = _loop(config, folder, seen, scene, method)
+    seen, scene = observe(config, folder, video, progress)
+    flow = seen.flow
+    rounds = _loop(config, folder, _with_features(folder, method, seen), scene, method)
     scene, motion = rounds.scene, rounds.masks
     final = run_stage(
         folder,
@@ -143,7 +140,24 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
     )
 
 
-def _observe(folder: Path, method: masks.MaskMethod, seen: masks.Observed) -> masks.Observed:
+def read_stage(config: RunConfig, folder: Path, progress: Progress) -> Video:
+    """The first stage."""
+    return run_stage(folder, "read", Video, lambda f: _read(config, f, progress))
+
+
+def observe(
+    config: RunConfig, folder: Path, video: Video, progress: Progress
+) -> tuple[masks.Observed, Scene]:
+    """The stages between reading and the masks: flow, and the first cameras and depth."""
+    options = align_options(config)
+    flow = run_stage(folder, "flow", Flow, lambda f: _flow(video, f, options, progress))
+    scene = run_stage(
+        folder, "initialise", Scene, lambda f: initial_scene(video, flow, options, progress)
+    )
+    return masks.Observed(video, flow, None, options.threads, progress), scene
+
+
+def _with_features(folder: Path, method: masks.MaskMethod, seen: masks.Observed) -> masks.Observed:
     """Add what the masks need of the video whatever the scene."""
     compute = method.features
     if compute is None:
@@ -160,7 +174,7 @@ def _loop(
     method: masks.MaskMethod,
 ) -> Rounds:
     """Masks from the geometry, geometry from the masks, until nothing changes any more."""
-    options = _align_options(config)
+    options = align_options(config)
     rounds = Rounds.begin(scene)
     while rounds.go_on(config.loop, method.depends_on_scene):
         at = len(rounds.history)
@@ -210,7 +224,8 @@ def _begin(folder: Path, config: RunConfig) -> None:
     (folder / "config.toml").write_text(to_toml(config.anchored()), encoding="utf-8")
 
 
-def _align_options(config: RunConfig) -> AlignOptions:
+def align_options(config: RunConfig) -> AlignOptions:
+    """The optimizer's settings of a run."""
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -138,11 +138,12 @@ def test_the_speed_report_has_a_column_per_stage_and_lists_failures() -> None:
         "frames": 10,
         "seconds": 5.0,
         "peak_rss_mb": 400.0,
-        "stages": {"read": 1.0, "flow": 2.0},
+        "stages": {"flow": 2.0, "features": 1.0, "masks": 2.0, "refine": 0.5},
     }
     bad = {"frames": 80, "seconds": 1.0, "peak_rss_mb": 90.0, "failure": "exit 2: disk full"}
-    page = speed.report([good, bad])
-    assert "| frames | wall s | s per frame | peak MB | read | flow |" in page
-    assert "| 10 | 5.0 | 0.50 | 400 | 1.00 | 2.00 |" in page
-    assert "| 80 | 1.0 | 0.01 | 90 | - | - |" in page
+    page = speed.report([good, bad], "clip", "d2mif")
+    assert "| peak MB | masks s per frame | refine s per frame | flow | features |" in page
+    assert "| 10 | 5.0 | 0.50 | 400 | 0.300 | 0.050 | 2.00 | 1.00 | 2.00 | 0.50 |" in page
+    assert "| 80 | 1.0 | 0.01 | 90 | - | - | - | - | - | - |" in page
+    assert "recon4d run DATA/clip --masks d2mif" in page
     assert "80 frames: **failed**: exit 2: disk full" in page

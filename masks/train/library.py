@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recon4d.checkpoint import run_stage
+from recon4d.checkpoint import load_stage, run_stage
 from recon4d.errors import Recon4DError
 from recon4d.masks.train.clip import render_clip
 from recon4d.masks.train.material import Material, load_material
@@ -57,6 +57,12 @@ def clip_library(
                 done.result()
                 counter.advance()
     return tuple(_clip(folder, options, k) for k in range(options.clips))
+
+
+def stored_clips(folder: Path) -> tuple[Samples, ...]:
+    """The clips that a folder holds, as memory maps."""
+    names = sorted(path.name for path in folder.iterdir() if path.name.isdigit())
+    return tuple(load_stage(folder / name, Samples) for name in names)
 
 
 def _store(folder: Path, options: LibraryOptions, index: int) -> None:

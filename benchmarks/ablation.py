@@ -1,0 +1,203 @@
+"""What each kind of evidence gives D2MIF: `python -m benchmarks.ablation --training DIR`.
+
+Networks with some of the branches are each trained alone, with the same small budget and several seeds, on the clips of
+an earlier `recon4d train d2mif --out DIR`, and compared on the masks of the test sequences: from the same flow and the
+same geometry (after one round with residual masks), refined by edges, as a run would write them.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from benchmarks.common import (
+    commit,
+    data_root,
+    machine,
+    markdown_table,
+    read_rows,
+    to_json,
+    today,
+    write_whole,
+)
+from recon4d import masks
+from recon4d.checkpoint import run_stage
+from recon4d.config import RunConfig
+from recon4d.evaluate.masks import jaccard
+from recon4d.io.images import read_image
+from recon4d.masks.network import LIGHT
+from recon4d.masks.train.calibrate import calibrate
+from recon4d.masks.train.command import HELD_OUT, imagenet_weights
+from recon4d.masks.train.fit import FitOptions, fit, validate
+from recon4d.masks.train.library import stored_clips
+from recon4d.masks.weights import save_weights
+from recon4d.optim.align import optimise
+from recon4d.parallel import one_torch_thread
+from recon4d.pipeline import align_options, observe, read_stage
+from recon4d.progress import no_progress
+from recon4d.scene import Scene
+
+DAVIS = ("camel", "car-shadow", "dog", "parkour")
+PASTED = ("exact_dancer", "exact_crowd", "exact_heavy", "kitchen_crowd")
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    "3D": ("geometry",),
+    "2D (appearance + motion)": ("appearance", "motion"),
+    "3D + appearance": ("geometry", "appearance"),
+    "3D + motion": ("geometry", "motion"),
+    "all": ("geometry", "appearance", "motion"),
+    "all, image encoder from random weights": ("geometry", "appearance", "motion"),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The same for every variant."""
+
+    training: Path
+    steps: int
+    batch: int
+    threads: int
+
+
+def train_variant(name: str, seed: int, budget: Budget, weights: Path) -> dict[str, float]:
+    """Train one variant; write its weights; return its figures on the clips that were held out."""
+    clips = stored_clips(budget.training / "clips")
+    held_out = clips[HELD_OUT - 1 :: HELD_OUT]
+    train = tuple(c for at, c in enumerate(clips) if at % HELD_OUT != HELD_OUT - 1)
+    options = FitOptions(
+        network=replace(LIGHT, branches=VARIANTS[name]),
+        steps=budget.steps,
+        batch=budget.batch,
+        seed=seed,
+        save_every=budget.steps,
+        validate_every=budget.steps,
+    )
+    pretrained = "appearance" in options.network.branches and "random" not in name
+    before = torch.get_num_threads()
+    torch.set_num_threads(budget.threads)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            start = imagenet_weights() if pretrained else None
+            network = fit(Path(folder), train, held_out, options, start, no_progress)
+        save_weights(weights, network, calibrate(network, held_out))
+        return vars(validate(network, held_out))
+    finally:
+        torch.set_num_threads(before)
+
+
+def score(weights: Path, source: Path, truth: Path, work: Path, threads: int) -> float:
+    """Mean J of one sequence; flow and geometry are computed once and kept in `work`."""
+    config = RunConfig(input=source, masks="residual", workers=threads)
+    with one_torch_thread():
+        video = read_stage(config, work, no_progress)
+        seen, scene = observe(config, work, video, no_progress)
+        method = masks.method("d2mif", weights=weights)
+        assert method.features is not None
+        with tempfile.TemporaryDirectory() as folder:
+            seen = replace(seen, features=method.features(seen, Path(folder)))
+            motion = method.masks(seen, _after_one_round(seen, scene, config, work))
+        found = masks.finish("edges", seen.video, motion, None, threads)
+    values = []
+    for stem, mask in zip(seen.video.sources, found, strict=True):
+        path = truth / f"{Path(stem).stem}.png"
+        if path.is_file():
+            true = read_image(path, cv2.IMREAD_GRAYSCALE) > 0
+            size = true.shape[1], true.shape[0]
+            large = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            values.append(jaccard(large > 0, true))
+    return float(np.mean(values))
+
+
+def _after_one_round(seen: masks.Observed, scene: Scene, config: RunConfig, work: Path) -> Scene:
+    def compute(_: Path) -> Scene:
+        motion = masks.method("residual").masks(seen, scene)
+        options = align_options(config)
+        return optimise(seen.video, seen.flow, scene, motion, options, no_progress)
+
+    return run_stage(work, "after_one_round", Scene, compute)
+
+
+def report(rows: Mapping[str, Mapping[str, Any]], budget: str) -> str:
+    """Return the page: mean and spread over the seeds."""
+    header = ("evidence", "seeds", *DAVIS, "DAVIS mean", *PASTED, "pasted mean", "held-out IoU")
+    lines = []
+    for name in VARIANTS:
+        found = [row for row in rows.values() if row["variant"] == name]
+        if not found:
+            continue
+        columns = [[row["jaccard"][clip] for row in found] for clip in (*DAVIS, *PASTED)]
+        means = np.array(columns)
+        davis, pasted = means[: len(DAVIS)].mean(0), means[len(DAVIS) :].mean(0)
+        held_out = [row["held_out"]["iou"] for row in found]
+        cells = [
+            *columns[: len(DAVIS)],
+            davis,
+            *columns[len(DAVIS) :],
+            pasted,
+            held_out,
+        ]
+        lines.append((name, str(len(found)), *(_spread(cell) for cell in cells)))
+    text = (
+        "# What each kind of evidence gives D2MIF\n\n"
+        f"`python -m benchmarks.ablation`, commit {commit()}, {today()}, {machine()}. Every network was trained alone, "
+        f"{budget}. J of the masks after refinement by edges, from the same flow and geometry: mean over the seeds, "
+        "and half the distance of the largest and the smallest.\n\n"
+    )
+    return text + markdown_table(header, lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    half = (max(values) - min(values)) / 2
+    return f"{np.mean(values):.3f} ± {half:.3f}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train and score what is missing, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--training", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--root", type=Path, help="folder of the test sequences")
+    parser.add_argument("--work", type=Path, required=True, help="flow and geometry are kept here")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("ablation.json"))
+    arguments = parser.parse_args(argv)
+    root = data_root(arguments.root)
+    budget = Budget(arguments.training, arguments.steps, arguments.batch, arguments.threads)
+    said = f"{budget.steps} steps of {budget.batch} crops, seeds {', '.join(map(str, arguments.seeds))}"
+    rows = read_rows(arguments.out)
+    for seed in arguments.seeds:
+        for name in VARIANTS:
+            key = f"{name}, seed {seed}, {budget.steps} steps"
+            if key not in rows:
+                rows[key] = _row(name, seed, budget, root, arguments.work)
+                write_whole(arguments.out, to_json(rows))
+                print(json.dumps(rows[key]), flush=True)
+    write_whole(arguments.out.with_suffix(".md"), report(rows, said))
+    print(report(rows, said))
+
+
+def _row(name: str, seed: int, budget: Budget, root: Path, work: Path) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "d2mif.safetensors"
+        held_out = train_variant(name, seed, budget, weights)
+        found = {}
+        for clip in (*DAVIS, *PASTED):
+            source, truth = root / clip, root / clip / "mask"
+            if clip in DAVIS:
+                source = root / "davis2016/JPEGImages/480p" / clip
+                truth = root / "davis2016/Annotations/480p" / clip
+            found[clip] = score(weights, source, truth, work / clip, budget.threads)
+    return {"variant": name, "seed": seed, "held_out": held_out, "jaccard": found}
+
+
+if __name__ == "__main__":
+    main()
