@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import (
-    commit,
     data_root,
-    machine,
+    made_lines,
     markdown_table,
     measure,
     number,
+    provenance,
     read_rows,
     recon4d,
     to_json,
-    today,
     without_places,
     write_whole,
 )
@@ -81,10 +80,7 @@ def run_clip(clip: Clip, root: Path, folder: Path) -> dict[str, object]:
     """Reconstruct one clip and compare it with its truth; a failure becomes a row like any other."""
     row: dict[str, object] = {
         "command": " ".join(["recon4d run", *clip.arguments("DATA")]),
-        "commit": commit(),
-        "date": today(),
-        "machine": machine(),
-        "seed": SEED,
+        **provenance(SEED),
     }
     if not (root / clip.source).exists():
         return row | {"failure": f"{clip.source} is not in the data folder"}
@@ -160,18 +156,12 @@ def truth_figures(evaluation: Mapping[str, Any]) -> dict[str, object]:
 
 def report(rows: Mapping[str, Mapping[str, object]]) -> str:
     """Return the page: poses and cost, depth, masks and flow, failures, and how it was made."""
-    made = sorted(
-        {
-            f"{r['date']}, commit {r['commit']}, {r['machine']}, seed {r['seed']}"
-            for r in rows.values()
-        }
-    )
     parts = [
         "# Results on the test sequences\n",
         "Made by `python -m benchmarks.clips`; nothing here is typed by hand. Poses are aligned by Sim(3), or by",
         "SE(3) where the result is metric; depth by one scale per sequence; unknown pixels count as wrong.",
         "`-`: there is no truth, or no result.\n",
-        *(f"* {line}" for line in made),
+        *made_lines(rows),
         "\n## Poses and cost\n",
         _poses(rows),
         "## Depth, masks and static flow residual\n",

@@ -110,6 +110,20 @@ def today() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
+def provenance(seed: int | None) -> dict[str, object]:
+    """Return what every row says about how it was made; `seed` is None where nothing was random."""
+    return {"commit": commit(), "date": today(), "machine": machine(), "seed": seed}
+
+
+def made_lines(rows: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Return one line per way in which rows were made."""
+    made = set()
+    for row in rows.values():
+        seed = "" if row["seed"] is None else f", seed {row['seed']}"
+        made.add(f"* {row['date']}, commit {row['commit']}, {row['machine']}{seed}")
+    return sorted(made)
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table whose first column is text and whose others are numbers."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
