@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.demo_world import make_camera, make_world
 from recon4d.errors import InputError
+from recon4d.io.images import write_image
 from recon4d.io.output import check_output, writing
 from recon4d.io.tum import DEPTH_UNITS_PER_M
 from recon4d.progress import Progress, no_progress
@@ -146,8 +147,7 @@ def _render_frame(
         "mask": np.where(world.is_moving[truth.solid], 255, 0).astype(np.uint8),
     }
     for kind, pixels in files.items():
-        if not cv2.imwrite(str(folder / kind / name), pixels):
-            raise InputError(f"{folder / kind / name} cannot be written; free some space there")
+        write_image(folder / kind / name, pixels)
     return image
 
 

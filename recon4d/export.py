@@ -5,10 +5,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
 from recon4d.errors import ConfigError
+from recon4d.io.images import write_image
 from recon4d.io.output import writing
 from recon4d.io.overlay import tint_moving
 from recon4d.io.ply import write_ply
@@ -62,7 +62,7 @@ def export_overlay(reconstruction: Reconstruction, folder: Path) -> None:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in range(count):
             picture = tint_moving(reconstruction.images[frame], reconstruction.is_dynamic[frame])
-            cv2.imwrite(str(folder / f"{frame:06d}.png"), picture[..., ::-1])
+            write_image(folder / f"{frame:06d}.png", picture[..., ::-1])
             video.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         video.mux(stream.encode())
 

@@ -123,6 +123,15 @@ def test_the_overlay_tints_what_moves(result: Path, exact: Reconstruction) -> No
         assert np.abs(toward - before)[outside].mean() < 20  # JPEG
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_overlay_that_finds_no_room_is_an_error(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "000002.png").symlink_to("/dev/full")
+    assert cli.main(["export", str(result), "--to", "overlay", "--out", str(tmp_path)]) != 0
+    assert "000002.png cannot be written (No space left on device)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("to", "said"),
     [("colmap", "later version"), ("plyy", "did you mean 'ply'"), ("glb", "later version")],

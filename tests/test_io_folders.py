@@ -8,7 +8,7 @@ import pytest
 
 from recon4d.errors import InputError
 from recon4d.io.describe import describe_input
-from recon4d.io.images import natural_key
+from recon4d.io.images import natural_key, read_rgb, write_image
 from recon4d.io.options import ReadOptions
 from recon4d.io.read import read_video
 from recon4d.io.resize import resize_nearest
@@ -51,6 +51,26 @@ def test_images_come_in_natural_order_at_30_per_second(tmp_path: Path) -> None:
 def test_natural_order_compares_numbers_as_numbers() -> None:
     names = ["a10b2", "a2b10", "a2b9", "b1", "10", "9"]
     assert sorted(names, key=natural_key) == ["9", "10", "a2b9", "a2b10", "a10b2", "b1"]
+
+
+def test_an_image_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", FRAMES[0][..., ::-1])
+    write_image(tmp_path / "no suffix", FRAMES[1][..., ::-1], suffix=".png")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), FRAMES[0])
+    np.testing.assert_array_equal(read_rgb(tmp_path / "no suffix"), FRAMES[1])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_image_that_finds_no_room_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"a\.png cannot be written .*; free some space there"):
+        write_image(tmp_path / "a.png", FRAMES[0])
+
+
+def test_an_image_that_no_file_of_its_format_can_hold_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="of 70000x1 pixels cannot be stored in this format"):
+        write_image(tmp_path / "a.jpg", np.zeros((1, 70000, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_fps_states_the_rate_of_a_folder_and_drops_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Image files, and folders of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from recon4d.errors import InputError
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.options import FOLDER_FPS
+from recon4d.io.output import writing
 
 IMAGE_SUFFIXES = frozenset(
     (
@@ -78,6 +79,27 @@ def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
 def read_rgb(path: Path) -> np.ndarray:
     """Read an image file as uint8 RGB (height, width, 3)."""
     return read_image(path)[..., ::-1]
+
+
+def write_image(
+    path: Path, pixels: np.ndarray, parameters: Sequence[int] = (), suffix: str | None = None
+) -> None:
+    """Write an image file as OpenCV does (BGR order); what cannot be written is an error.
+
+    Args:
+        path: The file.
+        pixels: (height, width) or (height, width, 3), of a type that the format can hold.
+        parameters: OpenCV's settings of the format, each followed by its value.
+        suffix: Names the format; that of the file if not given.
+    """
+    is_encoded, data = cv2.imencode(suffix or path.suffix, pixels, list(parameters))
+    if not is_encoded:
+        raise InputError(
+            f"{path}: an image of {pixels.shape[1]}x{pixels.shape[0]} pixels cannot be stored in this format; choose a "
+            "smaller --size"
+        )
+    with writing(path):
+        path.write_bytes(data.tobytes())
 
 
 def open_image_folder(folder: Path, fps: float | None) -> Source:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from recon4d.io.output import writing
+from recon4d.io.images import write_image
 from recon4d.io.overlay import color_depth, depth_range, tint_moving, turbo
 from recon4d.scene import Reconstruction
 from recon4d.viewer.cloud import depth_edges, lift, near_moving
@@ -46,10 +46,7 @@ class Plan:
 
 def write_preview(reconstruction: Reconstruction, path: Path) -> None:
     """Write a contact sheet: image, moving pixels and depth of a few frames, and the camera's path from above."""
-    sheet = draw_preview(reconstruction)
-    _, data = cv2.imencode(".png", sheet[..., ::-1])
-    with writing(path):
-        path.write_bytes(data.tobytes())
+    write_image(path, draw_preview(reconstruction)[..., ::-1])
 
 
 def draw_preview(reconstruction: Reconstruction) -> Image:

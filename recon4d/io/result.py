@@ -12,7 +12,7 @@ import numpy as np
 
 from recon4d.errors import InputError
 from recon4d.io.growing import save_array
-from recon4d.io.images import read_image, read_rgb
+from recon4d.io.images import read_image, read_rgb, write_image
 from recon4d.io.output import FORMAT, writing
 from recon4d.io.text import parse_numbers, read_rows
 from recon4d.io.trajectory import (
@@ -108,19 +108,13 @@ def _write_frame(reconstruction: Reconstruction, folder: Path, index: int) -> No
     name = f"{index:06d}"
     bgr = np.ascontiguousarray(reconstruction.images[index][..., ::-1])
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    _write_image(folder / f"images/{name}.jpg", bgr, quality)
+    write_image(folder / f"images/{name}.jpg", bgr, quality)
     compression = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION]
-    _write_image(folder / f"confidence/{name}.png", reconstruction.confidence[index], compression)
+    write_image(folder / f"confidence/{name}.png", reconstruction.confidence[index], compression)
     mask = reconstruction.is_dynamic[index].astype(np.uint8) * np.uint8(255)
-    _write_image(folder / f"masks/{name}.png", mask, compression)
+    write_image(folder / f"masks/{name}.png", mask, compression)
     depth = reconstruction.depth[index].astype(np.float32)
     save_array(folder / f"depth/{name}.npy", depth)
-
-
-def _write_image(path: Path, pixels: np.ndarray, parameters: list[int]) -> None:
-    _, data = cv2.imencode(path.suffix, pixels, parameters)
-    with writing(path):
-        path.write_bytes(data.tobytes())
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from recon4d.io.output import writing
+from recon4d.io.images import write_image
 from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
 from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
@@ -26,10 +26,7 @@ CAMERA_COLOR, PATH_COLOR = (70, 110, 255), (235, 60, 60)
 
 def render_png(result: Path, file: Path) -> Path:
     """Write a three-quarter view of a result folder's static cloud, movers, cameras and path."""
-    picture = draw(read_result(result))
-    _, data = cv2.imencode(".png", picture[..., ::-1])
-    with writing(file):
-        file.write_bytes(data.tobytes())
+    write_image(file, draw(read_result(result))[..., ::-1], suffix=".png")
     return file
 
 
