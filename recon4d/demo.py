@@ -10,12 +10,12 @@ import av
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from scipy.spatial.transform import Rotation
 
 from recon4d.demo_world import make_camera, make_world
 from recon4d.errors import InputError
 from recon4d.io.images import write_image
 from recon4d.io.output import check_output, writing
+from recon4d.io.trajectory import Trajectory, write_trajectory
 from recon4d.io.tum import DEPTH_UNITS_PER_M
 from recon4d.progress import Progress, no_progress
 from recon4d.render import Camera, Hits, World, cast, picture, pixel_grid
@@ -169,12 +169,9 @@ def _write_lists(folder: Path, cameras: list[Camera]) -> None:
     for kind in ("rgb", "depth"):
         lines = [f"{c.time_s:.6f} {kind}/{c.time_s:.6f}.png\n" for c in cameras]
         (folder / f"{kind}.txt").write_text("# timestamp filename\n" + "".join(lines))
-    poses = []
-    for camera in cameras:
-        rotation = Rotation.from_matrix(camera.world_from_cam[:3, :3]).as_quat()
-        numbers = (*camera.world_from_cam[:3, 3], *rotation)
-        poses.append(f"{camera.time_s:.6f} " + " ".join(f"{x:.9f}" for x in numbers) + "\n")
-    (folder / "groundtruth.txt").write_text("# timestamp tx ty tz qx qy qz qw\n" + "".join(poses))
+    times_s = np.array([camera.time_s for camera in cameras])
+    poses = np.stack([camera.world_from_cam for camera in cameras])
+    write_trajectory(Trajectory(times_s, poses), folder / "groundtruth.txt")
     fx, fy, cx, cy = cameras[0].intrinsics
     in_files = f"{fx:.6f} {fy:.6f} {cx - 0.5:.6f} {cy - 0.5:.6f}\n"  # the first centre is (0, 0)
     (folder / "intrinsics.txt").write_text(in_files)
