@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from recon4d.masks.filters import shrink
 from recon4d.parallel import each
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import MotionMasks, Video
@@ -56,9 +57,7 @@ def refine_frame(
     mask = whole_objects(probability)
     if not mask.any():
         return np.zeros(image.shape[:2], bool)
-    rows, cols = probability.shape
-    small = cv2.resize(np.ascontiguousarray(image), (cols, rows), interpolation=cv2.INTER_AREA)
-    mask = _cut(small, mask, probability)
+    mask = _cut(shrink(image), mask, probability)
     mask = drop_specks(_fill_holes(mask), probability)
     return _enlarge(mask.astype(np.float32), (image.shape[1], image.shape[0])) > 0.5
 
