@@ -255,7 +255,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=DIR",
-        help="real data beside the rendered clips: davis, youtubevos, fbms59, kubric, flyingthings3d",
+        help="real data beside the rendered clips: davis16-train, davis17-train, fbms59-train, youtube-vos, movi, "
+        "flyingthings3d or folder; repeatable",
     )
     number("--clips", 2, 400, "rendered clips; every tenth is held out")
     number("--steps", 1, 6000, "steps of the training")

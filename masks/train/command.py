@@ -3,6 +3,7 @@
 import json
 import os
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,18 +110,34 @@ def from_arguments(arguments: Namespace, command: str) -> TrainOptions:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return TrainOptions(
         out=arguments.out,
-        library=LibraryOptions(tuple(arguments.textures), arguments.clips, arguments.seed),
+        library=LibraryOptions(
+            tuple(arguments.textures), arguments.clips, arguments.seed, _data(arguments.data)
+        ),
         fit=FitOptions(
             network=network,
             steps=arguments.steps,
             batch=arguments.batch,
             seed=arguments.seed,
             device=device,
+            validate_every=max(arguments.steps // 10, 1),
         ),
         imagenet=pretrained,
         workers=arguments.workers or len(os.sched_getaffinity(0)),
         command=command,
     )
+
+
+def _data(texts: Sequence[str]) -> dict[str, Path]:
+    """NAME=DIR of the command line."""
+    found = {}
+    for text in texts:
+        name, _, root = text.partition("=")
+        if not root:
+            raise ConfigError(
+                f"--data {text} names no folder; write NAME=DIR, e.g. davis16-train=DAVIS"
+            )
+        found[name] = Path(root)
+    return found
 
 
 def _claim(options: TrainOptions) -> None:
@@ -129,6 +146,7 @@ def _claim(options: TrainOptions) -> None:
     wanted = json.dumps(
         {
             "textures": [str(path.resolve()) for path in options.library.textures],
+            "data": {name: str(path.resolve()) for name, path in options.library.data.items()},
             "clips": options.library.clips,
             "seed": options.library.seed,
         }

@@ -1,8 +1,13 @@
-"""The clips of a training, rendered and seen by the front end once, kept in a folder; half-finished work goes on."""
+"""The clips of a training, seen by the front end once and kept in a folder; half-finished work goes on.
 
-import os
+Rendered clips are numbered; parts of real videos have the name of their data set, video and first frame.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,10 +16,12 @@ import cv2
 import numpy as np
 
 from recon4d.checkpoint import load_stage, run_stage
-from recon4d.errors import Recon4DError
+from recon4d.errors import ConfigError, Recon4DError
 from recon4d.masks.train.clip import render_clip
-from recon4d.masks.train.material import Material, load_material
-from recon4d.masks.train.samples import Samples, make_samples
+from recon4d.masks.train.cutouts import salient_net
+from recon4d.masks.train.datasets import TRAINING, LabelledVideo, read_dataset
+from recon4d.masks.train.material import Material, find_photographs, load_material
+from recon4d.masks.train.samples import Samples, real_samples, rendered_samples
 from recon4d.parallel import one_torch_thread
 from recon4d.progress import Progress
 
@@ -28,18 +35,38 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class LibraryOptions:
-    """Which clips there are; a clip follows from these and its index alone."""
+    """Which clips there are; a clip follows from these and its name alone."""
 
     textures: tuple[Path, ...] = ()
     """Folders of photographs; without one, what installed packages ship, and procedural textures."""
     clips: int = 400
+    """Rendered clips."""
     seed: int = 0
+    data: Mapping[str, Path] = field(default_factory=dict)
+    """Root folders of real data sets, by the names of `recon4d.masks.train.datasets.TRAINING`."""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.data) - set(TRAINING)
+        if unknown:
+            raise ConfigError(
+                f"there is no training set '{sorted(unknown)[0]}'; available: {', '.join(TRAINING)}"
+            )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Consecutive frames of a labelled video."""
+
+    name: str
+    video: LabelledVideo
+    start: int
+    stop: int
 
 
 def clip_library(
     folder: Path, options: LibraryOptions, workers: int, progress: Progress
 ) -> tuple[Samples, ...]:
-    """All clips, computed where they are missing, as memory maps.
+    """All clips, computed where they are missing, as memory maps; real ones that the front end refuses are left out.
 
     Args:
         folder: Holds one sub-folder per clip.
@@ -47,16 +74,41 @@ def clip_library(
         workers: Processes.
         progress: Told about every finished clip.
     """
+    if find_photographs(options.textures):
+        salient_net()  # say now, not in every process, what is missing
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [k for k in range(options.clips) if not (folder / _name(k)).exists()]
-    with progress("clips", total=options.clips) as counter:
-        counter.advance(options.clips - len(missing))
+    rendered = [f"{k:06d}" for k in range(options.clips)]
+    parts = real_parts(options.data)
+    names = [*rendered, *(part.name for part in parts)]
+    missing = {name for name in names if not (folder / name).exists()}
+    with progress("clips", total=len(names)) as counter:
+        counter.advance(len(names) - len(missing))
         with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-            waiting = [pool.submit(_store, folder, options, index) for index in missing]
-            for done in as_completed(waiting):
-                done.result()
-                counter.advance()
-    return tuple(_clip(folder, options, k) for k in range(options.clips))
+            waiting = [
+                *(pool.submit(_render, folder, options, int(n)) for n in rendered if n in missing),
+                *(pool.submit(_film, folder, options.seed, p) for p in parts if p.name in missing),
+            ]
+            try:
+                for done in as_completed(waiting):
+                    done.result()
+                    counter.advance()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return tuple(load_stage(folder / n, Samples) for n in names if (folder / n).exists())
+
+
+def real_parts(data: Mapping[str, Path]) -> list[_Part]:
+    """The parts of all videos of some data sets that hold an annotated frame."""
+    found = []
+    for name, root in data.items():
+        for video in read_dataset(name, root).videos:
+            for start in range(0, len(video.frames), FRAMES[1]):
+                stop = min(start + FRAMES[1], len(video.frames))
+                if stop - start >= FRAMES[0] and any(start <= k < stop for k in video.annotated):
+                    label = f"{name}-{video.name}-{start:05d}".replace("/", "-")
+                    found.append(_Part(label, video, start, stop))
+    return found
 
 
 def stored_clips(folder: Path) -> tuple[Samples, ...]:
@@ -65,37 +117,51 @@ def stored_clips(folder: Path) -> tuple[Samples, ...]:
     return tuple(load_stage(folder / name, Samples) for name in names)
 
 
-def _store(folder: Path, options: LibraryOptions, index: int) -> None:
-    cv2.setNumThreads(1)
-    with one_torch_thread():
-        _clip(folder, options, index)
-
-
-def _clip(folder: Path, options: LibraryOptions, index: int) -> Samples:
-    def compute(own: Path) -> Samples:
+def _render(folder: Path, options: LibraryOptions, index: int) -> None:
+    def compute(scratch: Path) -> Samples:
+        refusal: Recon4DError | None = None
         for attempt in range(TRIES):
-            seed = int(np.random.SeedSequence((options.seed, index, attempt)).generate_state(1)[0])
+            seed = _seed(options.seed, index, attempt)
             frames = int(np.random.default_rng(seed).integers(FRAMES[0], FRAMES[1] + 1))
             clip = render_clip(seed, _material(options.textures), SIZES[index % len(SIZES)], frames)
-            scratch = own / "scratch"
-            scratch.mkdir(exist_ok=True)
             try:
-                return make_samples(clip, seed, scratch)
+                return rendered_samples(clip, seed, scratch)
             except Recon4DError as error:
                 refusal = error
-            finally:
-                for path in scratch.iterdir():
-                    os.remove(path)
-                scratch.rmdir()
+        assert refusal is not None
         raise refusal
 
-    return run_stage(folder, _name(index), Samples, compute)
+    _store(folder, f"{index:06d}", compute)
+
+
+def _film(folder: Path, seed: int, part: _Part) -> None:
+    own = _seed(seed, *part.name.encode())
+    try:
+        _store(folder, part.name, lambda s: real_samples(part.video, part.start, part.stop, own, s))
+    except Recon4DError as error:
+        logging.getLogger(__name__).warning("%s is left out: %s", part.name, error)
+
+
+def _store(folder: Path, name: str, compute: Callable[[Path], Samples]) -> None:
+    """Compute a clip in this process, with one thread, and a scratch folder for its flow."""
+
+    def with_scratch(own: Path) -> Samples:
+        scratch = own / "scratch"
+        scratch.mkdir()
+        try:
+            return compute(scratch)
+        finally:
+            shutil.rmtree(scratch)
+
+    cv2.setNumThreads(1)
+    with one_torch_thread():
+        run_stage(folder, name, Samples, with_scratch)
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 @lru_cache(maxsize=1)
 def _material(textures: tuple[Path, ...]) -> Material:
     return load_material(textures)
-
-
-def _name(index: int) -> str:
-    return f"{index:06d}"

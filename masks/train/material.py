@@ -58,7 +58,7 @@ def load_material(folders: Sequence[Path], cut: bool = True) -> Material:
     Raises:
         ConfigError: A folder holds no photograph.
     """
-    paths = [path for folder in folders for path in _photographs_in(folder)]
+    paths = find_photographs(folders)
     photographs = [_shrunk(read_rgb(path)) for path in paths or _shipped()]
     cutouts = []
     if cut and photographs:
@@ -100,6 +100,11 @@ def procedural(rng: np.random.Generator, side: int) -> UInt8[np.ndarray, "side s
     grain = rng.normal(0, rng.uniform(0, 9), (side, side, 1))
     mix = np.clip(0.5 + 0.5 * mix, 0, 1)[..., None]
     return np.asarray(np.clip(base + (other - base) * mix + grain, 0, 255), np.uint8)
+
+
+def find_photographs(folders: Sequence[Path]) -> list[Path]:
+    """All .jpg and .png files of some folders; each must hold one."""
+    return [path for folder in folders for path in _photographs_in(folder)]
 
 
 def _photographs_in(folder: Path) -> list[Path]:

@@ -4,14 +4,17 @@ The flow is that of the real estimator and the geometry that of the real optimiz
 are exact. A sample is one frame with its image, its maps for two partners, and its truth.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
-from jaxtyping import Float32, Int8, UInt8
+from jaxtyping import Bool, Float32, Float64, Int8, UInt8
 
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.pairs import window_pairs
+from recon4d.io.resize import resize_nearest, working_size
 from recon4d.masks import outlines
 from recon4d.masks.evidence import Surroundings, look_around, probability
 from recon4d.masks.filters import shrink
@@ -23,6 +26,7 @@ from recon4d.masks.maps import (
     partner_edges,
 )
 from recon4d.masks.train.clip import RenderedClip
+from recon4d.masks.train.datasets import LabelledVideo
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.calibrate import AlignOptions
 from recon4d.progress import no_progress
@@ -40,6 +44,8 @@ GEOMETRY_KINDS = ("initial", "optimised", "masked", "exact")
 """Geometry before any masks; after masks from that geometry; after true masks; the truth itself."""
 GEOMETRY_SHARES = (0.35, 0.4, 0.15, 0.1)
 """How often each is used."""
+REAL_SIDE = 512
+"""Long side of the frames of real videos, pixels: that of the network."""
 OTHER_PARTNERS = 0.5
 """Part of the frames whose partners are not the preferred ones, but any."""
 
@@ -62,8 +68,8 @@ def quantise(maps: Float32[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:
     return np.asarray(np.clip(maps * (LEVELS / LIMIT), -LEVELS, LEVELS).round(), np.int8)
 
 
-def make_samples(clip: RenderedClip, seed: int, folder: Path, threads: int = 1) -> Samples:
-    """Run the front end on a clip.
+def rendered_samples(clip: RenderedClip, seed: int, folder: Path, threads: int = 1) -> Samples:
+    """Run the front end on a rendered clip.
 
     Args:
         clip: With its truth.
@@ -75,39 +81,105 @@ def make_samples(clip: RenderedClip, seed: int, folder: Path, threads: int = 1) 
         Recon4DError: The front end refuses the clip, as it would refuse such a video.
     """
     rng = np.random.default_rng(seed)
-    frames, height, width = clip.images.shape[:3]
     known = clip.intrinsics if rng.random() < KNOWN_LENS else None
-    times = np.arange(frames) / FPS
-    video = Video(clip.images, times, tuple(map(str, range(frames))), (width, height), known)
-    flow = compute_flow(video.images, window_pairs(frames), folder, threads)
-    small = np.stack([shrink(image) for image in video.images])
+    front = _look(clip.images, known, folder, threads)
     kind = str(rng.choice(GEOMETRY_KINDS, p=GEOMETRY_SHARES))
-    scene = _scene(clip, video, flow, kind, AlignOptions(threads=threads))
-    with no_progress("", 0) as counter:
-        around = look_around(small, flow, scene, threads, counter)
-    maps = np.stack([_maps_of(frame, flow, scene, around, small, rng) for frame in range(frames)])
-    truth = outlines(clip.is_dynamic).probability
-    evidence = np.stack([a.log_odds for a in around])
-    return Samples(
-        np.asarray(clip.images), np.asarray(truth * 255, np.uint8), maps, quantise(evidence / 2)
-    )
+    scene = _exact(clip, front.scene) if kind == "exact" else front.improved(kind, clip.is_dynamic)
+    return _samples(front, scene, range(len(clip.images)), clip.is_dynamic, rng)
 
 
-def _scene(clip: RenderedClip, video: Video, flow: Flow, kind: str, options: AlignOptions) -> Scene:
-    """Geometry of one of the kinds."""
-    scene = initial_scene(video, flow, options, no_progress)
-    if kind == "initial":
-        return scene
-    if kind == "exact":
-        return _exact(clip, scene)
-    if kind == "masked":
-        motion = outlines(clip.is_dynamic)
-    else:
-        small = np.stack([shrink(image) for image in video.images])
+def real_samples(
+    video: LabelledVideo, start: int, stop: int, seed: int, folder: Path, threads: int = 1
+) -> Samples:
+    """Run the front end on a part of a labelled video; only the annotated frames become samples.
+
+    Args:
+        video: Of a data set.
+        start: First frame of the part; one of its frames is annotated.
+        stop: One after the last.
+        seed: Decides which geometry and which partners are used.
+        folder: For the flow's memory maps.
+        threads: Frames and pairs that are looked at at the same time.
+    """
+    rng = np.random.default_rng(seed)
+    images = video.images(start, stop)
+    size = working_size((images.shape[2], images.shape[1]), REAL_SIDE)
+    resized = np.stack([cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images])
+    front = _look(resized, None, folder, threads)
+    labelled = [frame for frame in range(start, stop) if video.truth[frame]]
+    truth = np.zeros((stop - start, size[1], size[0]), bool)
+    for frame in labelled:
+        mask = video.mask(frame)
+        assert mask is not None, "it is annotated"
+        truth[frame - start] = resize_nearest(mask.astype(np.uint8), size) > 0
+    shares = np.array(GEOMETRY_SHARES) * [1, 1, len(labelled) == stop - start, 0]
+    kind = str(rng.choice(GEOMETRY_KINDS, p=shares / shares.sum()))
+    scene = front.improved(kind, truth)
+    return _samples(front, scene, [frame - start for frame in labelled], truth, rng)
+
+
+@dataclass(frozen=True)
+class _Front:
+    """What the front end of a run knows before any masks."""
+
+    video: Video
+    small: UInt8[np.ndarray, "frames rows cols 3"]
+    flow: Flow
+    scene: Scene
+    options: AlignOptions
+
+    def around(self, scene: Scene) -> tuple[Surroundings, ...]:
+        """The evidence from some cameras."""
         with no_progress("", 0) as counter:
-            around = look_around(small, flow, scene, options.threads, counter)
-        motion = MotionMasks(probability(np.stack([a.log_odds for a in around])))
-    return optimise(video, flow, scene, motion, options, no_progress)
+            return look_around(self.small, self.flow, scene, self.options.threads, counter)
+
+    def improved(self, kind: str, is_dynamic: Bool[np.ndarray, "frames height width"]) -> Scene:
+        """Geometry of one of the first three kinds."""
+        if kind == "initial":
+            return self.scene
+        if kind == "masked":
+            motion = outlines(is_dynamic)
+        else:
+            odds = np.stack([a.log_odds for a in self.around(self.scene)])
+            motion = MotionMasks(probability(odds))
+        return optimise(self.video, self.flow, self.scene, motion, self.options, no_progress)
+
+
+def _look(
+    images: UInt8[np.ndarray, "frames height width 3"],
+    intrinsics: Float64[np.ndarray, "4"] | None,
+    folder: Path,
+    threads: int,
+) -> _Front:
+    frames, height, width = images.shape[:3]
+    times = np.arange(frames) / FPS
+    names = tuple(str(frame) for frame in range(frames))
+    video = Video(images, times, names, (width, height), intrinsics)
+    flow = compute_flow(images, window_pairs(frames), folder, threads)
+    options = AlignOptions(threads=threads)
+    scene = initial_scene(video, flow, options, no_progress)
+    return _Front(video, np.stack([shrink(i) for i in images]), flow, scene, options)
+
+
+def _samples(
+    front: _Front,
+    scene: Scene,
+    frames: Sequence[int],
+    is_dynamic: Bool[np.ndarray, "frames height width"],
+    rng: np.random.Generator,
+) -> Samples:
+    """Samples of some of the frames."""
+    around = front.around(scene)
+    maps = [_maps_of(frame, front.flow, scene, around, front.small, rng) for frame in frames]
+    chosen = list(frames)
+    truth = outlines(is_dynamic[chosen]).probability
+    evidence = np.stack([around[frame].log_odds for frame in frames])
+    return Samples(
+        np.asarray(front.video.images)[chosen],
+        np.asarray(truth * 255, np.uint8),
+        np.stack(maps),
+        quantise(evidence / 2),
+    )
 
 
 def _exact(clip: RenderedClip, scene: Scene) -> Scene:
