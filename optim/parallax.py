@@ -9,6 +9,7 @@ from recon4d.geometry import invert_rigid, transfer
 from recon4d.optim.normal import State
 from recon4d.optim.problem import Problem
 from recon4d.optim.terms import FlowTerm, flow_consistency
+from recon4d.spread import spread_evenly
 
 NO_PARALLAX_PX = 0.5
 """Median parallax, after the best rotation, below which depth is unknown: the largest of some ten flow errors."""
@@ -29,7 +30,7 @@ def parallax_px(problem: Problem, state: State, use: Bool[np.ndarray, " frames"]
         use: Frames that count; of many, some spread evenly are looked at.
     """
     found = []
-    for frame in _spread(use):
+    for frame in _chosen(use):
         turned, seen = _parallax(problem, state, frame)
         found.append(_median_of_largest(turned.residual_px, seen))
     return float(np.median(found))
@@ -44,18 +45,17 @@ def unexplained_parallax_px(
     Zisserman, IJCV 1999).
     """
     found = []
-    for frame in _spread(use):
+    for frame in _chosen(use):
         turned, seen = _parallax(problem, state, frame)
         left = _without_rotation(turned.residual_px, turned.by_pose()[:, :, :3], seen)
         found.append(_median_of_largest(left, seen))
     return float(np.median(found))
 
 
-def _spread(use: Bool[np.ndarray, " frames"]) -> list[int]:
+def _chosen(use: Bool[np.ndarray, " frames"]) -> list[int]:
     """At most `FRAMES` of the frames, spread evenly."""
     frames = np.flatnonzero(use)
-    chosen = np.linspace(0, len(frames) - 1, min(len(frames), FRAMES)).round().astype(int)
-    return [int(frame) for frame in frames[chosen]]
+    return [int(frame) for frame in frames[spread_evenly(len(frames), FRAMES)]]
 
 
 def residual_px(problem: Problem, state: State) -> float:

@@ -18,6 +18,7 @@ from recon4d.flow.dis import flow_pairs
 from recon4d.geometry import transfer
 from recon4d.rounds import Rounds
 from recon4d.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
+from recon4d.spread import spread_evenly
 
 PACKAGES = ("recon4d", "torch", "numpy", "scipy", "opencv-python-headless", "av", "roma")
 CHECKED_OFFSETS = (1, 5, 10)
@@ -51,9 +52,7 @@ def check_flow(
         count = video.num_frames - offset
         if count < 1:
             continue
-        starts = np.unique(
-            np.linspace(0, count - 1, min(count, CHECKED_PAIRS)).round().astype(np.int64)
-        )
+        starts = spread_evenly(count, CHECKED_PAIRS)
         pairs = np.stack((starts, starts + offset), axis=1)
         known = [edge_of.get((int(a), int(b))) for a, b in pairs]
         measured = (

@@ -10,6 +10,7 @@ from jaxtyping import Float64, UInt8
 from recon4d.io.images import write_image
 from recon4d.io.overlay import color_depth, depth_range, tint_moving, turbo
 from recon4d.scene import Reconstruction
+from recon4d.spread import spread_evenly
 from recon4d.viewer.cloud import depth_edges, lift, near_moving
 
 COLUMNS = 5
@@ -66,7 +67,7 @@ def draw_preview(reconstruction: Reconstruction) -> Image:
 def _pictures(reconstruction: Reconstruction) -> Image:
     """Three rows of small pictures."""
     count, height, width = reconstruction.depth.shape
-    frames = np.unique(np.linspace(0, count - 1, COLUMNS).round().astype(int))
+    frames = spread_evenly(count, COLUMNS)
     scale = np.sqrt(THUMB_AREA_PX / (height * width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     limits = depth_range(reconstruction.depth)
@@ -93,9 +94,8 @@ def _plan(reconstruction: Reconstruction) -> Plan:
         right = np.cross(down, poses[0, :3, 2])
     right = right / np.linalg.norm(right)
     axes = np.stack((right, np.cross(right, down)), axis=1)
-    frames = np.unique(np.linspace(0, len(poses) - 1, PLAN_FRAMES).round().astype(int))
     points = []
-    for frame in frames:
+    for frame in spread_evenly(len(poses), PLAN_FRAMES):
         usable = ~near_moving(reconstruction.is_dynamic[frame])
         usable &= ~depth_edges(reconstruction.depth[frame])
         grid = np.zeros_like(usable)

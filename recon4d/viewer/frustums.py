@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from recon4d.scene import Reconstruction
+from recon4d.spread import spread_evenly
 from recon4d.viewer.cloud import median_depth
 
 SIZE = 0.05
@@ -27,8 +28,7 @@ def frustum_corners(reconstruction: Reconstruction, frame: int) -> Float64[np.nd
 
 def camera_lines(reconstruction: Reconstruction) -> Float[np.ndarray, "lines 2 3"]:
     """Frustums of cameras spread over the video."""
-    count = len(reconstruction.world_from_cam)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, MAX_CAMERAS)).round().astype(int))
+    chosen = spread_evenly(len(reconstruction.world_from_cam), MAX_CAMERAS)
     corners = [frustum_corners(reconstruction, int(frame)) for frame in chosen]
     return np.stack([c[list(edge)] for c in corners for edge in EDGES])
 

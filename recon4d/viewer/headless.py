@@ -9,6 +9,7 @@ from jaxtyping import Float, Float64, UInt8
 from recon4d.io.images import write_image
 from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
+from recon4d.spread import spread_evenly
 from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
 from recon4d.viewer.frustums import camera_lines, path_lines
 
@@ -34,8 +35,7 @@ def draw(
     reconstruction: Reconstruction, size: tuple[int, int] = SIZE_PX
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture as an RGB image."""
-    count = len(reconstruction.images)
-    frames = np.unique(np.linspace(0, count - 1, MOVING_FRAMES + 2).round().astype(int))[1:-1]
+    frames = spread_evenly(len(reconstruction.images), MOVING_FRAMES + 2)[1:-1]
     movers = [moving_cloud(reconstruction, int(frame)) for frame in frames]
     cloud = join([static_cloud(reconstruction), *movers])
     view_from_world = _view(reconstruction, cloud)

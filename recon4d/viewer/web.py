@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
+from recon4d.spread import spread_evenly
 from recon4d.viewer.cloud import median_depth, moving_cloud, static_cloud
 from recon4d.viewer.frustums import MAX_CAMERAS, SIZE
 from recon4d.viewer.packages import import_package
@@ -88,8 +89,7 @@ class Page:
         """Frustums with their images, and the path."""
         r = self._reconstruction
         count, height, width = r.depth.shape
-        chosen = np.unique(np.linspace(0, count - 1, min(count, MAX_CAMERAS)).round().astype(int))
-        for frame in chosen:
+        for frame in spread_evenly(count, MAX_CAMERAS):
             pose = r.world_from_cam[frame]
             x, y, z, w = Rotation.from_matrix(pose[:3, :3]).as_quat()
             self._server.scene.add_camera_frustum(
