@@ -4,9 +4,9 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +17,7 @@ from recon4d.io.images import write_image
 from recon4d.io.output import check_output, writing
 from recon4d.io.trajectory import Trajectory, write_trajectory
 from recon4d.io.tum import DEPTH_UNITS_PER_M
+from recon4d.io.video_file import write_video
 from recon4d.progress import Progress, no_progress
 from recon4d.render import Camera, Hits, World, cast, picture, pixel_grid
 
@@ -63,7 +64,7 @@ def render_demo(folder: Path, seed: int = 0, progress: Progress = no_progress) -
                 yield _render_frame(folder, world, camera, rng)
                 counter.advance()
 
-    video = _write_video(folder / VIDEO_NAME, frames())
+    video = write_video(folder / VIDEO_NAME, frames(), Fraction(FPS), ENCODER)
     _write_lists(folder, cameras)
     return video
 
@@ -149,19 +150,6 @@ def _render_frame(
     for kind, pixels in files.items():
         write_image(folder / kind / name, pixels)
     return image
-
-
-def _write_video(path: Path, frames: Iterator[UInt8[np.ndarray, "height width 3"]]) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options=ENCODER)
-        stream.width, stream.height = SIZE
-        stream.pix_fmt = "yuv420p"
-        for index, image in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts = index
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 def _write_lists(folder: Path, cameras: list[Camera]) -> None:

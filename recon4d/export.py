@@ -1,11 +1,11 @@
 """Results in the formats of other programs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
+from jaxtyping import UInt8
 
 from recon4d.errors import ConfigError
 from recon4d.io.images import write_image
@@ -13,13 +13,14 @@ from recon4d.io.output import writing
 from recon4d.io.overlay import tint_moving
 from recon4d.io.ply import write_ply
 from recon4d.io.result import read_result
+from recon4d.io.video_file import write_video
 from recon4d.scene import Reconstruction
 from recon4d.viewer.cloud import moving_cloud, static_cloud
 
 LATER = ("colmap", "nerfstudio", "glb")
 """Formats of the command line's contract that do not exist yet."""
-QUALITY = "18"
-"""Constant rate factor of the video: visually lossless."""
+ENCODER = {"crf": "18"}
+"""x264, visually lossless."""
 
 
 def export_result(result: Path, to: str, out: Path | None = None) -> Path:
@@ -54,17 +55,16 @@ def export_ply(reconstruction: Reconstruction, folder: Path) -> None:
 
 def export_overlay(reconstruction: Reconstruction, folder: Path) -> None:
     """The images with moving pixels tinted, as `NNNNNN.png` and as `overlay.mp4`."""
-    count, height, width = reconstruction.is_dynamic.shape
     steps = np.diff(reconstruction.timestamps_s)
     fps = Fraction(1 / float(np.median(steps))).limit_denominator(1001)
-    with av.open(str(folder / "overlay.mp4"), "w") as video:
-        stream = video.add_stream("libx264", rate=fps, options={"crf": QUALITY})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame in range(count):
-            picture = tint_moving(reconstruction.images[frame], reconstruction.is_dynamic[frame])
+
+    def pictures() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        for frame, image in enumerate(reconstruction.images):
+            picture = tint_moving(image, reconstruction.is_dynamic[frame])
             write_image(folder / f"{frame:06d}.png", picture[..., ::-1])
-            video.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        video.mux(stream.encode())
+            yield picture
+
+    write_video(folder / "overlay.mp4", pictures(), fps, ENCODER)
 
 
 EXPORTERS: dict[str, Callable[[Reconstruction, Path], None]] = {

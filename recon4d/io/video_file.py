@@ -1,15 +1,18 @@
-"""Video files, through PyAV: true time stamps, rotation, damaged files; decoded as a stream."""
+"""Video files, through PyAV: true time stamps, rotation, damaged files; decoded and encoded as a stream."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from jaxtyping import UInt8
 
 from recon4d.errors import InputError
 from recon4d.io.frames import Source, SourceFrame
+from recon4d.io.output import writing
 from recon4d.scene import Notice
 
 FALLBACK_FPS = 30.0
@@ -154,6 +157,33 @@ def open_video_source(path: Path) -> Source:
         fps=float(rate) if rate else None,
         pixel_aspect=float(aspect) if aspect else 1.0,
     )
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    fps: Fraction,
+    options: Mapping[str, str],
+) -> Path:
+    """Write RGB frames as H.264 in MP4, frame i at i / fps seconds.
+
+    Args:
+        path: The file.
+        frames: Of even width and height, at least one; taken one at a time.
+        fps: Frames per second.
+        options: Of the encoder, x264.
+    """
+    with writing(path), av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options=dict(options))
+        stream.pix_fmt = "yuv420p"
+        for index, image in enumerate(frames):
+            if index == 0:
+                stream.height, stream.width = image.shape[:2]
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
 
 
 def _pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
