@@ -6,7 +6,7 @@ for pictures, float64 gives flow that is exact to rounding.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -21,6 +21,13 @@ AMBIENT = 0.62
 
 NEAREST_CORNER = 1e-3
 """z-depth below which a corner of a solid is not projected, because its pixel would be far off or mirrored."""
+
+Texels: TypeAlias = tuple[
+    Float32[np.ndarray, "rows cols"],
+    Float32[np.ndarray, "rows cols"],
+    Float32[np.ndarray, "rows cols"],
+]
+"""Where points lie in a solid's texture, (u, v) in texels, and the cosine of the light's angle there."""
 
 
 @dataclass(frozen=True)
@@ -261,12 +268,8 @@ def _box_texels(
     solid: Solid,
     surface: Float32[np.ndarray, "rows cols 3"],
     towards_light: Float32[np.ndarray, "3"],
-) -> tuple[
-    Float32[np.ndarray, "rows cols"],
-    Float32[np.ndarray, "rows cols"],
-    Float32[np.ndarray, "rows cols"],
-]:
-    """Texel (u, v) of each point in the six faces side by side, and the cosine of the light's angle."""
+) -> Texels:
+    """Texels of points on a box, whose six faces lie side by side."""
     side = solid.texture.shape[0]
     x, y, z = cv2.split(surface)
     size_x, size_y, size_z = np.abs(x), np.abs(y), np.abs(z)
@@ -284,12 +287,8 @@ def _ball_texels(
     solid: Solid,
     surface: Float32[np.ndarray, "rows cols 3"],
     towards_light: Float32[np.ndarray, "3"],
-) -> tuple[
-    Float32[np.ndarray, "rows cols"],
-    Float32[np.ndarray, "rows cols"],
-    Float32[np.ndarray, "rows cols"],
-]:
-    """Texel (u, v) of each point by longitude and latitude, and the cosine of the light's angle."""
+) -> Texels:
+    """Texels of points on an ellipsoid, by longitude and latitude."""
     rows, cols = solid.texture.shape[:2]
     x, y, z = cv2.split(surface)
     u = (np.arctan2(x, z) / np.float32(2 * np.pi) + np.float32(0.5)) * np.float32(cols - 1)
