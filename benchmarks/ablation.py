@@ -16,8 +16,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from benchmarks.common import (
+    PROJECT,
     commit,
     data_root,
     machine,
@@ -31,7 +33,7 @@ from recon4d import masks
 from recon4d.checkpoint import run_stage
 from recon4d.config import RunConfig
 from recon4d.evaluate.masks import jaccard
-from recon4d.io.images import read_image
+from recon4d.io.images import read_image, write_image
 from recon4d.masks.network import LIGHT
 from recon4d.masks.train.calibrate import calibrate
 from recon4d.masks.train.command import HELD_OUT, imagenet_weights
@@ -54,6 +56,9 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "all": ("geometry", "appearance", "motion"),
     "all, image encoder from random weights": ("geometry", "appearance", "motion"),
 }
+WIDTH, LABELS, HEADER, BAR_ROW = 900, 330, 40, 48
+"""Layout of the figure, pixels."""
+DARK, LIGHT = (46, 82, 120), (150, 190, 220)
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,41 @@ def report(rows: Mapping[str, Mapping[str, Any]], budget: str) -> str:
     return text + markdown_table(header, lines)
 
 
+def figure(rows: Mapping[str, Mapping[str, Any]]) -> UInt8[np.ndarray, "height width 3"]:
+    """Bars of the mean J on both sets per kind of evidence, with the spread over the seeds."""
+    names = [n for n in VARIANTS if any(row["variant"] == n for row in rows.values())]
+    picture = np.full((BAR_ROW * len(names) + HEADER, WIDTH, 3), 255, np.uint8)
+    _write(picture, "mean J: DAVIS (dark), pasted movers (light)", (LABELS, HEADER - 14))
+    for at, name in enumerate(names):
+        top = HEADER + at * BAR_ROW
+        _write(picture, name, (8, top + BAR_ROW // 2 + 6))
+        for k, (clips, colour) in enumerate(((DAVIS, DARK), (PASTED, LIGHT))):
+            means = [
+                float(np.mean([row["jaccard"][clip] for clip in clips]))
+                for row in rows.values()
+                if row["variant"] == name
+            ]
+            _bar(picture, means, (top + 6 + k * 18, colour))
+    return picture
+
+
+def _bar(
+    picture: UInt8[np.ndarray, "height width 3"],
+    means: Sequence[float],
+    how: tuple[int, tuple[int, int, int]],
+) -> None:
+    top, colour = how
+    scale = WIDTH - LABELS - 70
+    end, low, high = (LABELS + int(v * scale) for v in (np.mean(means), min(means), max(means)))
+    cv2.rectangle(picture, (LABELS, top), (end, top + 14), colour, -1)
+    cv2.line(picture, (low, top + 7), (high, top + 7), (0, 0, 0), 2)
+    _write(picture, f"{np.mean(means):.3f}", (high + 8, top + 13))
+
+
+def _write(picture: UInt8[np.ndarray, "height width 3"], text: str, place: tuple[int, int]) -> None:
+    cv2.putText(picture, text, place, (20, 20, 20), cv2.FontFace("sans"), 16, 400)
+
+
 def _spread(values: Sequence[float]) -> str:
     half = (max(values) - min(values)) / 2
     return f"{np.mean(values):.3f} ± {half:.3f}"
@@ -169,6 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("ablation.json"))
+    parser.add_argument("--figure", type=Path, default=PROJECT / "docs/ablation.png")
     arguments = parser.parse_args(argv)
     root = data_root(arguments.root)
     budget = Budget(arguments.training, arguments.steps, arguments.batch, arguments.threads)
@@ -182,6 +223,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 write_whole(arguments.out, to_json(rows))
                 print(json.dumps(rows[key]), flush=True)
     write_whole(arguments.out.with_suffix(".md"), report(rows, said))
+    write_image(arguments.figure, figure(rows))
     print(report(rows, said))
 
 

@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from recon4d.errors import ConfigError
 from recon4d.masks.encoders import LITE0_STAGES, ConvEncoder, Lite0, Pyramid
+from recon4d.masks.tokens import TokenFeed
 
 BRANCHES = ("geometry", "appearance", "motion")
 GEOMETRY_CHANNELS = 12
@@ -51,6 +52,10 @@ class NetworkConfig:
     """Residual blocks per scale of those encoders."""
     appearance: str = "lite0"
     """Encoder of the image: `lite0`, or `resnet` for the one of the other branches."""
+    token_channels: int = 0
+    """Channels of a backbone's tokens, which then are the 3D branch's feed; 0: geometric maps are."""
+    attention_channels: int = 0
+    """Maps of statistics of its cross-attention beside the tokens."""
 
     def __post_init__(self) -> None:
         unknown = set(self.branches) - set(BRANCHES)
@@ -97,6 +102,37 @@ class ResidualUnit(nn.Module):
         return out
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """What a backbone exposes of pairs of images, the 3D branch's other feed; see `recon4d.masks.tokens`."""
+
+    tokens: Float[Tensor, "batch layers tokens channels"]
+    grid: tuple[int, int]
+    """(rows, cols) of tokens."""
+    patch_px: int
+    size: tuple[int, int]
+    """(width, height) of the image in pixels."""
+    attention: Float[Tensor, "batch statistics token_rows token_cols"] | None = None
+
+
+class TokenBranch(nn.Module):
+    """Evidence from tokens: nothing at 1/2 of the image, where no token sees anything."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.head = config.head
+        self.feed = TokenFeed(config.token_channels, config.width, config.attention_channels)
+
+    def forward(self, given: Tokens) -> Pyramid:
+        """All scales."""
+        maps = self.feed(given.tokens, given.grid, given.patch_px, given.size, given.attention)
+        width, height = given.size
+        half = maps[0].new_zeros(
+            (len(given.tokens), self.head, (height + 1) // 2, (width + 1) // 2)
+        )
+        return half, *maps
+
+
 class Projection(nn.Module):
     """Features of one encoder to the common widths at 1/2 and at the other four scales."""
 
@@ -124,6 +160,9 @@ class D2mif(nn.Module):
         self.encoders, self.projections = nn.ModuleDict(), nn.ModuleDict()
         inputs = {"geometry": GEOMETRY_CHANNELS, "motion": MOTION_CHANNELS}
         for branch in config.branches:
+            if branch == "geometry" and config.token_channels:
+                self.encoders[branch] = TokenBranch(config)
+                continue
             encoder: ConvEncoder | Lite0
             if branch == "appearance" and config.appearance == "lite0":
                 encoder = Lite0()
@@ -143,15 +182,23 @@ class D2mif(nn.Module):
             nn.Conv2d(config.head, 1, 1),
         )
 
-    def features(self, branch: str, maps: Float[Tensor, "batch channels _ _"]) -> Pyramid:
+    def features(self, branch: str, maps: Float[Tensor, "batch channels _ _"] | Tokens) -> Pyramid:
         """Evidence of one branch, projected.
 
         Args:
             branch: A branch that the network has.
-            maps: An image (3 channels, values in [-1, 1], at full size), or maps of
-                `recon4d.masks.maps` at 1/2 of it.
+            maps: An image (3 channels, values in [-1, 1], at full size), maps of `recon4d.masks.maps` at 1/2 of it, or
+                tokens where the network's 3D branch reads those.
         """
         encoder = self.encoders[branch]
+        if isinstance(encoder, TokenBranch) != isinstance(maps, Tokens):
+            raise ConfigError(
+                f"the {branch} branch of this network reads {'tokens' if isinstance(encoder, TokenBranch) else 'maps'}, "
+                "and was given the other feed; use weights that were trained for the backbone"
+            )
+        if isinstance(maps, Tokens):
+            of_tokens: Pyramid = encoder(maps)
+            return of_tokens
         if branch == "appearance" and isinstance(encoder, ConvEncoder):
             maps = nn.functional.pixel_unshuffle(maps, 2)
         found: Pyramid = self.projections[branch](encoder(maps))
@@ -172,17 +219,22 @@ class D2mif(nn.Module):
         self,
         image: Float[Tensor, "batch 3 height width"],
         motion: Float[Tensor, "batch partners _ rows cols"],
-        geometry: Float[Tensor, "batch partners _ rows cols"],
+        geometry: Float[Tensor, "batch partners _ rows cols"] | Tokens,
         confidence: Float[Tensor, "batch partners rows cols"],
         without: Sequence[str] = (),
     ) -> Float[Tensor, "batch rows cols"]:
-        """Log-odds of motion; branches that the network does not have, or shall do `without`, are not read."""
+        """Log-odds of motion; branches that the network does not have, or shall do `without`, are not read.
+
+        Tokens have one batch of all images' partners: (batch * partners).
+        """
         branches = [b for b in self.config.branches if b not in without]
         partners = motion.shape[1]
         pairs: list[Pyramid] = []
-        for branch, maps in (("motion", motion), ("geometry", geometry)):
-            if branch in branches:
-                pairs.append(self.features(branch, maps.flatten(0, 1)))
+        if "motion" in branches:
+            pairs.append(self.features("motion", motion.flatten(0, 1)))
+        if "geometry" in branches:
+            feed = geometry if isinstance(geometry, Tokens) else geometry.flatten(0, 1)
+            pairs.append(self.features("geometry", feed))
         parts = []
         if pairs:
             parts.append(over_partners(add(pairs), confidence, partners))

@@ -16,6 +16,7 @@ from recon4d.masks.network import (
     MOTION_CHANNELS,
     D2mif,
     NetworkConfig,
+    Tokens,
     add,
     fold_norms,
     over_partners,
@@ -107,6 +108,28 @@ def test_folding_the_normalisations_changes_nothing(appearance: str) -> None:
     with torch.no_grad():
         before, after = made(*inputs(2)), folded(*inputs(2))
     assert torch.allclose(before, after, atol=1e-4 * float(before.abs().max()))  # float32
+
+
+def test_tokens_are_the_other_feed_of_the_3d_branch() -> None:
+    config = replace(TINY, token_channels=5, attention_channels=2)
+    torch.manual_seed(0)
+    made = D2mif(config).eval()
+    image, motion, _, sure = inputs(2, 24, 32)  # images of 64 x 48 pixels
+    given = Tokens(torch.randn(4, 4, 12, 5), (3, 4), 16, (64, 48), torch.randn(4, 2, 3, 4))
+    with torch.no_grad():
+        found = made(image, motion, given, sure)
+        other = made(image, motion, replace(given, tokens=2 * given.tokens), sure)
+    assert found.shape == (2, 24, 32) and not torch.equal(found, other)
+    assert NetworkConfig.from_json(config.to_json()) == config
+
+
+def test_the_wrong_feed_is_refused() -> None:
+    image, motion, geometry, sure = inputs(1)
+    given = Tokens(torch.randn(2, 4, 12, 5), (3, 4), 16, (64, 48))
+    with pytest.raises(ConfigError, match="reads maps"):
+        network()(image, motion, given, sure)
+    with pytest.raises(ConfigError, match="reads tokens"):
+        D2mif(replace(TINY, token_channels=5))(image, motion, geometry, sure)
 
 
 def test_both_widths_are_one_implementation() -> None:
