@@ -58,7 +58,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
 }
 WIDTH, LABELS, HEADER, BAR_ROW = 900, 330, 40, 48
 """Layout of the figure, pixels."""
-DARK, LIGHT = (46, 82, 120), (150, 190, 220)
+DARK_BLUE, LIGHT_BLUE = (46, 82, 120), (150, 190, 220)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def figure(rows: Mapping[str, Mapping[str, Any]]) -> UInt8[np.ndarray, "height w
     for at, name in enumerate(names):
         top = HEADER + at * BAR_ROW
         _write(picture, name, (8, top + BAR_ROW // 2 + 6))
-        for k, (clips, colour) in enumerate(((DAVIS, DARK), (PASTED, LIGHT))):
+        for k, (clips, colour) in enumerate(((DAVIS, DARK_BLUE), (PASTED, LIGHT_BLUE))):
             means = [
                 float(np.mean([row["jaccard"][clip] for clip in clips]))
                 for row in rows.values()
@@ -223,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 write_whole(arguments.out, to_json(rows))
                 print(json.dumps(rows[key]), flush=True)
     write_whole(arguments.out.with_suffix(".md"), report(rows, said))
-    write_image(arguments.figure, figure(rows))
+    write_image(arguments.figure, np.ascontiguousarray(figure(rows)[..., ::-1]))
     print(report(rows, said))
 
 

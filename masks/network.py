@@ -192,9 +192,10 @@ class D2mif(nn.Module):
         """
         encoder = self.encoders[branch]
         if isinstance(encoder, TokenBranch) != isinstance(maps, Tokens):
+            wanted = "tokens" if isinstance(encoder, TokenBranch) else "maps"
             raise ConfigError(
-                f"the {branch} branch of this network reads {'tokens' if isinstance(encoder, TokenBranch) else 'maps'}, "
-                "and was given the other feed; use weights that were trained for the backbone"
+                f"the {branch} branch of this network reads {wanted} and was given the other feed; use weights that "
+                "were trained for the backbone"
             )
         if isinstance(maps, Tokens):
             of_tokens: Pyramid = encoder(maps)

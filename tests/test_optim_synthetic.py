@@ -5,13 +5,12 @@ from functools import cache
 
 import numpy as np
 import pytest
-from jaxtyping import Float64
-from scipy.spatial.transform import Rotation
 
 from recon4d.flow.pairs import window_pairs
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.calibrate import AlignOptions
 from recon4d.scene import Flow, MotionMasks, Scene, Video
+from tests.paths import centres, path_length, relative_ate, similarity, turn_errors_deg
 from tests.synthetic import SyntheticScene, make_scene
 
 SIZE = (208, 160)
@@ -38,46 +37,11 @@ def recovered() -> Scene:
     return reconstruct(carried().video, carried().flow)
 
 
-def centres(world_from_cam: Float64[np.ndarray, "frames 4 4"]) -> Float64[np.ndarray, "frames 3"]:
-    return world_from_cam[:, :3, 3]
-
-
-def path_length(world_from_cam: Float64[np.ndarray, "frames 4 4"]) -> float:
-    return float(np.linalg.norm(np.diff(centres(world_from_cam), axis=0), axis=1).sum())
-
-
-def similarity(
-    points: Float64[np.ndarray, "n 3"], truth: Float64[np.ndarray, "n 3"]
-) -> tuple[float, float]:
-    """Scale of the least-squares similarity from points to truth, and the RMS distance that remains."""
-    a, b = points - points.mean(0), truth - truth.mean(0)
-    turn, _ = Rotation.align_vectors(b, a)
-    turned = turn.apply(a)
-    scale = float((turned * b).sum() / (a * a).sum())
-    return scale, float(np.sqrt(((scale * turned - b) ** 2).sum(1).mean()))
-
-
-def relative_ate(
-    found: Float64[np.ndarray, "frames 4 4"], truth: Float64[np.ndarray, "frames 4 4"]
-) -> float:
-    """RMS position error after the best similarity, as a part of the path's length."""
-    return similarity(centres(found), centres(truth))[1] / path_length(truth)
-
-
-def largest_turn_deg(
-    a: Float64[np.ndarray, "frames 4 4"], b: Float64[np.ndarray, "frames 4 4"]
-) -> float:
-    """Largest angle between the rotations of two paths, both seen from their first camera."""
-    first = [np.linalg.inv(poses[0]) @ poses for poses in (a, b)]
-    between = np.swapaxes(first[0][:, :3, :3], 1, 2) @ first[1][:, :3, :3]
-    return float(np.degrees(Rotation.from_matrix(between).magnitude().max()))
-
-
 def test_a_known_scene_is_recovered_exactly() -> None:
     truth = carried().scene
     # Flow is stored in half precision (0.004 px at 5 px, 0.03 px at 50 px): measured 5e-6 of the path.
     assert relative_ate(recovered().world_from_cam, truth.world_from_cam) < 1e-4
-    assert largest_turn_deg(recovered().world_from_cam, truth.world_from_cam) < 0.005
+    assert turn_errors_deg(recovered().world_from_cam, truth.world_from_cam).max() < 0.005
     assert recovered().is_posed.all()
     assert recovered().notices == ()
 
@@ -147,7 +111,7 @@ def test_movers_that_the_masks_name_do_not_disturb_the_cameras() -> None:
 def test_pure_rotation_is_measured_and_depth_is_declared_unknown() -> None:
     truth = make_scene(FRAMES, SIZE, seed=5, path="turning")
     found = reconstruct(truth.video, truth.flow)
-    assert largest_turn_deg(found.world_from_cam, truth.scene.world_from_cam) < 0.02
+    assert turn_errors_deg(found.world_from_cam, truth.scene.world_from_cam).max() < 0.02
     assert [notice.code for notice in found.notices] == ["no_parallax"]
     assert np.isinf(found.inverse_depth_std).all()
     np.testing.assert_array_equal(found.world_from_cam[:, :3, 3], 0)

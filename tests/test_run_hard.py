@@ -18,6 +18,7 @@ from tests.media import (
     write_images,
     write_video,
 )
+from tests.paths import relative_ate, turn_errors_deg
 from tests.synthetic import SyntheticScene, make_scene
 
 SIZE = (160, 120)
@@ -83,26 +84,6 @@ def turns_deg(world_from_cam: Float64[np.ndarray, "frames 4 4"]) -> Float64[np.n
     return np.degrees(Rotation.from_matrix(turn).magnitude())
 
 
-def turn_errors_deg(
-    found: Float64[np.ndarray, "frames 4 4"], truth: Float64[np.ndarray, "frames 4 4"]
-) -> Float64[np.ndarray, " frames"]:
-    """Angle between the rotations of two paths, both against their first camera."""
-    a, b = (np.linalg.inv(poses[0]) @ poses for poses in (found, truth))
-    between = np.swapaxes(a[:, :3, :3], 1, 2) @ b[:, :3, :3]
-    return np.degrees(Rotation.from_matrix(between).magnitude())
-
-
-def path_error(
-    found: Float64[np.ndarray, "frames 4 4"], truth: Float64[np.ndarray, "frames 4 4"]
-) -> float:
-    """RMS distance of the centres after the best similarity, as a part of the path's length."""
-    a, b = (poses[:, :3, 3] - poses[:, :3, 3].mean(0) for poses in (found, truth))
-    turned = Rotation.align_vectors(b, a)[0].apply(a)
-    scale = (turned * b).sum() / (a * a).sum()
-    length = np.linalg.norm(np.diff(truth[:, :3, 3], axis=0), axis=1).sum()
-    return float(np.sqrt(((scale * turned - b) ** 2).sum(1).mean()) / length)
-
-
 # Done with a warning
 
 
@@ -121,7 +102,7 @@ def test_of_a_truncated_video_the_frames_that_decode_are_used(
     assert 10 <= count < 40
     assert str(count) in message
     truth = scene.scene.world_from_cam[:count]
-    assert path_error(run.result.world_from_cam, truth) < 0.02
+    assert relative_ate(run.result.world_from_cam, truth) < 0.02
 
 
 @pytest.mark.parametrize("noise", [0.0, 2.0])
@@ -202,7 +183,7 @@ def test_frames_without_a_picture_are_named_and_interpolated(
     assert (run.result.confidence[7:9] == 0).all()
     assert (run.result.confidence[[6, 9]] > 0).any()
     truth = scene.scene.world_from_cam
-    assert path_error(run.result.world_from_cam, truth) < 0.02  # the interpolated ones included
+    assert relative_ate(run.result.world_from_cam, truth) < 0.02  # the interpolated ones included
     assert turn_errors_deg(run.result.world_from_cam, truth).max() < 1
 
 
@@ -214,8 +195,8 @@ def test_a_hard_cut_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert frames == list(range(14, 23))
     assert "Frames 14 to 22" in message and "cut" in message
     poses = run.result.world_from_cam
-    assert path_error(poses[:14], before.scene.world_from_cam) < 0.02
-    assert path_error(poses[14:], after.scene.world_from_cam) < 0.05
+    assert relative_ate(poses[:14], before.scene.world_from_cam) < 0.02
+    assert relative_ate(poses[14:], after.scene.world_from_cam) < 0.05
     assert (run.result.confidence[14:] == 0).all()
     assert (run.result.confidence[:14] > 0).mean() > 0.5
 
@@ -339,6 +320,6 @@ def test_frames_of_a_distorting_lens_give_the_poses_of_an_ideal_one(
     Path("camera").rmdir()
     run = done(capsys, "--intrinsics", str(lens))
     truth = scene.scene.world_from_cam
-    assert path_error(run.result.world_from_cam, truth) < 0.01
+    assert relative_ate(run.result.world_from_cam, truth) < 0.01
     assert turn_errors_deg(run.result.world_from_cam, truth).max() < 0.2
     lens.unlink()
