@@ -27,6 +27,8 @@ from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
 
 NETWORK_SIDE = 512
 """Longest side of an image that the network sees, pixels: what it was trained on."""
+BORDER = 3
+"""How far the network's outlines may be off, `Flow` samples: it decides at 1/2 of the image what it knows at 1/4."""
 NO_PARTNER_LOG_ODDS = -4.0
 """Of motion in a frame that is compared with no other."""
 
@@ -96,7 +98,7 @@ def d2mif_masks(
             log_odds[frame] = odds
             counter.advance()
     fused = along_time(log_odds, flow, threads)
-    return MotionMasks(1 / (1 + np.exp(-trained.calibration(fused))))
+    return MotionMasks(1 / (1 + np.exp(-trained.calibration(fused))), BORDER)
 
 
 @torch.inference_mode()

@@ -9,8 +9,6 @@ from recon4d.parallel import each
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import MotionMasks, Video
 
-BAND = 10
-"""Half width of the band around the border that GrabCut decides, `Flow` samples: what blur and occlusion hide."""
 SURE = 0.97
 """Above this probability the colours have no say: they would trade heads and feet for background of their colour."""
 SURELY_NOT = 0.05
@@ -42,7 +40,7 @@ def refine_edges(
     out = np.zeros((video.num_frames, height, width), bool)
 
     def one(frame: int) -> None:
-        out[frame] = refine_frame(video.images[frame], motion.probability[frame])
+        out[frame] = refine_frame(video.images[frame], motion.probability[frame], motion.border)
 
     with progress("refine", total=video.num_frames) as counter:
         for _ in each(one, range(video.num_frames), threads):
@@ -51,13 +49,15 @@ def refine_edges(
 
 
 def refine_frame(
-    image: UInt8[np.ndarray, "height width 3"], probability: Float32[np.ndarray, "rows cols"]
+    image: UInt8[np.ndarray, "height width 3"],
+    probability: Float32[np.ndarray, "rows cols"],
+    border: int,
 ) -> Bool[np.ndarray, "height width"]:
-    """Refined mask of one frame."""
+    """Refined mask of one frame; `border` as in `MotionMasks`."""
     mask = whole_objects(probability)
     if not mask.any():
         return np.zeros(image.shape[:2], bool)
-    mask = _cut(shrink(image), mask, probability)
+    mask = _cut(shrink(image), mask, probability, border)
     mask = drop_specks(_fill_holes(mask), probability)
     return _enlarge(mask.astype(np.float32), (image.shape[1], image.shape[0])) > 0.5
 
@@ -98,9 +98,10 @@ def _cut(
     small: UInt8[np.ndarray, "rows cols 3"],
     mask: Bool[np.ndarray, "rows cols"],
     probability: Float32[np.ndarray, "rows cols"],
+    border: int,
 ) -> Bool[np.ndarray, "rows cols"]:
-    """GrabCut inside a band around the border; everything else stays."""
-    disc = _disc(2 * BAND + 1)
+    """GrabCut inside a band of half width `border` around the outline; everything else stays."""
+    disc = _disc(2 * border + 1)
     inner = cv2.erode(mask.astype(np.uint8), disc) > 0
     outer = cv2.dilate(mask.astype(np.uint8), disc) > 0
     if outer.all():  # no background to learn its colours from

@@ -103,6 +103,8 @@ class MotionMasks:
 
     probability: Float32[np.ndarray, "frames rows cols"]
     """At the sampling of `Flow` (half the working size)."""
+    border: int = 10
+    """How far an outline may be off, samples: blur and occlusion of the flow that it comes from."""
     notices: tuple[Notice, ...] = ()
 
 
