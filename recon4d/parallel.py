@@ -5,6 +5,7 @@ inside each small operation, and do not fight with other programs for them. The 
 with one thread.
 """
 
+import ctypes
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ from typing import TypeVar
 
 import torch
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Numbers of glibc's malloc.h."""
+_LARGEST_KEPT = 2**30
+"""Bytes."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -23,6 +28,18 @@ def each(work: Callable[[Item], Result], items: Iterable[Item], threads: int) ->
         return
     with ThreadPoolExecutor(max_workers=threads) as pool:
         yield from pool.map(work, items)
+
+
+def keep_memory() -> None:
+    """Let the C library keep freed memory for the next large array instead of handing it back to the system.
+
+    Large arrays that come and go in every step are otherwise mapped, zeroed and unmapped each time: half of the time of
+    a training step here. Does nothing where the C library is not glibc.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "gnu_get_libc_version"):
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        library.mallopt(_M_TRIM_THRESHOLD, _LARGEST_KEPT)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from recon4d.masks.train.fit import FitOptions, fit, validate
 from recon4d.masks.train.library import LibraryOptions, clip_library
 from recon4d.masks.train.samples import Samples
 from recon4d.masks.weights import save_weights
+from recon4d.parallel import keep_memory
 from recon4d.progress import Progress, no_progress
 
 HELD_OUT = 10
@@ -57,6 +58,7 @@ def train_d2mif(options: TrainOptions, progress: Progress = no_progress) -> Path
     clips = clip_library(options.out / "clips", options.library, options.workers, progress)
     held_out = clips[HELD_OUT - 1 :: HELD_OUT]
     train = tuple(c for at, c in enumerate(clips) if at % HELD_OUT != HELD_OUT - 1)
+    keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(options.workers)
     try:
