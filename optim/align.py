@@ -8,7 +8,6 @@ from jaxtyping import Int64
 
 from recon4d.backbones.rgbd import sensor_prior
 from recon4d.errors import DegenerateError
-from recon4d.geometry import invert_rigid
 from recon4d.optim.assemble import assemble, main_piece
 from recon4d.optim.calibrate import (
     USUAL_FOCAL,
@@ -21,7 +20,7 @@ from recon4d.optim.calibrate import (
     usual_intrinsics,
 )
 from recon4d.optim.initialise import initialise
-from recon4d.optim.normal import SolveOptions, State
+from recon4d.optim.normal import SolveOptions
 from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.problem import (
     GUESS_PX,
@@ -31,6 +30,7 @@ from recon4d.optim.problem import (
     sample_positions,
 )
 from recon4d.optim.solver import solve
+from recon4d.optim.state import State
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, MotionMasks, Scene, Video
 
@@ -89,11 +89,7 @@ def optimise(
     problem = problem.with_static_weight(
         torch.from_numpy(static.astype(np.float32)).to(problem.weight)
     )
-    state = State(
-        invert_rigid(torch.from_numpy(np.array(scene.world_from_cam))),
-        torch.from_numpy(np.array(scene.inverse_depth)),
-        torch.from_numpy(np.array(scene.intrinsics[0])),
-    )
+    state = State.of(scene)
     kernels_px = (3 * options.kernel_px, options.kernel_px)
     with progress("optimise", total=len(kernels_px)) as counter:
         for kernel_px in kernels_px:

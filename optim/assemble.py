@@ -6,9 +6,10 @@ from jaxtyping import Bool, Float64, Int64
 from scipy.spatial.transform import Rotation, Slerp
 
 from recon4d.geometry import invert_rigid
-from recon4d.optim.normal import SolveOptions, State, depth_information
+from recon4d.optim.normal import SolveOptions, depth_information
 from recon4d.optim.parallax import parallax_px
 from recon4d.optim.problem import GUESS_PX, Problem
+from recon4d.optim.state import State
 from recon4d.scene import Notice, Scene, Video
 
 FLOW_SIGMA_PX = 0.2

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from recon4d.backbones.parallax import RelativePose
 from recon4d.geometry import invert_rigid, orthonormal
-from recon4d.optim.normal import Freedom, SolveOptions, State
+from recon4d.optim.normal import Freedom, SolveOptions
 from recon4d.optim.pose import PoseFit, Sightings, fit_depth, fit_pose
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
-from recon4d.optim.terms import cauchy_weight, flow_consistency
+from recon4d.optim.state import State, flow_term, relative_poses
+from recon4d.optim.terms import cauchy_weight
 
 logger = logging.getLogger(__name__)
 
@@ -311,7 +312,7 @@ def _depth_of(growth: _Growth, frame: int, prior_scale: float = 1.0) -> Float[Te
     problem = growth.problem
     partners = problem.partners[frame]
     use = growth.posed[partners] & (partners != frame)
-    relative = growth.cam_from_world[partners] @ invert_rigid(growth.cam_from_world[frame])
+    relative = relative_poses(problem, growth.state(0, problem.num_frames), frame)
     return fit_depth(
         problem.samples_px[frame],
         problem.targets_px[frame][use],
@@ -328,14 +329,7 @@ def _agreement(growth: _Growth, frame: int) -> Float[Tensor, " samples"]:
     problem = growth.problem
     partners = problem.partners[frame]
     use = growth.posed[partners] & (partners != frame)
-    relative = growth.cam_from_world[partners[use]] @ invert_rigid(growth.cam_from_world[frame])
-    term = flow_consistency(
-        problem.samples_px[frame],
-        problem.targets_px[frame][use],
-        growth.inverse_depth[frame],
-        relative.to(problem.samples_px.dtype),
-        growth.intrinsics.to(problem.samples_px.dtype),
-    )
+    term = flow_term(problem, growth.state(0, problem.num_frames), frame)
     agrees = cauchy_weight(term.squared(), AGREEMENT_PX)[1] * term.in_front
-    weight = problem.weight[frame][use]
+    weight = problem.weight[frame] * use[:, None]
     return ((weight * agrees).sum(0) + 0.5 * NO_EVIDENCE) / (weight.sum(0) + NO_EVIDENCE)

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon4d.geometry import adjoint_se3, invert_rigid
+from recon4d.geometry import adjoint_se3
 from recon4d.optim.problem import Problem
-from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior, flow_consistency
+from recon4d.optim.state import State, flow_term, relative_poses
+from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior
 from recon4d.parallel import each
 
 CHUNK_RESIDUALS = 100_000
@@ -24,23 +25,6 @@ PRIOR_KERNEL_PX = 2.0
 """Scale of the Cauchy kernel on the weighted depth prior: sensors are far off at depth edges."""
 FOCAL_PRIOR_PX = 1.0
 """Cost of a focal length that is e times the usual one, as one residual in pixels: decides only where data does not."""
-
-
-@dataclass(frozen=True)
-class State:
-    """What the optimizer varies."""
-
-    cam_from_world: Float[Tensor, "frames 4 4"]
-    """float64."""
-    inverse_depth: Float[Tensor, "frames samples"]
-    intrinsics: Float[Tensor, "4"]
-    """float64 (fx, fy, cx, cy) in pixels; fx and fy vary by a common factor, the centre is fixed."""
-
-    def centred(self) -> "State":
-        """The same rotations about one centre; depth, which then has no effect, is 1."""
-        poses = self.cam_from_world.clone()
-        poses[:, :3, 3] = 0
-        return State(poses, torch.ones_like(self.inverse_depth), self.intrinsics)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,22 +128,14 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
 def _of_chunk(
     problem: Problem, state: State, freedom: Freedom, options: SolveOptions, frames: slice
 ) -> Local:
-    partners = problem.partners[frames]
-    rho = state.inverse_depth[frames]
-    world_from_own = invert_rigid(state.cam_from_world[frames])
-    target_from_source = state.cam_from_world[partners] @ world_from_own[:, None]
-    term = flow_consistency(
-        problem.samples_px[frames][:, None],
-        problem.targets_px[frames],
-        rho[:, None],
-        target_from_source.to(rho.dtype),
-        state.intrinsics.to(rho.dtype),
-    )
+    term = flow_term(problem, state, frames)
     kernel, slope = cauchy_weight(term.squared(), options.kernel_px)
     behind = cauchy_weight(kernel.new_tensor(BEHIND_PX**2), options.kernel_px)[0]
     base = problem.weight[frames]
     cost = (base * torch.where(term.in_front > 0, kernel, behind)).sum(dtype=torch.float64)
-    prior, prior_slope = depth_prior(rho, problem.prior_inverse_depth[frames])
+    prior, prior_slope = depth_prior(
+        state.inverse_depth[frames], problem.prior_inverse_depth[frames]
+    )
     information = problem.prior_weight[frames] ** 2
     prior_cost, prior_kernel = cauchy_weight(information * prior**2, PRIOR_KERNEL_PX)
     cost = cost + prior_cost.sum(dtype=torch.float64)
@@ -168,8 +144,8 @@ def _of_chunk(
     return _assemble(
         term,
         base * slope * term.in_front,
-        by_own=-adjoint_se3(target_from_source) * twists[frames, None, None],
-        free=twists[partners],
+        by_own=-adjoint_se3(relative_poses(problem, state, frames)) * twists[frames, None, None],
+        free=twists[problem.partners[frames]],
         prior=torch.stack((information * prior_slope, information * prior)),
         cost=float(cost),
     )

@@ -5,9 +5,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid, transfer
-from recon4d.optim.normal import State
+from recon4d.geometry import transfer
 from recon4d.optim.problem import Problem
+from recon4d.optim.state import State, flow_term, relative_poses
 from recon4d.optim.terms import FlowTerm, flow_consistency
 from recon4d.spread import spread_evenly
 
@@ -61,19 +61,11 @@ def _chosen(use: Bool[np.ndarray, " frames"]) -> list[int]:
 def residual_px(problem: Problem, state: State) -> float:
     """Median over frames of the flow residual of the median sample, in the partner where it is largest, pixels."""
     found = []
-    for frame, partners in enumerate(problem.partners):
-        relative = state.cam_from_world[partners] @ invert_rigid(state.cam_from_world[frame])
-        dtype = problem.weight.dtype
-        term = flow_consistency(
-            problem.samples_px[frame],
-            problem.targets_px[frame],
-            state.inverse_depth[frame],
-            relative.to(dtype),
-            state.intrinsics.to(dtype),
-        )
+    for frame in range(problem.num_frames):
+        residual = flow_term(problem, state, frame).residual_px
         seen = problem.weight[frame] > CONFIDENT
         if bool(seen.any()):
-            found.append(_median_of_largest(term.residual_px, seen))
+            found.append(_median_of_largest(residual, seen))
     return float(np.median(found)) if found else 0.0
 
 
@@ -81,11 +73,9 @@ def _parallax(
     problem: Problem, state: State, frame: int
 ) -> tuple[FlowTerm, Bool[Tensor, "slots samples"]]:
     """Where the translation moves a frame's samples, as residual of the rotation alone; which of them are seen."""
-    partners = problem.partners[frame]
-    relative = state.cam_from_world[partners] @ invert_rigid(state.cam_from_world[frame])
-    relative = relative.to(problem.weight.dtype)
+    relative = relative_poses(problem, state, frame).to(problem.weight.dtype)
     rho, intrinsics = state.inverse_depth[frame], state.intrinsics.to(problem.weight.dtype)
-    slots = len(partners)
+    slots = len(relative)
     uv = problem.samples_px[frame].T.expand(slots, -1, -1)
     k = intrinsics.expand(slots, -1)
     moved, _ = transfer(uv, rho.expand(slots, -1), relative, k, k)

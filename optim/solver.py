@@ -21,12 +21,12 @@ from recon4d.optim.normal import (
     Freedom,
     Local,
     SolveOptions,
-    State,
     acceleration,
     focal_error,
     linearise,
 )
 from recon4d.optim.problem import Problem
+from recon4d.optim.state import State
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from recon4d.geometry import invert_rigid
-from recon4d.optim.problem import build_problem, px_to_samples
-from recon4d.optim.terms import flow_consistency
+from recon4d.optim.problem import Problem, build_problem, px_to_samples
+from recon4d.optim.state import State, flow_term
 from recon4d.scene import Flow, MotionMasks, Notice, Scene
 
 SETTLED = 0.01
@@ -70,7 +69,7 @@ def next_round(
     optimise: Callable[[Scene, MotionMasks], Scene],
     flow: Flow,
 ) -> Rounds:
-    """Optimise with new masks, and keep the result unless the static world fits worse than before.
+    """Optimise (cameras and depth of the same samples) with new masks; keep it unless the static world fits worse.
 
     The loop has settled when the masks hardly changed: then they need no new optimization, and the last kept round
     stands. In the first round that means that next to nothing moves; its masks are used all the same.
@@ -80,12 +79,14 @@ def next_round(
     changed = float(((motion.probability > 0.5) != (before.probability > 0.5)).mean())
     settled = changed < SETTLED
     static = (motion.probability < 0.5) & (before.probability < 0.5)
-    old = static_residual_px(flow, rounds.scene, static)
+    samples = px_to_samples(rounds.scene.samples_px)
+    problem = build_problem(flow, samples, torch.device("cpu"))
+    old = static_residual_px(problem, rounds.scene, static)
     if not first and settled:
         entry = Round(changed, old, old, 0.0, 0.0, kept=False)
         return replace(rounds, history=(*rounds.history, entry), settled=True)
     scene = optimise(rounds.scene, motion)
-    new = static_residual_px(flow, scene, static)
+    new = static_residual_px(problem, scene, static)
     kept = first or new <= old * WORSE
     entry = Round(changed, new, old, *pose_change(rounds.scene, scene), kept)
     history = (*rounds.history, entry)
@@ -100,24 +101,13 @@ def next_round(
 
 
 def static_residual_px(
-    flow: Flow, scene: Scene, static: Bool[np.ndarray, "frames rows cols"]
+    problem: Problem, scene: Scene, static: Bool[np.ndarray, "frames rows cols"]
 ) -> float:
-    """Median flow residual of the scene's static samples; 0 where there are none."""
-    samples = px_to_samples(scene.samples_px)
-    problem = build_problem(flow, samples, torch.device("cpu"))
-    cam_from_world = invert_rigid(torch.from_numpy(np.array(scene.world_from_cam)))
-    intrinsics = torch.from_numpy(np.array(scene.intrinsics[0], np.float32))
-    rho = torch.from_numpy(np.array(scene.inverse_depth))
+    """Median flow residual of the scene's static samples, which are those of the problem; 0 where there are none."""
+    state, samples = State.of(scene), px_to_samples(scene.samples_px)
     found = []
-    for frame, partners in enumerate(problem.partners):
-        relative = cam_from_world[partners] @ invert_rigid(cam_from_world[frame])
-        term = flow_consistency(
-            problem.samples_px[frame],
-            problem.targets_px[frame],
-            rho[frame],
-            relative.to(rho.dtype),
-            intrinsics,
-        )
+    for frame in range(problem.num_frames):
+        term = flow_term(problem, state, frame)
         row, col = samples[frame].T
         use = (problem.weight[frame] > 0.5) & torch.from_numpy(static[frame, row, col])
         found.append(term.squared()[use].sqrt())

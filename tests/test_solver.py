@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from recon4d.geometry import exp_se3
-from recon4d.optim.normal import Freedom, SolveOptions, State, objective
+from recon4d.optim.normal import Freedom, SolveOptions, objective
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import normal_equations
+from recon4d.optim.state import State
 from recon4d.optim.terms import cauchy_weight, depth_prior, flow_consistency
 
 WIDE = torch.float64
