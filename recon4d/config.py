@@ -39,7 +39,7 @@ WEIGHTS = ("d2mif",)
 """Models whose weights can be given as `--weights NAME=PATH`."""
 CHOICES = {
     "masks": Choice(
-        now=("residual", "d2mif", "none"),
+        now=("d2mif", "residual", "none"),
         later=("easi3r", "geomotion"),
         other="an existing folder with one mask image per frame",
     ),

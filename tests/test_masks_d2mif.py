@@ -1,5 +1,6 @@
 """The method around the network: features once, masks per scene, files of weights."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from recon4d import masks
 from recon4d.errors import ConfigError
 from recon4d.geometry import invert_rigid
+from recon4d.masks import weights
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features
 from recon4d.masks.network import D2mif, NetworkConfig, fold_norms
 from recon4d.masks.weights import Calibration, Trained, load_weights, save_weights
@@ -140,3 +142,38 @@ def test_files_that_are_no_weights_are_refused_in_one_sentence(tmp_path: Path) -
 def test_calibration_acts_on_log_odds() -> None:
     odds = np.array([-1.0, 0.0, 2.0], np.float32)
     assert Calibration(2.0, 1.0)(odds).tolist() == [-1.0, 1.0, 5.0]
+
+
+def test_the_shipped_weights_are_whole_small_and_described() -> None:
+    shipped = weights.SHIPPED
+    digest = hashlib.sha256(shipped.read_bytes()).hexdigest()
+    assert digest == weights.SHIPPED_SHA256
+    assert digest in shipped.with_suffix(".md").read_text(encoding="utf-8")
+    assert sum(path.stat().st_size for path in shipped.parent.iterdir()) < 25e6
+    assert load_weights().network.config.branches == ("geometry", "appearance", "motion")
+
+
+def test_damaged_shipped_weights_are_noticed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = bytearray(weights.SHIPPED.read_bytes())
+    data[-1] ^= 1
+    damaged = tmp_path / "d2mif.safetensors"
+    damaged.write_bytes(data)
+    monkeypatch.setattr(weights, "SHIPPED", damaged)
+    with pytest.raises(ConfigError, match="are damaged; install recon4d again"):
+        load_weights()
+
+
+@pytest.mark.parametrize("mover", [True, False])
+def test_the_shipped_network_finds_a_box_that_crosses_a_room_and_nothing_where_nothing_moves(
+    mover: bool, tmp_path: Path
+) -> None:
+    made = make_scene(10, (256, 192), seed=3, mover=mover, noise_px=0.2)
+    found = find(made, load_weights(), tmp_path).probability > 0.5
+    true = made.is_dynamic[:, ::2, ::2]
+    if mover:
+        both, either = (found & true).sum(), (found | true).sum()
+        assert both / either > 0.6
+    else:
+        assert found.mean() < 0.01
