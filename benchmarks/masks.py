@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from benchmarks.common import (
@@ -32,6 +31,7 @@ from benchmarks.masks_score import failed, score_video
 from recon4d.cli_parser import parse
 from recon4d.config import CHOICES
 from recon4d.errors import Recon4DError
+from recon4d.io.images import write_image
 from recon4d.io.result import read_result
 from recon4d.masks.train.datasets import BENCHMARKS, LabelledVideo, read_dataset
 
@@ -123,7 +123,7 @@ def keep_masks(result: Path, folder: Path) -> list[str]:
     folder.mkdir(parents=True)
     for source, is_dynamic in zip(reconstruction.sources, reconstruction.is_dynamic, strict=True):
         levels = is_dynamic.astype(np.uint8) * np.uint8(255)
-        cv2.imwrite(str(folder / f"{Path(source).stem}.png"), levels)
+        write_image(folder / f"{Path(source).stem}.png", levels)
     run = json.loads((result / "run.json").read_text(encoding="utf-8"))
     return [warning["code"] for warning in run.get("warnings", [])]
 
