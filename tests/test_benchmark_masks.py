@@ -236,13 +236,13 @@ def test_published_figures_stand_beside_ours_in_both_averages(
     page = (tmp_path / "out/results.md").read_text()
     for line in (
         "| VGGT4D | 62.1 | 76.8 | - |",
-        "| recon4d, residual, per sequence, 1 of 20 sequences | 50.0 | 0.0 |",
-        "| recon4d, residual, over all frames, 1 of 20 sequences | 50.0 | 0.0 |",
+        "| recon4d, d2mif, per sequence, 1 of 20 sequences | 50.0 | 0.0 |",
+        "| recon4d, d2mif, over all frames, 1 of 20 sequences | 50.0 | 0.0 |",
         "## Published: MuBe4D",
     ):
         assert line in page
     tables = [line for line in page.splitlines() if line.startswith("|")]
-    assert len({line.count("|") for line in tables if "residual" in line}) == 1
+    assert len({line.count("|") for line in tables if "recon4d, d2mif" in line}) == 1
 
 
 def test_a_failed_run_counts_as_0_with_its_reason(tmp_path: Path, runs: FakeRuns) -> None:

@@ -82,7 +82,7 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["run", "a.mp4", "--size"], "expected one argument"),
         (["run", "a.mp4", "--size", "huge"], "size must be a whole number, got 'huge'"),
         (["run", "a.mp4", "--masks", "residal"], "did you mean 'residual'?"),
-        (["run", "a.mp4", "--masks", "d2mif"], "'d2mif' comes with a later version"),
+        (["run", "a.mp4", "--masks", "easi3r"], "'easi3r' comes with a later version"),
         (["run", "a.mp4", "--geometry", "dust3r"], "'dust3r' comes with a later version"),
         (["run", "a.mp4", "--geometry", "paralax"], "did you mean 'parallax'?"),
         (["run", "a.mp4", "--flow", "raft"], "'raft' comes with a later version"),
@@ -90,7 +90,7 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["run", "a.mp4", "--executor", "ray"], "'ray' comes with a later version"),
         (["run", "a.mp4", "--device", "gpu"], "available: auto, cpu, cuda"),
         (["run", "a.mp4", "--poses", "p.txt"], "--poses and --pose-sigma come with a later"),
-        (["run", "a.mp4", "--weights", "raft=w.pth"], "--weights comes with a later version"),
+        (["run", "a.mp4", "--weights", "raft=w.pth"], "write NAME=PATH with NAME one of: d2mif"),
         (["run", "a.mp4", "--fps", "5", "--stride", "2"], "both choose frames"),
         (["run", "a.mp4", "--start", "-1"], "start must be from 0"),
         (["run", "a.mp4", "--set", "optim.kernl_px=1"], "did you mean 'optim.kernel_px'?"),
@@ -108,7 +108,7 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["export", "r", "--to", "ply", "--depth-size", "original"], "with a later version"),
         (["info", "nowhere"], "nowhere does not exist"),
         (["models", "list"], "comes with a later version"),
-        (["train", "d2mif", "--epochs", "3"], "comes with a later version"),
+        (["train", "d2mif", "--out", "x", "--epochs", "3"], "there is no option --epochs"),
     ],
 )
 def test_a_wrong_command_line_is_answered_in_one_sentence(

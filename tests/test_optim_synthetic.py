@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recon4d.flow.pairs import window_pairs
-from recon4d.optim.align import initial_scene, optimise
+from recon4d.optim.align import initial_scene, optimise, static_weight
 from recon4d.optim.calibrate import AlignOptions
 from recon4d.scene import Flow, MotionMasks, Scene, Video
 from tests.paths import centres, path_length, relative_ate, similarity, turn_errors_deg
@@ -154,3 +154,8 @@ def test_after_a_hard_cut_the_smaller_part_is_not_called_posed() -> None:
     first, rest = found.world_from_cam[:FRAMES], found.world_from_cam[FRAMES:]
     assert relative_ate(first, carried().scene.world_from_cam) < 1e-4
     assert relative_ate(rest, second.scene.world_from_cam) < 1e-3  # shorter path, same errors
+
+
+def test_doubt_about_a_pixel_counts_only_where_it_is_real() -> None:
+    probability = np.array([0.0, 0.25, 0.5, 0.75, 1.0], np.float32)
+    assert static_weight(probability).tolist() == [1.0, 1.0, 0.5, 0.0, 0.0]

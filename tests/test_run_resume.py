@@ -20,6 +20,7 @@ STAGES = (
     "read",
     "flow",
     "initialise",
+    "features",
     "masks_0",
     "optimise_0",
     "masks_1",
