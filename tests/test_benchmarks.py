@@ -1,6 +1,7 @@
 """The benchmarks measure from outside, list failures, and go on where they stopped."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
