@@ -10,7 +10,8 @@ from recon4d.masks.train.material import Material
 from recon4d.masks.train.paths import Path, camera_path
 from recon4d.masks.train.planes import NOTHING, Patch, Picture, View, draw, follow
 from recon4d.masks.train.sensor import record
-from recon4d.masks.train.worlds import Lens, make_scenery
+from recon4d.masks.train.spaces import Lens
+from recon4d.masks.train.worlds import make_scenery
 
 FOCAL = (0.6, 2.2)
 """Shortest and longest focal length, parts of the image's width."""

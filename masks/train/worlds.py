@@ -1,48 +1,20 @@
 """Random static worlds, and what moves and stands in them. The camera starts near the origin; y is down, z ahead."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
-from scipy.spatial.transform import Rotation
 
-from recon4d.masks.train.cutouts import Cutout, random_outline
-from recon4d.masks.train.material import Material, recoloured
+from recon4d.masks.train.light import random_light
+from recon4d.masks.train.material import Material
 from recon4d.masks.train.paths import Track, mover_track
-from recon4d.masks.train.planes import NOTHING, Bend, Patch
+from recon4d.masks.train.planes import Patch
+from recon4d.masks.train.spaces import Lens, make_space
+from recon4d.masks.train.things import Thing, moving, random_thing, standing
 
-WALL_PX = 512
-"""Texels along a wall."""
-BOX_PX = 192
-OBJECT_PX = 320
-"""Longest side of the picture of a drawn outline."""
-KINDS = ("room", "street", "backdrop")
-SHARES = (0.4, 0.25, 0.35)
-"""How often each kind of world occurs."""
 WITHOUT_MOVERS = 0.2
 """Part of the worlds in which nothing moves, though there is much to look at."""
-SWAYING_WALL = 0.1
-"""Part of the worlds with leaves or water: a wall whose picture sways a little and counts as static."""
-DRAWN = 0.25
-"""Part of the objects that are drawn outlines instead of cut-outs."""
-
-Triple = tuple[float | int, float | int, float | int]
-Motion = Callable[[float], Float64[np.ndarray, "4 4"]]
-
-
-@dataclass(frozen=True)
-class Space:
-    """The empty world that objects are put into."""
-
-    walls: tuple[Patch, ...]
-    floor: float
-    """Height of the ground, y."""
-    depth: float
-    """Distance of the far side, z."""
-    subject: Patch | None = None
-    """The object of the photograph that is the backdrop, at its own place in it."""
+SUBJECT_MOVES = 0.7
+"""Part of the photographs whose own object is the first mover, where anything moves."""
 
 
 @dataclass(frozen=True)
@@ -55,301 +27,29 @@ class Scenery:
     depth: float
 
 
-@dataclass(frozen=True)
-class Lens:
-    """What placing objects in the picture needs."""
-
-    focal: float
-    size: tuple[int, int]
-
-
 def make_scenery(rng: np.random.Generator, material: Material, frames: int, lens: Lens) -> Scenery:
     """A random world with objects that stand still and objects that move."""
-    kind = str(rng.choice(KINDS, p=SHARES))
-    space = {"room": _room, "street": _street, "backdrop": _backdrop}[kind](rng, material, lens)
-    stand = [_object(rng, material, space, lens) for _ in range(int(rng.integers(0, 4)))]
+    space = make_space(rng, material, lens)
+    light = random_light(rng)
+    stand = [random_thing(rng, material, space, lens) for _ in range(int(rng.integers(0, 4)))]
     count = 0 if rng.random() < WITHOUT_MOVERS else int(rng.choice([1, 1, 1, 2, 2, 3, 4]))
-    movers, tracks = [], []
-    for index in range(count):
-        subject = space.subject if index == 0 and rng.random() < 0.7 else None
-        still = subject or _object(rng, material, space, lens)
-        track = _track(rng, still, frames, lens)
-        movers += _set_in_motion(rng, still, track, index, space)
-        tracks.append(track)
-    taken = any(m.picture is space.subject.picture for m in movers) if space.subject else True
-    subject_stands = () if taken or space.subject is None else (space.subject,)
-    return Scenery((*space.walls, *subject_stands, *stand, *movers), tuple(tracks), space.depth)
+    things = [random_thing(rng, material, space, lens) for _ in range(count)]
+    if space.subject is not None:
+        subject = Thing.flat(space.subject)
+        if count and rng.random() < SUBJECT_MOVES:
+            things[0] = subject
+        else:
+            stand.append(subject)
+    tracks = [_track(rng, thing, frames, lens) for thing in things]
+    patches = list(space.walls)
+    for thing in stand:
+        patches += standing(thing, space, light)
+    for index, (thing, track) in enumerate(zip(things, tracks, strict=True)):
+        patches += moving(rng, thing, (track, frames), index, (space, light))
+    return Scenery(tuple(patches), tuple(tracks), space.depth)
 
 
-def _wall(
-    origin: Triple,
-    across: Triple,
-    down: Triple,
-    picture: UInt8[np.ndarray, "rows cols 3"],
-    bend: Bend | None = None,
-) -> Patch:
-    o, a, d = (np.array(v, np.float64) for v in (origin, across, down))
-    return Patch(o, a, d, picture, bend=bend)
-
-
-def _sway(rng: np.random.Generator) -> Bend | None:
-    if rng.random() > SWAYING_WALL:
-        return None
-    amplitude, speed = float(rng.uniform(0.0005, 0.003)), float(rng.uniform(0.2, 1.5))
-    return Bend(amplitude, speed, float(rng.uniform(0, 6)), float(rng.uniform(2, 9)), 0.0)
-
-
-def _room(rng: np.random.Generator, material: Material, lens: Lens) -> Space:
-    left, right = -rng.uniform(1.2, 3.5), rng.uniform(1.2, 3.5)
-    top, floor = -rng.uniform(0.9, 1.6), rng.uniform(0.8, 1.6)
-    behind, depth = -2.0, rng.uniform(2.5, 7.0)
-    wide, tall, deep = right - left, floor - top, depth - behind
-    side = [material.picture(rng, WALL_PX) for _ in range(6)]
-    walls = [
-        _wall((left, top, depth), (wide, 0, 0), (0, tall, 0), side[0], _sway(rng)),
-        _wall((left, top, behind), (0, 0, deep), (0, tall, 0), side[1]),
-        _wall((right, top, depth), (0, 0, -deep), (0, tall, 0), side[2]),
-        _wall((left, floor, depth), (wide, 0, 0), (0, 0, -deep), side[3]),
-        _wall((left, top, behind), (wide, 0, 0), (0, 0, deep), side[4]),
-        _wall((right, top, behind), (-wide, 0, 0), (0, tall, 0), side[5]),
-    ]
-    for _ in range(int(rng.integers(2, 9))):
-        walls += _box(rng, material, (left, right), floor, (1.0, depth))
-    return Space(tuple(walls), floor, depth)
-
-
-def _street(rng: np.random.Generator, material: Material, lens: Lens) -> Space:
-    floor, depth = rng.uniform(1.0, 1.8), rng.uniform(12, 40)
-    left, right = -rng.uniform(3, 12), rng.uniform(3, 12)
-    far, high = 4 * depth, 6 * depth
-    near = -6.0
-    walls = [
-        _wall((-high, -high, far), (2 * high, 0, 0), (0, 2 * high, 0), _sky(rng, material)),
-        _wall((-high, floor, far), (2 * high, 0, 0), (0, 0, near - far), _ground(rng, material)),
-    ]
-    for x in (left, right):
-        z = near
-        while z < depth:
-            long, tall = rng.uniform(3, 10), rng.uniform(1.5, 9)
-            picture = material.picture(rng, WALL_PX)
-            walls.append(
-                _wall((x, floor - tall, z), (0, 0, long), (0, tall, 0), picture, _sway(rng))
-            )
-            z += long * rng.uniform(0.8, 1.3)
-    tall = rng.uniform(0.05, 0.6) * depth
-    picture = material.picture(rng, WALL_PX)
-    walls.append(_wall((-depth, floor - tall, depth), (2 * depth, 0, 0), (0, tall, 0), picture))
-    for _ in range(int(rng.integers(2, 9))):
-        walls += _box(rng, material, (left, right), floor, (2.5, depth))
-    return Space(tuple(walls), floor, depth)
-
-
-def _backdrop(rng: np.random.Generator, material: Material, lens: Lens) -> Space:
-    """A photograph at its place behind its own object, which so keeps its natural surroundings."""
-    index = int(rng.integers(len(material.photographs)))
-    own = [c for c in material.cutouts if c.photograph == index]
-    photograph = material.photographs[index]
-    depth = rng.uniform(3, 8)
-    height, width = photograph.shape[:2]
-    margin = rng.uniform(1.0, 1.35)
-    scale = margin * max(lens.size[0] / width, lens.size[1] / height) * depth / lens.focal
-    tint = int(rng.integers(2**31))
-    picture = photograph if not own else _without(photograph, own[0])
-    picture = recoloured(picture, np.random.default_rng(tint))
-    corner = np.array([-width / 2 * scale, -height / 2 * scale, depth])
-    lean = rng.uniform(-0.4, 0.4) * depth if rng.random() < 0.5 else 0.0  # the ground comes nearer
-    back = Patch(
-        corner + np.array([0, 0, max(lean, 0)]),
-        np.array([width * scale, 0, 0]),
-        np.array([0, height * scale, -abs(lean)]),
-        picture,
-        bend=_sway(rng),
-    )
-    subject = None
-    if own:
-        cut, nearer = own[0], rng.uniform(0.55, 0.9)
-        rows, cols = cut.alpha.shape
-        origin = (corner + scale * np.array([*cut.corner, 0])) * nearer
-        across, down = (np.array(v) * scale * nearer for v in ((cols, 0, 0), (0, rows, 0)))
-        colours = recoloured(cut.picture, np.random.default_rng(tint))
-        subject = Patch(origin, across, down, colours, cut.alpha)
-    around = _surround(rng, material, depth)
-    return Space((*around, back), height / 2 * scale, depth, subject)
-
-
-def _surround(rng: np.random.Generator, material: Material, depth: float) -> tuple[Patch, ...]:
-    """What is seen beyond the edges of a backdrop."""
-    far, wide = 1.6 * depth, 8 * depth
-    picture = material.picture(rng, WALL_PX)
-    return (_wall((-wide / 2, -wide / 2, far), (wide, 0, 0), (0, wide, 0), picture),)
-
-
-def _without(
-    photograph: UInt8[np.ndarray, "rows cols 3"], cut: Cutout
-) -> UInt8[np.ndarray, "rows cols 3"]:
-    """The photograph with its object painted over from around it."""
-    height, width = photograph.shape[:2]
-    quarter = (max(width // 4, 1), max(height // 4, 1))
-    small = np.asarray(cv2.resize(photograph, quarter, interpolation=cv2.INTER_AREA), np.uint8)
-    mask = np.zeros((height, width), np.uint8)
-    (left, top), (rows, cols) = cut.corner, cut.alpha.shape
-    mask[top : top + rows, left : left + cols] = cut.alpha > 0.02
-    wide = np.asarray(cv2.dilate(mask, np.ones((9, 9), np.uint8)), np.uint8)
-    hole = cv2.resize(wide, quarter, interpolation=cv2.INTER_NEAREST)
-    filled = cv2.inpaint(small, hole, 5, cv2.INPAINT_TELEA)
-    grain = np.random.default_rng(0).normal(0, 4, photograph.shape)
-    large = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC) + grain
-    soft = cv2.GaussianBlur(wide.astype(np.float32), (0, 0), 2)[..., None]
-    return np.asarray(np.clip(photograph * (1 - soft) + large * soft, 0, 255), np.uint8)
-
-
-def _box(
-    rng: np.random.Generator,
-    material: Material,
-    sides: tuple[float, float],
-    floor: float,
-    depths: tuple[float, float],
-) -> list[Patch]:
-    """A piece of furniture, a parked car, a crate: five faces."""
-    z = rng.uniform(*depths)
-    x = rng.uniform(*sides) * min(1.0, 0.3 + z / depths[1])
-    size = np.array([1, 1, 1]) * 0.12 * z * np.exp(rng.normal(0, 0.5, 3)) + 0.1
-    yaw = Rotation.from_euler("y", rng.uniform(0, np.pi)).as_matrix()
-    pictures = [material.picture(rng, BOX_PX) for _ in range(3)]
-    e, middle = np.diag(size), np.array([x, floor - size[1] / 2, z])
-    found = []
-    for axis, (a, d) in enumerate(((2, 1), (0, 2), (0, 1))):
-        for sign in (-1, 1):
-            corner = sign * e[axis] / 2 - e[a] / 2 - e[d] / 2
-            found.append(Patch(middle + yaw @ corner, yaw @ e[a], yaw @ e[d], pictures[axis]))
-    return found
-
-
-def _sky(rng: np.random.Generator, material: Material) -> UInt8[np.ndarray, "rows cols 3"]:
-    if rng.random() < 0.3:
-        return material.picture(rng, WALL_PX)
-    top, bottom = rng.uniform((60, 90, 140), (180, 200, 240)), rng.uniform(150, 245, 3)
-    mix = np.linspace(0, 1, 256)[:, None, None]
-    clouds = cv2.resize(rng.normal(0, 14, (24, 24)).astype(np.float32), (256, 256))[..., None]
-    return np.asarray(np.clip(top * (1 - mix) + bottom * mix + clouds, 0, 255), np.uint8)
-
-
-def _ground(rng: np.random.Generator, material: Material) -> UInt8[np.ndarray, "rows cols 3"]:
-    """A picture in many mirrored copies: the ground is large."""
-    tile = material.picture(rng, 128)
-    twice = np.concatenate((tile, tile[:, ::-1]), axis=1)
-    four = np.concatenate((twice, twice[::-1]), axis=0)
-    return np.tile(four, (8, 8, 1))
-
-
-def _object(rng: np.random.Generator, material: Material, space: Space, lens: Lens) -> Patch:
-    """An object that stands somewhere in view."""
-    drawn = not material.cutouts or rng.random() < DRAWN
-    if drawn:
-        picture = material.picture(rng, OBJECT_PX)
-        if rng.random() < 0.3:
-            picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 25))  # next to no texture
-        cut = random_outline(rng, picture)
-    else:
-        cut = material.cutouts[int(rng.integers(len(material.cutouts)))]
-    colours = recoloured(cut.picture, rng) if rng.random() < 0.7 else cut.picture
-    alpha: Float32[np.ndarray, "rows cols"] = cut.alpha
-    if rng.random() < 0.5:
-        colours, alpha = colours[:, ::-1].copy(), alpha[:, ::-1].copy()
-    share = float(np.exp(rng.uniform(np.log(0.12), np.log(0.95))))
-    z = space.depth * rng.uniform(0.2, 0.85)
-    tall = share * z * lens.size[1] / lens.focal
-    wide = tall * alpha.shape[1] / alpha.shape[0]
-    reach = 0.5 * lens.size[0] / lens.focal * z
-    x = rng.uniform(-reach, reach)
-    y = space.floor - tall
-    if rng.random() < 0.4:  # not on the ground
-        y = rng.uniform(-0.5, 0.5) * lens.size[1] / lens.focal * z - tall / 2
-    return Patch(
-        np.array([x - wide / 2, y, z]),
-        np.array([wide, 0, 0]),
-        np.array([0, tall, 0]),
-        colours,
-        alpha,
-    )
-
-
-def _track(rng: np.random.Generator, still: Patch, frames: int, lens: Lens) -> Track:
+def _track(rng: np.random.Generator, thing: Thing, frames: int, lens: Lens) -> Track:
     """Movement of a mover; its speed is drawn in pixels per frame, from hardly to fast."""
     speed_px = float(np.exp(rng.uniform(np.log(0.4), np.log(14)))) * lens.size[0] / 512
-    middle = still.origin + 0.5 * (still.across + still.down)
-    return mover_track(rng, frames, middle, speed_px * middle[2] / lens.focal)
-
-
-def _set_in_motion(
-    rng: np.random.Generator, still: Patch, track: Track, index: int, space: Space
-) -> list[Patch]:
-    """The mover with its shadow and, sometimes, its reflection."""
-    middle = still.origin + 0.5 * (still.across + still.down)
-    swing, pace = rng.normal(0, 0.12), rng.uniform(0.1, 0.9)
-    yaw = rng.normal(0, 0.3) if rng.random() < 0.3 else 0.0
-
-    def moved(time: float) -> Float64[np.ndarray, "4 4"]:
-        pose = np.eye(4)
-        angles = (swing * np.sin(pace * time), yaw * np.sin(0.5 * pace * time))
-        pose[:3, :3] = Rotation.from_euler("zy", angles).as_matrix()
-        pose[:3, 3] = track(time) - pose[:3, :3] @ middle
-        return pose
-
-    def slid(time: float) -> Float64[np.ndarray, "4 4"]:
-        pose = np.eye(4)
-        pose[:3, 3] = (track(time) - middle) * (1, 0, 1)
-        return pose
-
-    bend = None
-    if rng.random() < 0.65:
-        bend = Bend(
-            float(rng.uniform(0.02, 0.12)),
-            float(rng.uniform(0.2, 1.3)),
-            float(rng.uniform(0, 6)),
-            float(rng.uniform(0, 1.0)),
-            float(rng.uniform(0, 1)),
-        )
-    mover = Patch(
-        still.origin, still.across, still.down, still.picture, still.alpha, moved, bend, index
-    )
-    with_it = []
-    if rng.random() < 0.5:
-        with_it.append(_shadow(rng, still, space.floor, slid))
-    if rng.random() < 0.1:
-        with_it.append(_reflection(still, space.floor, slid))
-    return [*with_it, mover]
-
-
-def _shadow(rng: np.random.Generator, still: Patch, floor: float, slid: Motion) -> Patch:
-    wide = float(still.across[0]) * rng.uniform(0.8, 1.4)
-    deep = wide * rng.uniform(0.2, 0.6)
-    v, u = np.mgrid[-1:1:48j, -1:1:48j]
-    alpha = rng.uniform(0.2, 0.6) * np.clip(1.2 - u * u - v * v, 0, 1)
-    middle = still.origin + still.across / 2
-    return Patch(
-        np.array([middle[0] - wide / 2, floor - 0.004 * middle[2], middle[2] + deep / 2]),
-        np.array([wide, 0, 0]),
-        np.array([0, 0, -deep]),
-        np.zeros((48, 48, 3), np.uint8),
-        np.asarray(alpha, np.float32),
-        slid,
-        is_shade=True,
-    )
-
-
-def _reflection(still: Patch, floor: float, slid: Motion) -> Patch:
-    assert still.alpha is not None
-    origin = still.origin.copy()
-    origin[1] = 2 * floor - origin[1] - still.down[1]
-    return Patch(
-        origin,
-        still.across,
-        still.down,
-        still.picture[::-1].copy(),
-        np.float32(0.25) * still.alpha[::-1],
-        slid,
-        mover=NOTHING,
-        is_shade=True,
-        is_through=True,
-    )
+    return mover_track(rng, frames, thing.middle, speed_px * thing.middle[2] / lens.focal)
