@@ -27,8 +27,10 @@ class Observed:
 
     video: Video
     flow: Flow
-    features: Features | None
+    features: Features | None = None
     """Of the method that asks; None where it has none."""
+    last: MotionMasks | None = None
+    """Masks of the last kept round; None in the first one."""
     threads: int = 1
     progress: Progress = no_progress
 
@@ -74,7 +76,14 @@ def _d2mif(weights: Path | None) -> MaskMethod:
     def masks(seen: Observed, scene: Scene) -> MotionMasks:
         assert seen.features is not None, "d2mif has features"
         return d2mif_masks(
-            seen.video, seen.flow, scene, seen.features, trained, seen.threads, seen.progress
+            seen.video,
+            seen.flow,
+            scene,
+            seen.features,
+            trained,
+            seen.last,
+            seen.threads,
+            seen.progress,
         )
 
     return MaskMethod(masks, depends_on_scene=True, features=features)

@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from recon4d.parallel import each
 from recon4d.scene import FLOW_STRIDE, Flow
@@ -46,19 +46,34 @@ def along_time(
     values: Float32[np.ndarray, "frames rows cols"], flow: Flow, threads: int = 1
 ) -> Float32[np.ndarray, "frames rows cols"]:
     """Weighted mean with the same surface point's values in neighbouring frames, where the flow is consistent."""
-    rows, cols = values.shape[1:]
-    grid = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
     near = np.isin(np.abs(flow.edges[:, 1] - flow.edges[:, 0]), TIME_OFFSETS)
 
     def one(frame: int) -> Float32[np.ndarray, "rows cols"]:
-        total, weight = values[frame].copy(), np.ones((rows, cols), np.float32)
-        for edge in np.flatnonzero(near & (flow.edges[:, 0] == frame)):
-            moved = flow.flow_px[edge].astype(np.float32) / FLOW_STRIDE
-            at = (grid[0] + moved[..., 0], grid[1] + moved[..., 1])
-            there = cv2.remap(values[flow.edges[edge, 1]], *at, cv2.INTER_LINEAR)
-            trust = flow.confidence[edge] * np.float32(TIME_WEIGHT / 255)
-            total += trust * there
-            weight += trust
-        return np.asarray(total / weight, np.float32)
+        edges = np.flatnonzero(near & (flow.edges[:, 0] == frame))
+        total, weight = carried(values, flow, edges)
+        share = np.float32(TIME_WEIGHT)
+        return np.asarray((values[frame] + share * total) / (1 + share * weight), np.float32)
 
     return np.stack(list(each(one, range(len(values)), threads)))
+
+
+def carried(
+    values: Float32[np.ndarray, "frames rows cols"], flow: Flow, edges: Int64[np.ndarray, " edges"]
+) -> tuple[Float32[np.ndarray, "rows cols"], Float32[np.ndarray, "rows cols"]]:
+    """Sum, weighted with the flow's confidence, of a frame's surface points' values in other frames, and the weights.
+
+    Args:
+        values: Of all frames.
+        flow: Leads there.
+        edges: Rows of `flow.edges` that leave the frame.
+    """
+    rows, cols = values.shape[1:]
+    grid = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    total, weight = (np.zeros((rows, cols), np.float32) for _ in range(2))
+    for edge in edges:
+        moved = flow.flow_px[edge].astype(np.float32) / FLOW_STRIDE
+        at = (grid[0] + moved[..., 0], grid[1] + moved[..., 1])
+        trust = flow.confidence[edge] * np.float32(1 / 255)
+        total += trust * cv2.remap(values[flow.edges[edge, 1]], *at, cv2.INTER_LINEAR)
+        weight += trust
+    return total, weight

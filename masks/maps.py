@@ -2,8 +2,8 @@
 
 Every geometric map follows from cameras, flow and the depth that they give, whatever backbone they came from: how far
 the flow lies from that of a static world and how sure that is, how far from the epipolar line, how far apart the
-two times' surface points are, and whether there is parallax to tell at all. Values are of the order of 1: lengths and
-ratios as logarithms, evidence as log-odds over its limit.
+two times' surface points are, whether there is parallax to tell at all, and what the last round's masks say. Values are
+of the order of 1: lengths and ratios as logarithms, evidence as log-odds over its limit.
 """
 
 import cv2
@@ -61,6 +61,7 @@ def partner_edges(
         (after a cut, say) come last.
     """
     edges = np.flatnonzero(flow.edges[:, 0] == frame)
+    edges = edges[np.isin(np.abs(flow.edges[edges, 1] - frame), offsets)]
     apart = flow.edges[edges, 1] - frame
     trust = np.array([flow.confidence[e, ::TRUST_STEP, ::TRUST_STEP].mean() for e in edges]) / 255
 
@@ -123,7 +124,7 @@ def geometry_maps(
     here: Surroundings,
     there_inverse_depth: Float32[np.ndarray, "rows cols"],
     image: UInt8[np.ndarray, "rows cols 3"],
-) -> Float[Tensor, "12 rows cols"]:
+) -> Float[Tensor, "13 rows cols"]:
     """What geometry tells about a pair (MuBe4D's 3D priors in the form that every backbone can give).
 
     Args:
@@ -150,6 +151,7 @@ def geometry_maps(
         torch.from_numpy(here.flow_log_odds).reshape(-1) / MAX_LOG_ODDS,
         torch.from_numpy(here.plate_log_odds).reshape(-1) / MAX_PLATE,
         torch.from_numpy(here.log_odds).reshape(-1) / (MAX_TOTAL_LOG_ODDS / 2),
+        torch.zeros_like(rho) if here.memory is None else torch.from_numpy(here.memory).reshape(-1),
     )
     maps = torch.stack((*(p * connected for p in pair), *alone))
     return maps.clamp_(-LIMIT, LIMIT).reshape(-1, rows, cols)

@@ -24,7 +24,7 @@ from recon4d.masks.encoders import LITE0_STAGES, ConvEncoder, Lite0, Pyramid
 from recon4d.masks.tokens import TokenFeed
 
 BRANCHES = ("geometry", "appearance", "motion")
-GEOMETRY_CHANNELS = 12
+GEOMETRY_CHANNELS = 13
 """Of `recon4d.masks.maps.geometry_maps`."""
 MOTION_CHANNELS = 6
 """Of `recon4d.masks.maps.motion_maps`."""

@@ -14,6 +14,7 @@ from recon4d.checkpoint import run_stage, stage_costs
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError, Recon4DError
 from recon4d.flow.dis import compute_flow
+from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.masks import read_mask_folder
 from recon4d.io.options import ReadOptions
@@ -101,8 +102,7 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
         given = read_mask_folder(config.masks_folder, video)
     method = masks.method(config.masks, given, config.weights_of("d2mif"))
     seen, scene = observe(config, folder, video, progress)
-    flow = seen.flow
-    rounds = _loop(config, folder, _with_features(folder, method, seen), scene, method)
+    rounds, flow = _loop(config, folder, _with_features(folder, method, seen), scene, method)
     scene, motion = rounds.scene, rounds.masks
     final = run_stage(
         folder,
@@ -154,7 +154,7 @@ def observe(
     scene = run_stage(
         folder, "initialise", Scene, lambda f: initial_scene(video, flow, options, progress)
     )
-    return masks.Observed(video, flow, None, options.threads, progress), scene
+    return masks.Observed(video, flow, threads=options.threads, progress=progress), scene
 
 
 def _with_features(folder: Path, method: masks.MaskMethod, seen: masks.Observed) -> masks.Observed:
@@ -172,25 +172,41 @@ def _loop(
     seen: masks.Observed,
     scene: Scene,
     method: masks.MaskMethod,
-) -> Rounds:
-    """Masks from the geometry, geometry from the masks, until nothing changes any more."""
+) -> tuple[Rounds, Flow]:
+    """Masks and flow from the geometry, geometry from both, until the masks settle; also the flow of the last round."""
     options = align_options(config)
     rounds = Rounds.begin(scene)
-    while rounds.go_on(config.loop, method.depends_on_scene):
+    while rounds.go_on(config.loop):
         at = len(rounds.history)
+        if at == 1:
+            seen = replace(seen, flow=_guided(folder, seen, rounds.scene))
+        seen = replace(seen, last=rounds.motion)
 
-        def find(_: Path, scene: Scene = rounds.scene) -> MotionMasks:
+        def find(_: Path, seen: masks.Observed = seen, scene: Scene = rounds.scene) -> MotionMasks:
             return method.masks(seen, scene)
 
-        def improve(scene: Scene, motion: MotionMasks, at: int = at) -> Scene:
+        def improve(
+            scene: Scene, motion: MotionMasks, at: int = at, seen: masks.Observed = seen
+        ) -> Scene:
             def compute(_: Path) -> Scene:
                 return optimise(seen.video, seen.flow, scene, motion, options, seen.progress)
 
             return run_stage(folder, f"optimise_{at}", Scene, compute)
 
-        motion = run_stage(folder, f"masks_{at}", MotionMasks, find)
-        rounds = next_round(rounds, motion, improve, seen.flow)
-    return rounds
+        keeps = at > 0 and (rounds.settled or not method.depends_on_scene)
+        motion = rounds.masks if keeps else run_stage(folder, f"masks_{at}", MotionMasks, find)
+        rounds = next_round(rounds, motion, improve, seen.flow, is_new_flow=at < 2)
+    return rounds, seen.flow
+
+
+def _guided(folder: Path, seen: masks.Observed, scene: Scene) -> Flow:
+    """Flow measured with the help of a scene."""
+    return run_stage(
+        folder,
+        "guided_flow",
+        Flow,
+        lambda f: guided_flow(seen.video.images, seen.flow, scene, f, seen.threads, seen.progress),
+    )
 
 
 def _is_begun(folder: Path, config: RunConfig) -> bool:

@@ -42,6 +42,9 @@ class Rounds:
     motion: MotionMasks | None = None
     history: tuple[Round, ...] = ()
     settled: bool = False
+    """Whether the masks have stopped changing."""
+    ended: bool = False
+    """Whether another round could change nothing."""
     notices: tuple[Notice, ...] = ()
 
     @classmethod
@@ -56,11 +59,9 @@ class Rounds:
             raise ValueError("no round has been run yet")
         return self.motion
 
-    def go_on(self, loop: int, depends_on_scene: bool) -> bool:
-        """Whether another round can help: one always, `loop` more where the masks follow the geometry."""
-        if not self.history:
-            return True
-        return depends_on_scene and not self.settled and len(self.history) <= loop
+    def go_on(self, loop: int) -> bool:
+        """Whether to run another round: one always, `loop` more while they can help."""
+        return len(self.history) <= loop and not self.ended
 
 
 def next_round(
@@ -68,11 +69,19 @@ def next_round(
     motion: MotionMasks,
     optimise: Callable[[Scene, MotionMasks], Scene],
     flow: Flow,
+    is_new_flow: bool,
 ) -> Rounds:
     """Optimise (cameras and depth of the same samples) with new masks; keep it unless the static world fits worse.
 
-    The loop has settled when the masks hardly changed: then they need no new optimization, and the last kept round
-    stands. In the first round that means that next to nothing moves; its masks are used all the same.
+    The masks have settled when they hardly changed, in round 0 when next to nothing moves. Settled masks with a flow
+    that the last round already had need no new optimization: the last kept round stands, and the loop ends.
+
+    Args:
+        rounds: So far.
+        motion: Masks from the last kept scene, or the same as before where they have settled.
+        optimise: Finds cameras and depth from a scene to start from and masks.
+        flow: What the scene is optimised with and judged by.
+        is_new_flow: Whether the last round had another one.
     """
     first = rounds.motion is None
     before = rounds.motion or MotionMasks(np.zeros_like(motion.probability))
@@ -82,22 +91,25 @@ def next_round(
     samples = px_to_samples(rounds.scene.samples_px)
     problem = build_problem(flow, samples, torch.device("cpu"))
     old = static_residual_px(problem, rounds.scene, static)
-    if not first and settled:
+    if settled and not is_new_flow:
         entry = Round(changed, old, old, 0.0, 0.0, kept=False)
-        return replace(rounds, history=(*rounds.history, entry), settled=True)
+        return replace(rounds, history=(*rounds.history, entry), settled=True, ended=True)
     scene = optimise(rounds.scene, motion)
     new = static_residual_px(problem, scene, static)
     kept = first or new <= old * WORSE
     entry = Round(changed, new, old, *pose_change(rounds.scene, scene), kept)
     history = (*rounds.history, entry)
     if kept:
-        return replace(rounds, scene=scene, motion=motion, history=history, settled=settled)
+        ended = settled and not first
+        return replace(
+            rounds, scene=scene, motion=motion, history=history, settled=settled, ended=ended
+        )
     message = (
         f"Round {len(rounds.history)} of masks made the static residual worse ({old:.3f} to {new:.3f} px): "
         "it is not kept, and the loop ends."
     )
     notices = (*rounds.notices, Notice("round_not_kept", message))
-    return replace(rounds, history=history, settled=True, notices=notices)
+    return replace(rounds, history=history, ended=True, notices=notices)
 
 
 def static_residual_px(

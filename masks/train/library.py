@@ -29,6 +29,8 @@ SIZES = ((512, 288), (512, 384), (512, 288), (512, 272))
 """Sizes of the clips in turn: working sizes of 16:9, 4:3 and wider videos."""
 FRAMES = (6, 16)
 """Fewest and most frames of a clip."""
+FIRST_ROUNDS = 0.5
+"""Part of the rendered clips that show the first round of the loop; the rest shows later ones."""
 TRIES = 5
 """Other seeds for a clip that the front end refuses (nothing to track, say)."""
 
@@ -118,6 +120,8 @@ def stored_clips(folder: Path) -> tuple[Samples, ...]:
 
 
 def _render(folder: Path, options: LibraryOptions, index: int) -> None:
+    is_later = index >= FIRST_ROUNDS * options.clips
+
     def compute(scratch: Path) -> Samples:
         refusal: Recon4DError | None = None
         for attempt in range(TRIES):
@@ -125,7 +129,7 @@ def _render(folder: Path, options: LibraryOptions, index: int) -> None:
             frames = int(np.random.default_rng(seed).integers(FRAMES[0], FRAMES[1] + 1))
             clip = render_clip(seed, _material(options.textures), SIZES[index % len(SIZES)], frames)
             try:
-                return rendered_samples(clip, seed, scratch)
+                return rendered_samples(clip, seed, scratch, is_later)
             except Recon4DError as error:
                 refusal = error
         assert refusal is not None

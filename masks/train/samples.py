@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int8, UInt8
 
 from recon4d.flow.dis import compute_flow
+from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.resize import resize_nearest, working_size
 from recon4d.masks import outlines
@@ -25,8 +26,10 @@ from recon4d.masks.maps import (
     motion_maps,
     partner_edges,
 )
+from recon4d.masks.memory import recalled
 from recon4d.masks.train.clip import RenderedClip
 from recon4d.masks.train.datasets import LabelledVideo
+from recon4d.masks.train.remembered import imagined_masks
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.calibrate import AlignOptions
 from recon4d.progress import no_progress
@@ -43,7 +46,9 @@ KNOWN_LENS = 0.7
 GEOMETRY_KINDS = ("initial", "optimised", "masked", "exact")
 """Geometry before any masks; after masks from that geometry; after true masks; the truth itself."""
 GEOMETRY_SHARES = (0.35, 0.4, 0.15, 0.1)
-"""How often each is used."""
+"""How often each is used in the first round ..."""
+LATER_SHARES = (0.0, 0.5, 0.4, 0.1)
+"""... and in later ones."""
 REAL_SIDE = 512
 """Long side of the frames of real videos, pixels: that of the network."""
 OTHER_PARTNERS = 0.5
@@ -68,13 +73,17 @@ def quantise(maps: Float32[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:
     return np.asarray(np.clip(maps * (LEVELS / LIMIT), -LEVELS, LEVELS).round(), np.int8)
 
 
-def rendered_samples(clip: RenderedClip, seed: int, folder: Path, threads: int = 1) -> Samples:
+def rendered_samples(
+    clip: RenderedClip, seed: int, folder: Path, is_later: bool, threads: int = 1
+) -> Samples:
     """Run the front end on a rendered clip.
 
     Args:
         clip: With its truth.
         seed: Decides which geometry and which partners are used.
         folder: For the flow's memory maps.
+        is_later: Whether the samples are those of a later round of the loop: with the flow that the geometry guides
+            and the memory of masks; else those of the first.
         threads: Frames and pairs that are looked at at the same time.
 
     Raises:
@@ -83,9 +92,13 @@ def rendered_samples(clip: RenderedClip, seed: int, folder: Path, threads: int =
     rng = np.random.default_rng(seed)
     known = clip.intrinsics if rng.random() < KNOWN_LENS else None
     front = _look(clip.images, known, folder, threads)
-    kind = str(rng.choice(GEOMETRY_KINDS, p=GEOMETRY_SHARES))
+    kind = str(rng.choice(GEOMETRY_KINDS, p=LATER_SHARES if is_later else GEOMETRY_SHARES))
     scene = _exact(clip, front.scene) if kind == "exact" else front.improved(kind, clip.is_dynamic)
-    return _samples(front, scene, range(len(clip.images)), clip.is_dynamic, rng)
+    last = None
+    if is_later:
+        last = imagined_masks(outlines(clip.is_dynamic).probability, rng)
+        front = front.guided(scene, folder)
+    return _samples(front, scene, range(len(clip.images)), (clip.is_dynamic, last), rng)
 
 
 def real_samples(
@@ -112,10 +125,15 @@ def real_samples(
         mask = video.mask(frame)
         assert mask is not None, "it is annotated"
         truth[frame - start] = resize_nearest(mask.astype(np.uint8), size) > 0
-    shares = np.array(GEOMETRY_SHARES) * [1, 1, len(labelled) == stop - start, 0]
+    whole = len(labelled) == stop - start
+    shares = np.array(GEOMETRY_SHARES) * [1, 1, whole, 0]
     kind = str(rng.choice(GEOMETRY_KINDS, p=shares / shares.sum()))
     scene = front.improved(kind, truth)
-    return _samples(front, scene, [frame - start for frame in labelled], truth, rng)
+    last = None
+    if whole and rng.random() < 0.5:
+        last = imagined_masks(outlines(truth).probability, rng)
+        front = front.guided(scene, folder)
+    return _samples(front, scene, [frame - start for frame in labelled], (truth, last), rng)
 
 
 @dataclass(frozen=True)
@@ -144,6 +162,14 @@ class _Front:
             motion = MotionMasks(probability(odds))
         return optimise(self.video, self.flow, self.scene, motion, self.options, no_progress)
 
+    def guided(self, scene: Scene, folder: Path) -> "_Front":
+        """The same with the flow that a scene guides."""
+        inside = folder / "guided"
+        inside.mkdir(exist_ok=True)
+        images = self.video.images
+        flow = guided_flow(images, self.flow, scene, inside, self.options.threads)
+        return replace(self, flow=flow)
+
 
 def _look(
     images: UInt8[np.ndarray, "frames height width 3"],
@@ -165,11 +191,12 @@ def _samples(
     front: _Front,
     scene: Scene,
     frames: Sequence[int],
-    is_dynamic: Bool[np.ndarray, "frames height width"],
+    known: tuple[Bool[np.ndarray, "frames height width"], MotionMasks | None],
     rng: np.random.Generator,
 ) -> Samples:
-    """Samples of some of the frames."""
-    around = front.around(scene)
+    """Samples of some of the frames; what is known is the truth and the masks of the last round."""
+    is_dynamic, last = known
+    around = recalled(front.around(scene), last, front.flow, front.options.threads)
     maps = [_maps_of(frame, front.flow, scene, around, front.small, rng) for frame in frames]
     chosen = list(frames)
     truth = outlines(is_dynamic[chosen]).probability

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
 from recon4d.io.growing import create_array
-from recon4d.parallel import each
+from recon4d.parallel import each, one_opencv_thread
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow
 
@@ -33,16 +33,13 @@ def flow_pairs(
         Index of the pair and `(flow, confidence)`: (2, rows, cols, 2) float16 in pixels and (2, rows, cols) uint8,
         first from `pairs[i, 0]` to `pairs[i, 1]`, then back. In the order of `pairs`.
     """
-    grays = _GrayCache(images)
+    grays = GrayCache(images)
 
     def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
         return both_ways(grays(int(pair[0])), grays(int(pair[1])))
 
-    cv2.setNumThreads(1)  # a pair per thread scales better than OpenCV's own threads in a pair
-    try:
+    with one_opencv_thread():
         yield from enumerate(each(one, pairs, threads))
-    finally:
-        cv2.setNumThreads(-1)
 
 
 def compute_flow(
@@ -65,7 +62,7 @@ def compute_flow(
     return Flow(np.concatenate((pairs, pairs[:, ::-1])), flow_px, confidence)
 
 
-class _GrayCache:
+class GrayCache:
     """Grey images of the last few frames: pairs are sorted, so each frame is converted once."""
 
     def __init__(
@@ -74,7 +71,8 @@ class _GrayCache:
         self._images, self._capacity = images, capacity
         self._grays: dict[int, np.ndarray] = {}
 
-    def __call__(self, index: int) -> np.ndarray:
+    def __call__(self, index: int) -> UInt8[np.ndarray, "height width"]:
+        """Grey image of a frame."""
         gray = self._grays.get(index)
         if gray is None:
             gray = cv2.cvtColor(np.ascontiguousarray(self._images[index]), cv2.COLOR_RGB2GRAY)
@@ -88,22 +86,37 @@ def both_ways(
     gray_a: UInt8[np.ndarray, "height width"], gray_b: UInt8[np.ndarray, "height width"]
 ) -> tuple[Float16[np.ndarray, "2 rows cols 2"], UInt8[np.ndarray, "2 rows cols"]]:
     """Flow a to b and b to a with their consistency confidence, sampled every `FLOW_STRIDE` pixels."""
+    there, back = sampled(dis_flow(gray_a, gray_b)), sampled(dis_flow(gray_b, gray_a))
+    return with_confidence(there, back, gray_a, gray_b)
+
+
+def dis_flow(
+    gray_a: UInt8[np.ndarray, "height width"], gray_b: UInt8[np.ndarray, "height width"]
+) -> Float32[np.ndarray, "height width 2"]:
+    """Flow a to b of every pixel."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    nothing = np.zeros((*gray_a.shape, 2), np.float32)  # the flow to start from
-    forward = _sample(dis.calc(gray_a, gray_b, nothing.copy()))
-    backward = _sample(dis.calc(gray_b, gray_a, nothing.copy()))
-    flows = np.stack((forward, backward))
+    start = np.zeros((*gray_a.shape, 2), np.float32)
+    return np.asarray(dis.calc(gray_a, gray_b, start), np.float32)
+
+
+def with_confidence(
+    there: Float32[np.ndarray, "rows cols 2"],
+    back: Float32[np.ndarray, "rows cols 2"],
+    gray_a: UInt8[np.ndarray, "height width"],
+    gray_b: UInt8[np.ndarray, "height width"],
+) -> tuple[Float16[np.ndarray, "2 rows cols 2"], UInt8[np.ndarray, "2 rows cols"]]:
+    """Sampled flow a to b and b to a as they are stored, with their consistency confidence."""
     texture_a, texture_b = texture(gray_a), texture(gray_b)
-    confidence = np.stack(
-        (
-            consistency(forward, backward, texture_b) * texture_a,
-            consistency(backward, forward, texture_a) * texture_b,
-        )
+    sure = (
+        consistency(there, back, texture_b) * texture_a,
+        consistency(back, there, texture_a) * texture_b,
     )
-    return flows.astype(np.float16), confidence.round().astype(np.uint8)
+    flows = np.stack((there, back)).astype(np.float16)
+    return flows, np.stack(sure).round().astype(np.uint8)
 
 
-def _sample(flow_px: Float32[np.ndarray, "height width 2"]) -> Float32[np.ndarray, "rows cols 2"]:
+def sampled(flow_px: Float32[np.ndarray, "height width 2"]) -> Float32[np.ndarray, "rows cols 2"]:
+    """Flow every `FLOW_STRIDE` pixels."""
     height, width = flow_px.shape[:2]
     size = (width // FLOW_STRIDE, height // FLOW_STRIDE)
     return np.asarray(cv2.resize(flow_px, size, interpolation=cv2.INTER_AREA), np.float32)

@@ -1,0 +1,167 @@
+"""Flow from geometry: once cameras and depth are known, frames far apart can be compared, and all pairs more exactly.
+
+DIS compares upright patches. Over many frames the static world turns, grows and moves farther than its search reaches;
+with cameras and depth the target frame can be warped so that the static world stays where it is, and DIS only has to
+find what is left: the error of the geometry, and what moves. Errors of short flows add up along a video, those of long
+ones do not: on `exact_dancer` and `exact_heavy` the cameras' error falls to less than a half.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64, UInt8
+
+from recon4d.flow.dis import GrayCache, dis_flow, sampled, with_confidence
+from recon4d.geometry import rays
+from recon4d.io.growing import create_array
+from recon4d.optim.triangulate import (
+    MIN_DEPTH_RATIO,
+    relative_cameras,
+    sample_grid_px,
+    triangulate,
+)
+from recon4d.parallel import each, one_opencv_thread
+from recon4d.progress import Progress, no_progress
+from recon4d.scene import FLOW_STRIDE, Flow, Scene
+
+KEPT_OFFSETS = (1, 2)
+"""Frames so far apart keep their flow: it is short, and holds where the geometry is wrong."""
+GUIDED_OFFSETS = (5, 8, 16, 32)
+"""Frames so far apart are compared with the help of the geometry."""
+MIN_OVERLAP = 0.3
+"""Pairs are not compared when less than this part of the static world stays in the picture, either way."""
+FARTHEST = 4.0
+"""Predictions are clipped to this, image widths: farther away nothing is seen."""
+
+
+def guided_flow(
+    images: UInt8[np.ndarray, "frames height width 3"],
+    flow: Flow,
+    scene: Scene,
+    folder: Path,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> Flow:
+    """Flow whose longer pairs are measured with the geometry's help.
+
+    Pairs of frames whose relative pose is not known keep the flow that they have.
+
+    Args:
+        images: At working size.
+        flow: Of the window's pairs.
+        scene: Current cameras; depth follows from them and the flow.
+        folder: Where the new flow's memory maps are written.
+        threads: Pairs that are compared at the same time.
+        progress: Told about every finished pair.
+    """
+    inverse_depth = np.stack(
+        list(
+            each(
+                lambda k: triangulate(flow, k, scene).inverse_depth.numpy(),
+                range(len(images)),
+                threads,
+            )
+        )
+    )
+    kept, pairs = _kept_pairs(flow, scene), _guided_pairs(scene, inverse_depth)
+    half, total = len(flow.edges) // 2, len(kept) + len(pairs)
+    shape = (2 * total, *flow.confidence.shape[1:])
+    flow_px = create_array(folder / "flow_px.npy", np.float16, (*shape, 2))
+    confidence = create_array(folder / "confidence.npy", np.uint8, shape)
+    for at, old in enumerate(kept):
+        for way in (0, 1):
+            flow_px[at + way * total] = flow.flow_px[old + way * half]
+            confidence[at + way * total] = flow.confidence[old + way * half]
+    grays = GrayCache(images)
+
+    def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
+        a, b = (int(k) for k in pair)
+        there, back = (
+            _compare(grays(m), grays(n), static_flow(scene, inverse_depth[m], m, n))
+            for m, n in ((a, b), (b, a))
+        )
+        return with_confidence(there, back, grays(a), grays(b))
+
+    with progress("guided flow", total=len(pairs)) as counter, one_opencv_thread():
+        for at, (flows, sure) in enumerate(each(one, pairs, threads), start=len(kept)):
+            flow_px[at], flow_px[at + total] = flows
+            confidence[at], confidence[at + total] = sure
+            counter.advance()
+    every = np.concatenate((flow.edges[kept], pairs))
+    return Flow(np.concatenate((every, every[:, ::-1])), flow_px, confidence)
+
+
+def static_flow(
+    scene: Scene, inverse_depth: Float32[np.ndarray, "rows cols"], source: int, target: int
+) -> Float32[np.ndarray, "rows cols 2"]:
+    """Flow of a static world at the samples of `Flow`, pixels; far outside where a point is behind the target."""
+    rows, cols = inverse_depth.shape
+    turned, moved = (x[0] for x in relative_cameras(scene, source, np.array([target])))
+    uv = sample_grid_px(rows, cols, torch.device("cpu"))
+    ray = rays(uv, torch.from_numpy(scene.intrinsics[source]).float())
+    point = ray @ turned.T + torch.from_numpy(inverse_depth).reshape(-1, 1) * moved
+    there = point[:, :2] / point[:, 2:].clamp_min(MIN_DEPTH_RATIO)
+    limit = FARTHEST * float(uv.max())
+    moved_by = (there - uv).clamp_(-limit, limit)
+    return np.asarray(moved_by.reshape(rows, cols, 2).numpy(), np.float32)
+
+
+def _kept_pairs(flow: Flow, scene: Scene) -> Int64[np.ndarray, " pairs"]:
+    """Rows of `flow.edges`, of one direction, whose flow is kept."""
+    first, second = flow.edges[: len(flow.edges) // 2].T
+    short = np.isin(np.abs(second - first), KEPT_OFFSETS)
+    return np.flatnonzero(short | ~_is_related(scene, first, second))
+
+
+def _guided_pairs(
+    scene: Scene, inverse_depth: Float32[np.ndarray, "frames rows cols"]
+) -> Int64[np.ndarray, "pairs 2"]:
+    """Pairs of related frames that show the same part of the world."""
+    frames = len(inverse_depth)
+    pairs = [(n, n + k) for n in range(frames) for k in GUIDED_OFFSETS if n + k < frames]
+    found = np.asarray(pairs, np.int64).reshape(-1, 2)
+    found = found[_is_related(scene, *found.T)]
+    overlap = [
+        min(_overlap(scene, inverse_depth[m], m, n) for m, n in ((a, b), (b, a)))
+        for a, b in found.tolist()
+    ]
+    shared = np.array(overlap, np.float64) >= MIN_OVERLAP
+    return np.asarray(found[shared])
+
+
+def _is_related(
+    scene: Scene, first: Int64[np.ndarray, " pairs"], second: Int64[np.ndarray, " pairs"]
+) -> Bool[np.ndarray, " pairs"]:
+    """Whether the relative pose of two frames is measured."""
+    posed = scene.is_posed[first] & scene.is_posed[second]
+    return np.asarray(posed & (scene.component[first] == scene.component[second]))
+
+
+def _overlap(
+    scene: Scene, inverse_depth: Float32[np.ndarray, "rows cols"], source: int, target: int
+) -> float:
+    """Part of the source's static world that the target shows."""
+    rows, cols = inverse_depth.shape
+    there = static_flow(scene, inverse_depth, source, target).reshape(-1, 2)
+    there = there + sample_grid_px(rows, cols, torch.device("cpu")).numpy()
+    width, height = cols * FLOW_STRIDE, rows * FLOW_STRIDE
+    return float(((there >= 0) & (there < (width, height))).all(1).mean())
+
+
+def _compare(
+    gray_a: UInt8[np.ndarray, "height width"],
+    gray_b: UInt8[np.ndarray, "height width"],
+    predicted: Float32[np.ndarray, "rows cols 2"],
+) -> Float32[np.ndarray, "rows cols 2"]:
+    """Flow a to b: b is warped by the prediction, and what is left is measured."""
+    height, width = gray_a.shape
+    whole = cv2.resize(predicted, (width, height), interpolation=cv2.INTER_LINEAR)
+    u, v = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    at = u + whole[..., 0], v + whole[..., 1]
+    warped = cv2.remap(gray_b, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    rest = dis_flow(gray_a, np.asarray(warped, np.uint8))
+    at = u + rest[..., 0], v + rest[..., 1]
+    along = cv2.remap(whole, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return sampled(rest + along)
