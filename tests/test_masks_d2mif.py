@@ -34,7 +34,7 @@ def trained() -> Trained:
 
 def find(made: SyntheticScene, trained: Trained, folder: Path, threads: int = 1) -> MotionMasks:
     features = scene_free_features(made.video, made.flow, trained, folder, threads)
-    return d2mif_masks(made.video, made.flow, made.scene, features, trained, threads)
+    return d2mif_masks(made.video, made.flow, made.scene, features, trained, None, threads)
 
 
 def test_masks_do_not_depend_on_the_number_of_threads(

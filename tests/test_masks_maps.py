@@ -38,7 +38,7 @@ def around(made: SyntheticScene) -> tuple[Surroundings, ...]:
 
 def maps_of(
     made: SyntheticScene, around: tuple[Surroundings, ...], frame: int
-) -> Float[Tensor, "12 rows cols"]:
+) -> Float[Tensor, "13 rows cols"]:
     edge = int(partner_edges(made.flow, frame)[0])
     there = around[int(made.flow.edges[edge, 1])].inverse_depth
     image = shrink(made.video.images[frame])

@@ -23,6 +23,7 @@ STAGES = (
     "features",
     "masks_0",
     "optimise_0",
+    "guided_flow",
     "masks_1",
     "optimise_1",
     "refine",
