@@ -123,7 +123,7 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
         folder,
         "check",
         Check,
-        lambda f: check_flow(video, flow, scene, dense, final.is_dynamic, options.threads),
+        lambda f: check_flow(video, seen.flow, scene, dense, final.is_dynamic, options.threads),
     )
     return Reconstruction(
         world_from_cam=np.array(scene.world_from_cam),
