@@ -40,7 +40,7 @@ class FitOptions:
     """Largest learning rate of AdamW, of everything that starts at random."""
     pretrained_rate: float = 1e-4
     """The same for the image encoder when it starts from ImageNet weights."""
-    decay: float = 1e-4
+    decay: float = 1e-2
     """Weight decay."""
     seed: int = 0
     device: str = "cpu"
