@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recon4d.errors import ConfigError
-from recon4d.masks.network import FULL, LIGHT, D2mif
+from recon4d.masks.network import FULL, GEOMETRY_CHANNELS, LIGHT, MOTION_CHANNELS, D2mif
 from recon4d.masks.train.calibrate import calibrate, calibration_error
 from recon4d.masks.train.card import Figures, write_card
 from recon4d.masks.train.fit import FitOptions, fit, validate
@@ -151,6 +151,7 @@ def _claim(options: TrainOptions) -> None:
             "data": {name: str(path.resolve()) for name, path in options.library.data.items()},
             "clips": options.library.clips,
             "seed": options.library.seed,
+            "maps": MOTION_CHANNELS + GEOMETRY_CHANNELS,
         }
     )
     if mark.exists():
