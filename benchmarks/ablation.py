@@ -34,6 +34,7 @@ from recon4d.checkpoint import run_stage
 from recon4d.config import RunConfig
 from recon4d.evaluate.masks import jaccard
 from recon4d.io.images import read_image, write_image
+from recon4d.io.resize import resize_nearest
 from recon4d.masks.network import LIGHT
 from recon4d.masks.train.calibrate import calibrate
 from recon4d.masks.train.command import HELD_OUT, imagenet_weights
@@ -115,7 +116,7 @@ def score(weights: Path, source: Path, truth: Path, work: Path, threads: int) ->
         if path.is_file():
             true = read_image(path, cv2.IMREAD_GRAYSCALE) > 0
             size = true.shape[1], true.shape[0]
-            large = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            large = resize_nearest(mask.astype(np.uint8), size)
             values.append(jaccard(large > 0, true))
     return float(np.mean(values))
 
