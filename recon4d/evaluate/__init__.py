@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
 
@@ -20,7 +21,6 @@ from recon4d.evaluate.report import (
 )
 from recon4d.evaluate.truth import Truth, read_true_depth, read_true_mask, read_truth
 from recon4d.io.output import writing
-from recon4d.io.resize import resize_nearest
 from recon4d.io.result import read_result
 from recon4d.io.trajectory import Trajectory, read_trajectory
 from recon4d.scene import Reconstruction
@@ -191,7 +191,7 @@ def _frames(reconstruction: Reconstruction) -> list[tuple[float, str]]:
 
 def _resized(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Resize to the truth's (height, width) without inventing values."""
-    return resize_nearest(picture, (shape[1], shape[0]))
+    return np.asarray(cv2.resize(picture, shape[1::-1], interpolation=cv2.INTER_NEAREST))
 
 
 def _nothing_in_common(result: Path, truth: Truth, reconstruction: Reconstruction | None) -> str:
