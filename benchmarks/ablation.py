@@ -1,8 +1,8 @@
 """What each kind of evidence gives D2MIF: `python -m benchmarks.ablation --training DIR`.
 
 Networks with some of the branches are each trained alone, with the same small budget and several seeds, on the clips of
-an earlier `recon4d train d2mif --out DIR`, and compared on the masks of the test sequences: from the same flow and the
-same geometry (after one round with residual masks), refined by edges, as a run would write them.
+an earlier `recon4d train d2mif --out DIR`, and compared on the masks of the test sequences' first frames: from the same
+flow and the same geometry (after one round with residual masks), refined by edges, as a run would write them.
 """
 
 import argparse
@@ -70,6 +70,8 @@ class Budget:
     steps: int
     batch: int
     threads: int
+    frames: int
+    """First frames of every test sequence that are looked at."""
 
 
 def train_variant(name: str, seed: int, budget: Budget, weights: Path) -> dict[str, float]:
@@ -98,9 +100,11 @@ def train_variant(name: str, seed: int, budget: Budget, weights: Path) -> dict[s
         torch.set_num_threads(before)
 
 
-def score(weights: Path, source: Path, truth: Path, work: Path, threads: int) -> float:
-    """Mean J of one sequence; flow and geometry are computed once and kept in `work`."""
-    config = RunConfig(input=source, masks="residual", workers=threads)
+def score(weights: Path, source: Path, truth: Path, work: Path, budget: Budget) -> float:
+    """Mean J of one sequence's first frames; flow and geometry are computed once and kept in `work`."""
+    config = RunConfig(
+        input=source, masks="residual", workers=budget.threads, max_frames=budget.frames
+    )
     with one_torch_thread():
         video = read_stage(config, work, no_progress)
         seen, scene = observe(config, work, video, no_progress)
@@ -109,7 +113,7 @@ def score(weights: Path, source: Path, truth: Path, work: Path, threads: int) ->
         with tempfile.TemporaryDirectory() as folder:
             seen = replace(seen, features=method.features(seen, Path(folder)))
             motion = method.masks(seen, _after_one_round(seen, scene, config, work))
-        found = masks.finish("edges", seen.video, motion, None, threads)
+        found = masks.finish("edges", seen.video, motion, None, budget.threads)
     values = []
     for stem, mask in zip(seen.video.sources, found, strict=True):
         path = truth / f"{Path(stem).stem}.png"
@@ -205,16 +209,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--training", type=Path, required=True, metavar="DIR")
     parser.add_argument("--root", type=Path, help="folder of the test sequences")
     parser.add_argument("--work", type=Path, required=True, help="flow and geometry are kept here")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=40, help="of every test sequence")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("ablation.json"))
     parser.add_argument("--figure", type=Path, default=PROJECT / "docs/ablation.png")
     arguments = parser.parse_args(argv)
     root = data_root(arguments.root)
-    budget = Budget(arguments.training, arguments.steps, arguments.batch, arguments.threads)
-    said = f"{budget.steps} steps of {budget.batch} crops, seeds {', '.join(map(str, arguments.seeds))}"
+    budget = Budget(
+        arguments.training, arguments.steps, arguments.batch, arguments.threads, arguments.frames
+    )
+    said = (
+        f"{budget.steps} steps of {budget.batch} crops, seeds {', '.join(map(str, arguments.seeds))}; "
+        f"the first {budget.frames} frames of every sequence"
+    )
     rows = read_rows(arguments.out)
     for seed in arguments.seeds:
         for name in VARIANTS:
@@ -238,7 +248,7 @@ def _row(name: str, seed: int, budget: Budget, root: Path, work: Path) -> dict[s
             if clip in DAVIS:
                 source = root / "davis2016/JPEGImages/480p" / clip
                 truth = root / "davis2016/Annotations/480p" / clip
-            found[clip] = score(weights, source, truth, work / clip, budget.threads)
+            found[clip] = score(weights, source, truth, work / clip, budget)
     return {"variant": name, "seed": seed, "held_out": held_out, "jaccard": found}
 
 

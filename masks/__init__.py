@@ -29,8 +29,6 @@ class Observed:
     flow: Flow
     features: Features | None = None
     """Of the method that asks; None where it has none."""
-    last: MotionMasks | None = None
-    """Masks of the last kept round; None in the first one."""
     threads: int = 1
     progress: Progress = no_progress
 
@@ -81,7 +79,6 @@ def _d2mif(weights: Path | None) -> MaskMethod:
             scene,
             seen.features,
             trained,
-            seen.last,
             seen.threads,
             seen.progress,
         )

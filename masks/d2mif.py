@@ -19,7 +19,6 @@ from recon4d.masks.evidence import Surroundings, look_around
 from recon4d.masks.features import Features
 from recon4d.masks.filters import along_time, shrink
 from recon4d.masks.maps import geometry_maps, motion_maps, partner_edges
-from recon4d.masks.memory import recalled
 from recon4d.masks.network import add, over_partners
 from recon4d.masks.weights import Trained
 from recon4d.parallel import each
@@ -73,7 +72,6 @@ def d2mif_masks(
     scene: Scene,
     features: Features,
     trained: Trained,
-    last: MotionMasks | None = None,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> MotionMasks:
@@ -85,7 +83,6 @@ def d2mif_masks(
         scene: Current cameras; its depth is not used.
         features: Of the same video, flow and network.
         trained: The network.
-        last: Masks of the last round; None in the first one.
         threads: Frames that are looked at at the same time.
         progress: Told about every finished frame, three times.
     """
@@ -93,7 +90,6 @@ def d2mif_masks(
     log_odds = np.empty(images.shape[:3], np.float32)
     with progress("masks", total=3 * video.num_frames) as counter:
         around = look_around(images, flow, scene, threads, counter)
-        around = recalled(around, last, flow, threads)
 
         def one(frame: int) -> Float32[np.ndarray, "rows cols"]:
             return _decode(frame, images, flow, scene, (around, features, trained))
@@ -102,7 +98,8 @@ def d2mif_masks(
             log_odds[frame] = odds
             counter.advance()
     fused = along_time(log_odds, flow, threads)
-    return MotionMasks(1 / (1 + np.exp(-trained.calibration(fused))), BORDER)
+    evidence = np.stack([a.log_odds for a in around])
+    return MotionMasks(1 / (1 + np.exp(-trained.calibration(fused, evidence))), BORDER)
 
 
 @torch.inference_mode()

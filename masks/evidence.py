@@ -68,8 +68,6 @@ class Surroundings:
     """Of motion, from the colours against the background plate; 0 where it is unknown."""
     log_odds: Float32[np.ndarray, "rows cols"]
     """Both, with the prior, gathered over time and along image edges."""
-    memory: Float32[np.ndarray, "rows cols"] | None = None
-    """Log-odds that the last round's masks give (`recon4d.masks.memory`); None in the first round."""
 
 
 def look_around(

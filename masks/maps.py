@@ -2,8 +2,8 @@
 
 Every geometric map follows from cameras, flow and the depth that they give, whatever backbone they came from: how far
 the flow lies from that of a static world and how sure that is, how far from the epipolar line, how far apart the
-two times' surface points are, whether there is parallax to tell at all, and what the last round's masks say. Values are
-of the order of 1: lengths and ratios as logarithms, evidence as log-odds over its limit.
+two times' surface points are, and whether there is parallax to tell at all. Values are of the order of 1: lengths and
+ratios as logarithms, evidence as log-odds over its limit.
 """
 
 import cv2
@@ -44,6 +44,10 @@ AFFINE_KERNEL_PX = 2.0
 """Scale of their robust kernel."""
 AFFINE_STEP = 8
 """Every how many samples they use."""
+
+
+EVIDENCE_UNIT = MAX_TOTAL_LOG_ODDS / 2
+"""Log-odds of all evidence together that the last geometric map shows as 1."""
 
 
 def partner_edges(
@@ -124,7 +128,7 @@ def geometry_maps(
     here: Surroundings,
     there_inverse_depth: Float32[np.ndarray, "rows cols"],
     image: UInt8[np.ndarray, "rows cols 3"],
-) -> Float[Tensor, "13 rows cols"]:
+) -> Float[Tensor, "12 rows cols"]:
     """What geometry tells about a pair (MuBe4D's 3D priors in the form that every backbone can give).
 
     Args:
@@ -150,8 +154,7 @@ def geometry_maps(
         unsure,
         torch.from_numpy(here.flow_log_odds).reshape(-1) / MAX_LOG_ODDS,
         torch.from_numpy(here.plate_log_odds).reshape(-1) / MAX_PLATE,
-        torch.from_numpy(here.log_odds).reshape(-1) / (MAX_TOTAL_LOG_ODDS / 2),
-        torch.zeros_like(rho) if here.memory is None else torch.from_numpy(here.memory).reshape(-1),
+        torch.from_numpy(here.log_odds).reshape(-1) / EVIDENCE_UNIT,
     )
     maps = torch.stack((*(p * connected for p in pair), *alone))
     return maps.clamp_(-LIMIT, LIMIT).reshape(-1, rows, cols)

@@ -24,7 +24,7 @@ from recon4d.masks.encoders import LITE0_STAGES, ConvEncoder, Lite0, Pyramid
 from recon4d.masks.tokens import TokenFeed
 
 BRANCHES = ("geometry", "appearance", "motion")
-GEOMETRY_CHANNELS = 13
+GEOMETRY_CHANNELS = 12
 """Of `recon4d.masks.maps.geometry_maps`."""
 MOTION_CHANNELS = 6
 """Of `recon4d.masks.maps.motion_maps`."""
@@ -98,7 +98,7 @@ class ResidualUnit(nn.Module):
     def forward(self, x: Float[Tensor, "batch width rows cols"]) -> Tensor:
         """Same shape."""
         inner = self.norm1(self.conv1(torch.relu(x)))
-        out: Tensor = x + self.norm2(self.conv2(torch.relu(inner)))
+        out: Tensor = x + self.norm2(self.conv2(inner.relu_()))
         return out
 
 

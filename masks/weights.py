@@ -16,20 +16,31 @@ from recon4d.masks.network import D2mif, NetworkConfig, fold_norms
 
 SHIPPED = Path(__file__).parent / "weights" / "d2mif.safetensors"
 """The weights that the package holds; `weights/d2mif.md` says how they were made."""
-SHIPPED_SHA256 = "41a080d3361794cdf3780716481a114d38bfadf6f0167ae9722d057f854fb527"
+SHIPPED_SHA256 = "a07f24509b506ef86f63f1b805cb0c1375bbd3e52fbb02da41380adf2ab424ad"
 """Of that file."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Turns the network's output into log-odds that mean what they say."""
+    """Adds the log-odds of the network and of the evidence that needs none, so that the sum means what it says.
+
+    What the network learned and what `recon4d.masks.evidence` computes err in different places; the weights of both
+    follow from clips that the network was not trained on.
+    """
 
     scale: float = 1.0
+    """Weight of the network's log-odds."""
+    evidence: float = 0.0
+    """Weight of the evidence's; 0 for a network that is to do without geometry."""
     shift: float = 0.0
 
-    def __call__(self, log_odds: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    def __call__(
+        self,
+        network: Float32[np.ndarray, "*shape"],
+        evidence: Float32[np.ndarray, "*shape"],
+    ) -> Float32[np.ndarray, "*shape"]:
         """Calibrated log-odds."""
-        return np.asarray(self.scale * log_odds + self.shift, np.float32)
+        return np.asarray(self.scale * network + self.evidence * evidence + self.shift, np.float32)
 
 
 @dataclass(frozen=True)

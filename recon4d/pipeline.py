@@ -180,7 +180,6 @@ def _loop(
         at = len(rounds.history)
         if at == 1:
             seen = replace(seen, flow=_guided(folder, seen, rounds.scene))
-        seen = replace(seen, last=rounds.motion)
 
         def find(_: Path, seen: masks.Observed = seen, scene: Scene = rounds.scene) -> MotionMasks:
             return method.masks(seen, scene)

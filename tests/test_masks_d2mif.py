@@ -34,7 +34,7 @@ def trained() -> Trained:
 
 def find(made: SyntheticScene, trained: Trained, folder: Path, threads: int = 1) -> MotionMasks:
     features = scene_free_features(made.video, made.flow, trained, folder, threads)
-    return d2mif_masks(made.video, made.flow, made.scene, features, trained, None, threads)
+    return d2mif_masks(made.video, made.flow, made.scene, features, trained, threads)
 
 
 def test_masks_do_not_depend_on_the_number_of_threads(
@@ -98,7 +98,7 @@ def test_the_method_of_the_command_line_gives_the_same(
     torch.manual_seed(0)
     network = D2mif(TINY)
     path = tmp_path / "w.safetensors"
-    save_weights(path, network, Calibration(1.5, -0.25))
+    save_weights(path, network, Calibration(1.5, 0.25, -0.25))
     method = masks.method("d2mif", weights=path)
     seen = masks.Observed(made.video, made.flow, None)
     assert method.features is not None and method.depends_on_scene
@@ -112,9 +112,9 @@ def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:
     torch.manual_seed(2)
     network = D2mif(TINY)
     path = tmp_path / "w.safetensors"
-    save_weights(path, network, Calibration(1.5, -0.25))
+    save_weights(path, network, Calibration(1.5, 0.25, -0.25))
     back = load_weights(path)
-    assert back.calibration == Calibration(1.5, -0.25) and back.network.config == TINY
+    assert back.calibration == Calibration(1.5, 0.25, -0.25) and back.network.config == TINY
     before = fold_norms(network).state_dict()
     for name, value in back.network.state_dict().items():
         # half has 11 bits; folding multiplies by about 1
@@ -139,9 +139,10 @@ def test_files_that_are_no_weights_are_refused_in_one_sentence(tmp_path: Path) -
         load_weights(other)
 
 
-def test_calibration_acts_on_log_odds() -> None:
+def test_calibration_adds_the_log_odds_of_network_and_evidence() -> None:
     odds = np.array([-1.0, 0.0, 2.0], np.float32)
-    assert Calibration(2.0, 1.0)(odds).tolist() == [-1.0, 1.0, 5.0]
+    evidence = np.array([0.0, 4.0, -2.0], np.float32)
+    assert Calibration(2.0, 0.5, 1.0)(odds, evidence).tolist() == [-1.0, 3.0, 4.0]
 
 
 def test_the_shipped_weights_are_whole_small_and_described() -> None:

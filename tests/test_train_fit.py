@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recon4d.errors import ConfigError
-from recon4d.masks.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, NetworkConfig
+from recon4d.masks.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif, NetworkConfig
 from recon4d.masks.train import batches
 from recon4d.masks.train.batches import random_batch, whole_frame
 from recon4d.masks.train.calibrate import calibrate, calibration_error
@@ -45,7 +45,7 @@ def clip(seed: int, frames: int = 3) -> Samples:
     maps = rng.normal(0, 0.5, (frames, 2, channels, rows, cols)).astype(np.float32)
     maps[:, :, [4, -1]] += np.where(truth, 1.5, -1.5)[:, None, None]
     images = rng.integers(0, 256, (frames, 2 * rows, 2 * cols, 3)).astype(np.uint8)
-    return Samples(images, truth, quantise(maps), quantise(maps[:, 0, -1]))
+    return Samples(images, truth, quantise(maps))
 
 
 CLIPS = tuple(clip(seed) for seed in range(4))
@@ -136,6 +136,17 @@ def test_calibration_makes_the_truth_likelier(tmp_path: Path) -> None:
     before = calibration_error(network, CLIPS[3:], Calibration())
     after = calibration_error(network, CLIPS[3:], calibration)
     assert calibration.scale > 0 and after < max(before, 0.05)
+
+
+def test_evidence_counts_for_a_network_that_missed_it_and_not_for_one_that_does_without_geometry() -> (
+    None
+):
+    torch.manual_seed(0)
+    blind = replace(TINY, branches=("appearance",))
+    assert (
+        calibrate(D2mif(TINY), CLIPS[3:]).evidence > 0.1
+    )  # the last map tells where the squares are
+    assert calibrate(D2mif(blind), CLIPS[3:]).evidence == 0
 
 
 def test_one_frame_is_a_batch_of_one() -> None:

