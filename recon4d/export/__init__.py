@@ -1,0 +1,126 @@
+"""Results in the formats of other programs."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from recon4d.config import did_you_mean
+from recon4d.errors import ConfigError
+from recon4d.export.clouds import export_ply
+from recon4d.export.colmap import export_colmap
+from recon4d.export.glb import FILE, export_glb
+from recon4d.export.nerfstudio import export_nerfstudio
+from recon4d.export.pictures import export_overlay
+from recon4d.export.place import MARKER, placed
+from recon4d.export.views import Export, at_original_size, at_working_size, unposed_frames
+from recon4d.io.output import writing
+from recon4d.io.result import read_result
+from recon4d.scene import Reconstruction
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One format."""
+
+    write: Callable[[Export, Path], None]
+    """Fills an empty folder."""
+    has_images: bool
+    """Its images, masks and depth can be at the input's size."""
+    is_sparse: bool
+    """For programs that trust every pose: frames whose pose was not measured are left out."""
+
+
+EXPORTERS = {
+    "ply": Exporter(export_ply, has_images=False, is_sparse=False),
+    "colmap": Exporter(export_colmap, has_images=True, is_sparse=True),
+    "nerfstudio": Exporter(export_nerfstudio, has_images=True, is_sparse=True),
+    "glb": Exporter(export_glb, has_images=False, is_sparse=True),
+    "overlay": Exporter(export_overlay, has_images=True, is_sparse=False),
+}
+"""Every format that exists."""
+DEPTH_SIZES = ("working", "original")
+
+
+def export_result(
+    result: Path, to: str, out: Path | None = None, depth_size: str = "working"
+) -> Path:
+    """Write a result folder in another format; it appears at its place when it is complete.
+
+    Args:
+        result: The result folder.
+        to: One of `EXPORTERS`.
+        out: Where to; `RESULT/export/FORMAT` if not given. For glb also the name of a .glb file.
+        depth_size: `original`: images, masks and depth at the size of the input, which is read again.
+
+    Returns:
+        What was written: a folder, or the .glb file.
+
+    Raises:
+        ConfigError: There is no such format or size, or the format has no images.
+        InputError: The result, the input or the place cannot be used.
+        MissingDependencyError: The format needs a package that is not installed.
+    """
+    exporter = _find(to, depth_size)
+    target = result / "export" / to if out is None else out
+    file = FILE if to == "glb" and target.suffix.lower() == ".glb" else None
+    reconstruction = read_result(result)
+    with placed(target, is_ours=out is None, file=file) as folder:
+        export = _choose(reconstruction, result, exporter, depth_size)
+        exporter.write(export, folder)
+        _describe(export, to, len(reconstruction.sources), folder / MARKER)
+    return target
+
+
+def _find(to: str, depth_size: str) -> Exporter:
+    if to not in EXPORTERS:
+        raise ConfigError(
+            f"export to '{to}' is not known{did_you_mean(to, EXPORTERS)}; available: {', '.join(EXPORTERS)}"
+        )
+    if depth_size not in DEPTH_SIZES:
+        raise ConfigError(
+            f"the depth size cannot be '{depth_size}'; available: {', '.join(DEPTH_SIZES)}"
+        )
+    exporter = EXPORTERS[to]
+    if depth_size == "original" and not exporter.has_images:
+        able = ", ".join(name for name, each in EXPORTERS.items() if each.has_images)
+        raise ConfigError(
+            f"--depth-size original is for exports with images ({able}), and {to} has none; leave it out"
+        )
+    return exporter
+
+
+def _choose(
+    reconstruction: Reconstruction, result: Path, exporter: Exporter, depth_size: str
+) -> Export:
+    """The frames of a result that a format gets; those that are left out are named on the screen."""
+    every = range(len(reconstruction.sources))
+    left_out = unposed_frames(reconstruction) if exporter.is_sparse else ()
+    if left_out:
+        named = ", ".join(f"{frame} ({reconstruction.sources[frame]})" for frame in left_out)
+        _log.warning(
+            "%d of %d frames have no measured pose and are left out: %s",
+            len(left_out),
+            len(every),
+            named,
+        )
+    frames = tuple(frame for frame in every if frame not in left_out)
+    if depth_size == "original":
+        return at_original_size(reconstruction, frames)
+    return at_working_size(reconstruction, frames, result)
+
+
+def _describe(export: Export, to: str, num_frames: int, path: Path) -> None:
+    """Write what the export holds; its presence marks the folder as recon4d's."""
+    content = {
+        "format": to,
+        "size": list(export.size),
+        "scale": "metric" if export.result.is_metric else "relative",
+        "frames": list(export.frames),
+        "left_out": sorted(set(range(num_frames)) - set(export.frames)),
+    }
+    with writing(path):
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
