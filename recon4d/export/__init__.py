@@ -14,7 +14,13 @@ from recon4d.export.glb import FILE, export_glb
 from recon4d.export.nerfstudio import export_nerfstudio
 from recon4d.export.pictures import export_overlay
 from recon4d.export.place import MARKER, placed
-from recon4d.export.views import Export, at_original_size, at_working_size, unposed_frames
+from recon4d.export.views import (
+    Export,
+    at_original_size,
+    at_working_size,
+    has_no_parallax,
+    unposed_frames,
+)
 from recon4d.io.output import writing
 from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
@@ -71,7 +77,7 @@ def export_result(
     with placed(target, is_ours=out is None, file=file) as folder:
         export = _choose(reconstruction, result, exporter, depth_size)
         exporter.write(export, folder)
-        _describe(export, to, len(reconstruction.sources), folder / MARKER)
+        _describe(export, to, reconstruction, folder / MARKER)
     return target
 
 
@@ -107,20 +113,26 @@ def _choose(
             len(every),
             named,
         )
+    if exporter.is_sparse and has_no_parallax(reconstruction):
+        _log.warning(
+            "the camera of this result does not translate: its depth is a constant that was set, not measured, and so "
+            "are the points of the export; rotations, intrinsics and masks are measured"
+        )
     frames = tuple(frame for frame in every if frame not in left_out)
     if depth_size == "original":
         return at_original_size(reconstruction, frames)
     return at_working_size(reconstruction, frames, result)
 
 
-def _describe(export: Export, to: str, num_frames: int, path: Path) -> None:
+def _describe(export: Export, to: str, reconstruction: Reconstruction, path: Path) -> None:
     """Write what the export holds; its presence marks the folder as recon4d's."""
+    sources = dict(enumerate(reconstruction.sources))
     content = {
         "format": to,
         "size": list(export.size),
-        "scale": "metric" if export.result.is_metric else "relative",
-        "frames": list(export.frames),
-        "left_out": sorted(set(range(num_frames)) - set(export.frames)),
+        "scale": "metric" if reconstruction.is_metric else "relative",
+        "frames": {frame: sources.pop(frame) for frame in export.frames},
+        "left_out": sources,
     }
     with writing(path):
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

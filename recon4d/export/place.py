@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recon4d.errors import InputError
-from recon4d.io.output import missing_parents, remove_empty, writing
+from recon4d.io.output import check_writable, missing_parents, remove_empty, writing
 
 MARKER = "recon4d_export.json"
 """What an export says about itself; a folder with it may be replaced by another export."""
@@ -28,6 +28,7 @@ def placed(out: Path, is_ours: bool, file: str | None = None) -> Iterator[Path]:
     if not is_ours:
         _check_free(out, is_file=file is not None)
     target = out.resolve()
+    check_writable(target)
     new_parents = missing_parents(target)
     try:
         with writing(out):

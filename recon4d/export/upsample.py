@@ -56,6 +56,8 @@ def upsample(layers: Layers, image: UInt8[np.ndarray, "height width 3"]) -> Laye
     """
     size = (image.shape[1], image.shape[0])
     shape = layers.depth.shape
+    if image.shape[:2] == shape:
+        return layers
     inverse = np.divide(
         1, layers.depth, out=np.zeros_like(layers.depth), where=layers.depth > 0
     ).astype(np.float32)

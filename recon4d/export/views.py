@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ from recon4d.scene import Reconstruction
 
 UNPOSED = ("lost_frames", "disconnected")
 """Warnings of a result whose frames have poses that were interpolated or guessed, not measured."""
+NO_PARALLAX = "no_parallax"
+"""Warning of a result of a camera that only turns."""
 OTHER_IMAGE = 20.0
 """Mean difference in levels of 255 above which the input's frame is not the one that the run saw; JPEG makes 1 or 2."""
 WORKING = "leave --depth-size original out"
@@ -69,12 +72,22 @@ class Export:
 
 def unposed_frames(result: Reconstruction) -> tuple[int, ...]:
     """Frames whose pose was not measured, by the warnings in `run.json`."""
-    warnings = result.run.get("warnings", [])
-    found: set[int] = set()
-    for warning in warnings if isinstance(warnings, list) else []:
-        if warning["code"] in UNPOSED:
-            found.update(warning["frames"])
-    return tuple(sorted(found))
+    return tuple(sorted({f for code in UNPOSED for f in _warned_frames(result, code)}))
+
+
+def has_no_parallax(result: Reconstruction) -> bool:
+    """True where the camera does not translate: depth is a constant then, not a measurement."""
+    return any(warning.get("code") == NO_PARALLAX for warning in _warnings(result))
+
+
+def _warned_frames(result: Reconstruction, code: str) -> list[int]:
+    found = [warning["frames"] for warning in _warnings(result) if warning.get("code") == code]
+    return [frame for frames in found for frame in frames]
+
+
+def _warnings(result: Reconstruction) -> list[dict[str, Any]]:
+    warnings = result.run.get("warnings")
+    return warnings if isinstance(warnings, list) else []
 
 
 def at_working_size(result: Reconstruction, frames: tuple[int, ...], folder: Path) -> Export:

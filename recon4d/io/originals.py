@@ -56,7 +56,8 @@ def open_originals(source: Path, options: ReadOptions) -> Originals:
     lens = _lens(opened, options, (width, height))
 
     def frames() -> Iterator[Original]:
-        for frame in kept_frames(opened.frames(), opened, options):
+        again = open_source(source, options)  # a video that was begun goes on counting its frames
+        for frame in kept_frames(again.frames(), again, options):
             yield Original(frame.name, _undistorted(frame, lens))
 
     return Originals((width, height), opened.pixel_aspect, frames)
