@@ -217,7 +217,7 @@ def gone(source: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (gone, "does not exist any more; its images are needed"),
+        (gone, "does not exist any more; it is needed"),
         (changed_names, "frame 1 is 0000b.png, but 0001.png in the result"),
         (fewer_frames, "has 2 frames for the 3 of the result"),
         (other_images, "frame 0 (0000.png) does not show what the result has"),
@@ -235,6 +235,15 @@ def test_an_input_that_is_not_what_it_was_is_refused(
     assert message.count("\n") == 1
     assert listing(result) == before and not (result / "export").exists()
     assert export(result, "colmap", "working") == 0
+
+
+def test_a_camera_file_that_is_gone_is_named(
+    result: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (result / "config.toml").open("a") as config:
+        config.write('intrinsics = "/gone/camera.txt"\n')
+    assert export(result, "colmap") == 2
+    assert "/gone/camera.txt, which the result was made from" in capsys.readouterr().err
 
 
 def test_a_result_that_names_no_input_is_refused(

@@ -20,6 +20,7 @@ from recon4d.io.originals import Originals, open_originals
 from recon4d.io.output import writing
 from recon4d.io.resize import working_size
 from recon4d.io.result import JPEG_QUALITY
+from recon4d.options import convert
 from recon4d.scene import Reconstruction
 
 UNPOSED = ("lost_frames", "disconnected")
@@ -119,11 +120,13 @@ def at_original_size(result: Reconstruction, frames: tuple[int, ...]) -> Export:
         InputError: The input is gone, or is not what it was.
     """
     source, options = _read_options(result.config_toml)
-    if not source.exists():
-        raise InputError(
-            f"{source}, which the result was made from, does not exist any more; its images are needed for "
-            f"--depth-size original: put it back, or {WORKING}"
-        )
+    camera = options.intrinsics if options.intrinsics and "," not in options.intrinsics else None
+    for needed in (source, *([Path(camera)] if camera else [])):
+        if not needed.exists():
+            raise InputError(
+                f"{needed}, which the result was made from, does not exist any more; it is needed for --depth-size "
+                f"original: put it back, or {WORKING}"
+            )
     originals = open_originals(source, options)
     size = _size(result)
     if working_size(originals.size, options.size, originals.pixel_aspect) != size:
@@ -219,8 +222,8 @@ def _read_options(config_toml: str) -> tuple[Path, ReadOptions]:
             f"original; run recon4d again, or {WORKING}"
         )
     names = [field.name for field in dataclasses.fields(ReadOptions)]
-    given = {name: config[name] for name in names if name in config}
-    return Path(str(config["input"])), ReadOptions(**given)  # type: ignore[arg-type]
+    given = {name: convert(name, config[name]) for name in names if name in config}
+    return Path(str(config["input"])), ReadOptions(**given)
 
 
 def _select(result: Reconstruction, frames: tuple[int, ...]) -> Reconstruction:
