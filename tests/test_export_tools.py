@@ -110,21 +110,14 @@ def test_every_point_is_seen_by_some_frames_and_every_frame_sees_some(result: Pa
 def test_long_tracks_are_cut_to_frames_all_over_the_video(exact: Reconstruction) -> None:
     from recon4d.export.tracks import MAX_TRACK, find_tracks
 
-    still = dataclasses.replace(
-        exact,
-        **{
-            name: np.repeat(getattr(exact, name)[:1], 40, axis=0)
-            for name in (
-                "world_from_cam",
-                "intrinsics",
-                "timestamps_s",
-                "images",
-                "depth",
-                "confidence",
-                "is_dynamic",
-            )
-        },
+    per_frame_names = (
+        *("world_from_cam", "intrinsics", "timestamps_s"),
+        *("images", "depth", "confidence", "is_dynamic"),
     )
+    repeated: dict[str, Any] = {
+        name: np.repeat(getattr(exact, name)[:1], 40, axis=0) for name in per_frame_names
+    }
+    still = dataclasses.replace(exact, **repeated)
     rays = np.random.default_rng(0).uniform((0, 0), SIZE, (500, 2))
     col, row = np.floor(rays).astype(int).T
     fx, fy, cx, cy = exact.intrinsics[0]
