@@ -1,8 +1,9 @@
 """Results in the formats of other programs."""
 
+import dataclasses
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +13,19 @@ from recon4d.export.clouds import export_ply
 from recon4d.export.colmap import export_colmap
 from recon4d.export.glb import FILE, export_glb
 from recon4d.export.nerfstudio import export_nerfstudio
+from recon4d.export.original import at_original_size
 from recon4d.export.pictures import export_overlay
 from recon4d.export.place import MARKER, placed
 from recon4d.export.views import (
     Export,
-    at_original_size,
+    View,
     at_working_size,
     has_no_parallax,
     unposed_frames,
 )
 from recon4d.io.output import writing
 from recon4d.io.result import read_result
+from recon4d.progress import Progress, no_progress
 from recon4d.scene import Reconstruction
 
 _log = logging.getLogger(__name__)
@@ -52,7 +55,11 @@ DEPTH_SIZES = ("working", "original")
 
 
 def export_result(
-    result: Path, to: str, out: Path | None = None, depth_size: str = "working"
+    result: Path,
+    to: str,
+    out: Path | None = None,
+    depth_size: str = "working",
+    progress: Progress = no_progress,
 ) -> Path:
     """Write a result folder in another format; it appears at its place when it is complete.
 
@@ -61,6 +68,7 @@ def export_result(
         to: One of `EXPORTERS`.
         out: Where to; `RESULT/export/FORMAT` if not given. For glb also the name of a .glb file.
         depth_size: `original`: images, masks and depth at the size of the input, which is read again.
+        progress: Told how many frames are written.
 
     Returns:
         What was written: a folder, or the .glb file.
@@ -76,7 +84,7 @@ def export_result(
     reconstruction = read_result(result)
     with placed(target, is_ours=out is None, file=file) as folder:
         export = _choose(reconstruction, result, exporter, depth_size)
-        exporter.write(export, folder)
+        _write(exporter, export, folder, progress)
         _describe(export, to, reconstruction, folder / MARKER)
     return target
 
@@ -122,6 +130,21 @@ def _choose(
     if depth_size == "original":
         return at_original_size(reconstruction, frames)
     return at_working_size(reconstruction, frames, result)
+
+
+def _write(exporter: Exporter, export: Export, folder: Path, progress: Progress) -> None:
+    """Write an export and tell how far it is: at the input's size a frame takes seconds."""
+    if not exporter.has_images:
+        exporter.write(export, folder)
+        return
+    with progress("export", len(export.frames)) as counter:
+
+        def counted() -> Iterator[View]:
+            for view in export.views():
+                yield view
+                counter.advance()
+
+        exporter.write(dataclasses.replace(export, views=counted), folder)
 
 
 def _describe(export: Export, to: str, reconstruction: Reconstruction, path: Path) -> None:

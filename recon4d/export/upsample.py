@@ -16,7 +16,7 @@ COLOR_LEVELS = 16.0
 """Standard deviation of a vote's weight in the colour, levels of 255 (root of the mean square over the channels)."""
 COLOR_FLOOR = 0.01
 """Weight of a vote whatever its colour: where no colour resembles the pixel's, the nearest votes decide."""
-CHUNK = 20_000
+CHUNK = 10_000
 """Pixels that vote at once: 25 x 25 comparisons each."""
 
 
@@ -42,6 +42,10 @@ class _Votes:
     alike: Float32[np.ndarray, "pixels votes"]
     """Weight by distance and colour."""
 
+    def select(self, chosen: Bool[np.ndarray, " pixels"]) -> "_Votes":
+        """The votes of some of the pixels."""
+        return _Votes(self.places[chosen], self.near[chosen], self.alike[chosen])
+
 
 def upsample(layers: Layers, image: UInt8[np.ndarray, "height width 3"]) -> Layers:
     """Bring depth, confidence and mask to the size of the image that they belong to.
@@ -54,35 +58,67 @@ def upsample(layers: Layers, image: UInt8[np.ndarray, "height width 3"]) -> Laye
         layers: At the working size.
         image: RGB, shows the same view as the layers.
     """
-    size = (image.shape[1], image.shape[0])
-    shape = layers.depth.shape
-    if image.shape[:2] == shape:
+    if image.shape[:2] == layers.depth.shape:
         return layers
-    inverse = np.divide(
-        1, layers.depth, out=np.zeros_like(layers.depth), where=layers.depth > 0
-    ).astype(np.float32)
-    fine_inverse = cv2.resize(inverse, size, interpolation=cv2.INTER_LINEAR)
-    sure = layers.confidence.astype(np.float32)
-    fine_sure = cv2.resize(sure, size, interpolation=cv2.INTER_LINEAR)
-    moving = layers.is_dynamic.astype(np.float32)
-    fine_moving = cv2.resize(moving, size, interpolation=cv2.INTER_LINEAR) > 0.5
-    is_mixed = _mixed_depth(layers.depth)
-    meets = _at_pixels(is_mixed, shape, size)
-    borders = _at_pixels(_differs(moving), shape, size)
-    small = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
+    coarse = _Maps.of(layers)
+    fine = coarse.interpolated((image.shape[1], image.shape[0]))
+    meets, borders = _places_to_vote(layers, image.shape[:2])
+    small = cv2.resize(image, layers.depth.shape[::-1], interpolation=cv2.INTER_AREA)
     rows, cols = np.nonzero(meets | borders)
     for start in range(0, len(rows), CHUNK):
         row, col = rows[start : start + CHUNK], cols[start : start + CHUNK]
         votes = _votes(row, col, image, small)
+        share = (votes.alike * coarse.moving.ravel()[votes.places]).sum(1) / votes.alike.sum(1)
+        fine.moving[row, col] = share
         at_edge = meets[row, col]
-        value, certainty = _winning(votes, inverse, sure)
-        fine_inverse[row[at_edge], col[at_edge]] = value[at_edge]
-        fine_sure[row[at_edge], col[at_edge]] = certainty[at_edge]
-        share = (votes.alike * moving.ravel()[votes.places]).sum(1) / votes.alike.sum(1)
-        fine_moving[row, col] = share > 0.5
-    depth = np.divide(1, fine_inverse, out=np.zeros_like(fine_inverse), where=fine_inverse > 0)
-    confidence = np.where(depth > 0, np.rint(fine_sure), 0).astype(np.uint8)
-    return Layers(depth.astype(np.float32), confidence, fine_moving)
+        row, col, voters = row[at_edge], col[at_edge], votes.select(at_edge)
+        fine.inverse[row, col], fine.sure[row, col] = _winning(voters, coarse)
+    return fine.layers()
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """Layers as numbers that can be averaged."""
+
+    inverse: Float32[np.ndarray, "height width"]
+    """1 / depth; 0 = unknown."""
+    sure: Float32[np.ndarray, "height width"]
+    moving: Float32[np.ndarray, "height width"]
+
+    @classmethod
+    def of(cls, layers: Layers) -> "_Maps":
+        return cls(
+            _inverted(layers.depth),
+            layers.confidence.astype(np.float32),
+            layers.is_dynamic.astype(np.float32),
+        )
+
+    def interpolated(self, size: tuple[int, int]) -> "_Maps":
+        """Linearly, to `size` (width, height)."""
+        return _Maps(
+            *(
+                np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))
+                for values in (self.inverse, self.sure, self.moving)
+            )
+        )
+
+    def layers(self) -> Layers:
+        depth = _inverted(self.inverse)
+        sure = np.where(depth > 0, np.rint(self.sure), 0).astype(np.uint8)
+        return Layers(depth, sure, self.moving > 0.5)
+
+
+def _inverted(values: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
+    return np.asarray(np.divide(1, values, out=np.zeros_like(values), where=values > 0))
+
+
+def _places_to_vote(
+    layers: Layers, shape: tuple[int, ...]
+) -> tuple[Bool[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
+    """Pixels of an image of `shape` around which surfaces meet, and around which moving and static pixels do."""
+    meets = _at_pixels(_mixed_depth(layers.depth), shape)
+    moving = _blocks(layers.is_dynamic)
+    return meets, _at_pixels(np.asarray(moving.any(0) & ~moving.all(0)), shape)
 
 
 def _mixed_depth(
@@ -96,14 +132,6 @@ def _mixed_depth(
     return np.asarray(is_partly_known | ((high > (1 + EDGE_STEP) * low) & is_edge))
 
 
-def _differs(
-    values: Float32[np.ndarray, "height width"],
-) -> Bool[np.ndarray, "blocks_down blocks_across"]:
-    """Blocks of 2x2 pixels whose values are not all the same."""
-    blocks = _blocks(values)
-    return np.asarray(blocks.min(0) != blocks.max(0))
-
-
 def _blocks(values: np.ndarray) -> np.ndarray:
     """The four pixels of every block of 2x2, (4, height + 1, width + 1); the image's border is repeated outside."""
     padded = np.pad(values, 1, mode="edge")
@@ -111,13 +139,13 @@ def _blocks(values: np.ndarray) -> np.ndarray:
 
 
 def _at_pixels(
-    blocks: Bool[np.ndarray, "blocks_down blocks_across"],
-    shape: tuple[int, ...],
-    size: tuple[int, int],
+    blocks: Bool[np.ndarray, "blocks_down blocks_across"], shape: tuple[int, ...]
 ) -> Bool[np.ndarray, "height width"]:
-    """What holds for the block of four working pixels around each pixel of an image of `size` (width, height)."""
-    down = np.floor(_places(size[1], shape[0])).astype(np.int64) + 1
-    across = np.floor(_places(size[0], shape[1])).astype(np.int64) + 1
+    """What holds for the block of four working pixels around each pixel of an image of `shape`."""
+    down, across = (
+        np.floor(_places(fine, count - 1)).astype(np.int64) + 1
+        for fine, count in zip(shape, blocks.shape, strict=True)
+    )
     return np.asarray(blocks[np.ix_(down, across)])
 
 
@@ -151,12 +179,10 @@ def _votes(
 
 
 def _winning(
-    votes: _Votes,
-    inverse: Float32[np.ndarray, "rows cols"],
-    sure: Float32[np.ndarray, "rows cols"],
+    votes: _Votes, coarse: _Maps
 ) -> tuple[Float32[np.ndarray, " pixels"], Float32[np.ndarray, " pixels"]]:
     """Inverse depth and confidence of the surface with the most votes; inverse depth 0 where the unknown wins."""
-    values = inverse.ravel()[votes.places]
+    values = coarse.inverse.ravel()[votes.places]
     one, other = values[:, :, None], values[:, None, :]
     # two unknowns (0 and 0) are of one kind, a known and an unknown depth never are
     agree = np.abs(one - other) <= EDGE_STEP * np.minimum(one, other)
@@ -164,5 +190,5 @@ def _winning(
     winner = support.argmax(1)
     side = agree[np.arange(len(winner)), winner] * votes.near
     total = side.sum(1)
-    certainty = (side * sure.ravel()[votes.places]).sum(1) / total
+    certainty = (side * coarse.sure.ravel()[votes.places]).sum(1) / total
     return (side * values).sum(1) / total, certainty

@@ -1,8 +1,7 @@
-"""What every exporter gets: chosen frames of a result, at the working size or at the input's."""
+"""What every exporter gets: chosen frames of a result, one after the other."""
 
 import dataclasses
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,17 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from recon4d.errors import InputError
-from recon4d.export.upsample import Layers, upsample
+from recon4d.export.upsample import Layers
 from recon4d.io.growing import save_array
 from recon4d.io.images import write_image
-from recon4d.io.options import ReadOptions
-from recon4d.io.originals import Originals, open_originals
 from recon4d.io.output import writing
-from recon4d.io.resize import working_size
 from recon4d.io.result import JPEG_QUALITY
-from recon4d.options import convert
 from recon4d.scene import Reconstruction
 
 UNPOSED = ("lost_frames", "disconnected")
 """Warnings of a result whose frames have poses that were interpolated or guessed, not measured."""
 NO_PARALLAX = "no_parallax"
 """Warning of a result of a camera that only turns."""
-OTHER_IMAGE = 20.0
-"""Mean difference in levels of 255 above which the input's frame is not the one that the run saw; JPEG makes 1 or 2."""
-WORKING = "leave --depth-size original out"
 
 
 @dataclass(frozen=True)
@@ -99,50 +90,14 @@ def at_working_size(result: Reconstruction, frames: tuple[int, ...], folder: Pat
         frames: Indices of the frames that are exported.
         folder: The result folder, whose image files are copied.
     """
-    chosen = _select(result, frames)
+    chosen = select(result, frames)
 
     def views() -> Iterator[View]:
         for row, frame in enumerate(frames):
             jpeg = folder / f"images/{frame:06d}.jpg"
-            yield View(frame, chosen.images[row], _layers(chosen, row), jpeg)
+            yield View(frame, chosen.images[row], layers_of(chosen, row), jpeg)
 
-    return Export(chosen, frames, _size(result), chosen.intrinsics, views)
-
-
-def at_original_size(result: Reconstruction, frames: tuple[int, ...]) -> Export:
-    """Export frames at the size of the input, which is read again; depth and masks are guided by its images.
-
-    Args:
-        result: The whole result.
-        frames: Indices of the frames that are exported.
-
-    Raises:
-        InputError: The input is gone, or is not what it was.
-    """
-    source, options = _read_options(result.config_toml)
-    camera = options.intrinsics if options.intrinsics and "," not in options.intrinsics else None
-    for needed in (source, *([Path(camera)] if camera else [])):
-        if not needed.exists():
-            raise InputError(
-                f"{needed}, which the result was made from, does not exist any more; it is needed for --depth-size "
-                f"original: put it back, or {WORKING}"
-            )
-    originals = open_originals(source, options)
-    size = _size(result)
-    if working_size(originals.size, options.size, originals.pixel_aspect) != size:
-        raise InputError(
-            f"{source} has frames of {originals.size[0]}x{originals.size[1]} px, which do not become the "
-            f"{size[0]}x{size[1]} px of the result; the input has changed: put the old one back, or {WORKING}"
-        )
-    scale = (originals.size[0] / size[0], originals.size[1] / size[1])
-    chosen = _select(result, frames)
-    return Export(
-        chosen,
-        frames,
-        originals.size,
-        chosen.intrinsics * np.array(scale * 2),
-        lambda: _original_views(result, frames, originals, source),
-    )
+    return Export(chosen, frames, size_of(result), chosen.intrinsics, views)
 
 
 def write_jpeg(view: View, path: Path) -> None:
@@ -167,66 +122,8 @@ def write_depth(view: View, folder: Path) -> None:
     write_image(folder / f"confidence/{view.name}.png", view.layers.confidence)
 
 
-def _original_views(
-    result: Reconstruction, frames: tuple[int, ...], originals: Originals, source: Path
-) -> Iterator[View]:
-    wanted, seen = set(frames), 0
-    for index, original in enumerate(originals.frames()):
-        if index == len(result.sources):
-            break  # an input that has grown is the same up to there
-        seen += 1
-        if original.name != result.sources[index]:
-            raise InputError(
-                f"{source}: frame {index} is {original.name}, but {result.sources[index]} in the result; the input has "
-                f"changed: put the old one back, or {WORKING}"
-            )
-        if index in wanted:
-            _check_same(original.image, originals.size, result, index, source)
-            layers = upsample(_layers(result, index), original.image)
-            yield View(index, original.image, layers)
-    if seen < len(result.sources):
-        raise InputError(
-            f"{source} has {seen} frames for the {len(result.sources)} of the result; the input has changed: put the "
-            f"old one back, or {WORKING}"
-        )
-
-
-def _check_same(
-    image: UInt8[np.ndarray, "height width 3"],
-    size: tuple[int, int],
-    result: Reconstruction,
-    index: int,
-    source: Path,
-) -> None:
-    """Raise an `InputError` where an image is not the one that the run saw."""
-    seen = result.images[index]
-    small = cv2.resize(image, seen.shape[1::-1], interpolation=cv2.INTER_AREA)
-    is_alike = np.abs(small.astype(np.float32) - seen).mean() < OTHER_IMAGE
-    if is_alike and image.shape[1::-1] == size:
-        return
-    raise InputError(
-        f"{source}: frame {index} ({result.sources[index]}) does not show what the result has; the input has "
-        f"changed: put the old one back, or {WORKING}"
-    )
-
-
-def _read_options(config_toml: str) -> tuple[Path, ReadOptions]:
-    """The input of a run, and which of its frames were kept, from `config.toml`."""
-    try:
-        config: Mapping[str, object] = tomllib.loads(config_toml)
-    except tomllib.TOMLDecodeError:
-        config = {}
-    if not isinstance(config.get("input"), str):
-        raise InputError(
-            f"the result does not name its input (no config.toml with it), whose images are needed for --depth-size "
-            f"original; run recon4d again, or {WORKING}"
-        )
-    names = [field.name for field in dataclasses.fields(ReadOptions)]
-    given = {name: convert(name, config[name]) for name in names if name in config}
-    return Path(str(config["input"])), ReadOptions(**given)
-
-
-def _select(result: Reconstruction, frames: tuple[int, ...]) -> Reconstruction:
+def select(result: Reconstruction, frames: tuple[int, ...]) -> Reconstruction:
+    """The given frames of a result alone."""
     if len(frames) == len(result.sources):
         return result
     chosen = list(frames)
@@ -243,10 +140,12 @@ def _select(result: Reconstruction, frames: tuple[int, ...]) -> Reconstruction:
     )
 
 
-def _layers(result: Reconstruction, row: int) -> Layers:
+def layers_of(result: Reconstruction, row: int) -> Layers:
+    """Depth, confidence and mask of a frame."""
     return Layers(result.depth[row], result.confidence[row], result.is_dynamic[row])
 
 
-def _size(result: Reconstruction) -> tuple[int, int]:
+def size_of(result: Reconstruction) -> tuple[int, int]:
+    """(width, height) of the working size."""
     height, width = result.depth.shape[1:]
     return int(width), int(height)
