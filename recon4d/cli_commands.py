@@ -74,7 +74,10 @@ def export(arguments: Namespace) -> None:
     """Write a result for other programs."""
     from recon4d.export import export_result
 
-    say(f"wrote {export_result(arguments.result, arguments.to, arguments.out)}")
+    wrote = export_result(
+        arguments.result, arguments.to, arguments.out, arguments.depth_size, show_progress
+    )
+    say(f"wrote {wrote}")
 
 
 def info(arguments: Namespace) -> None:

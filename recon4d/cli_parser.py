@@ -12,10 +12,10 @@ from recon4d.errors import ConfigError
 COMMANDS = ("run", "demo", "view", "eval", "export", "info", "models", "train")
 ALIGN = Choice(now=("auto", "sim3", "se3", "none"))
 DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
-EXPORT_TO = Choice(now=("ply", "overlay"), later=("colmap", "nerfstudio", "glb"))
+EXPORT_TO = Choice(now=("ply", "colmap", "nerfstudio", "glb", "overlay"))
 TRAIN_SIZE = Choice(now=("light", "full"))
 TRAIN_IMAGENET = Choice(now=("yes", "no"))
-DEPTH_SIZE = Choice(now=("working",), later=("original",))
+DEPTH_SIZE = Choice(now=("working", "original"))
 
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
@@ -218,11 +218,19 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", type=Path, metavar="RESULT")
-    _add_choice(parser, "--to", EXPORT_TO, "format", required=True)
-    parser.add_argument(
-        "--out", type=Path, metavar="PATH", help="folder to write to (RESULT/export/FORMAT)"
+    text = (
+        "ply: static cloud, and moving cloud per frame; colmap: images, masks, sparse model, depth; nerfstudio: "
+        "transforms.json, images, masks, depth, points; glb: points and cameras (Blender, browsers); overlay: masks "
+        "over the images"
     )
-    _add_choice(parser, "--depth-size", DEPTH_SIZE, "size of exported depth")
+    _add_choice(parser, "--to", EXPORT_TO, text, required=True)
+    text = "folder to write to, for glb also a .glb file (RESULT/export/FORMAT)"
+    parser.add_argument("--out", type=Path, metavar="PATH", help=text)
+    text = (
+        "of colmap, nerfstudio and overlay: images, intrinsics, masks and depth at the working size, or at the size of "
+        "the input, which must still be where it was; edges of depth and masks follow its images"
+    )
+    _add_choice(parser, "--depth-size", DEPTH_SIZE, text)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """Results in the formats of other programs, read back by them."""
 
+import resource
 from pathlib import Path
 
 import av
@@ -15,10 +16,8 @@ from recon4d.io.preview import draw_preview
 from recon4d.io.result import write_result
 from recon4d.scene import Reconstruction
 from recon4d.viewer.cloud import static_cloud
+from tests.results import FRAMES, SIZE, exact_result
 from tests.synthetic import SyntheticScene, make_scene
-
-SIZE = (160, 120)
-FRAMES = 8
 
 
 @pytest.fixture(scope="module")
@@ -28,23 +27,7 @@ def scene() -> SyntheticScene:
 
 @pytest.fixture(scope="module")
 def exact(scene: SyntheticScene) -> Reconstruction:
-    """The result that a run without any error would have."""
-    video, truth = scene.video, scene.scene
-    sure = np.full(scene.depth.shape, 255, np.uint8)
-    sure[:, :, : SIZE[0] // 4] = 10  # the left quarter is a guess
-    return Reconstruction(
-        world_from_cam=truth.world_from_cam,
-        intrinsics=truth.intrinsics,
-        timestamps_s=video.timestamps_s,
-        sources=video.sources,
-        images=video.images,
-        depth=scene.depth,
-        confidence=sure,
-        is_dynamic=scene.is_dynamic,
-        is_metric=False,
-        run={"format": 1, "scale": "relative"},
-        config_toml='input = "in"\n',
-    )
+    return exact_result(scene)
 
 
 @pytest.fixture
@@ -123,23 +106,35 @@ def test_the_overlay_tints_what_moves(result: Path, exact: Reconstruction) -> No
         assert np.abs(toward - before)[outside].mean() < 20  # JPEG
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_an_overlay_that_finds_no_room_is_an_error(
+def test_an_overlay_that_finds_no_room_is_an_error_and_leaves_nothing(
     result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "000002.png").symlink_to("/dev/full")
-    assert cli.main(["export", str(result), "--to", "overlay", "--out", str(tmp_path)]) != 0
-    assert "000002.png cannot be written (No space left on device)" in capsys.readouterr().err
+    out = tmp_path / "new" / "overlay"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
+    try:
+        code = cli.main(["export", str(result), "--to", "overlay", "--out", str(out)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 2
+    assert "000000.png cannot be written (File too large)" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
 
 @pytest.mark.parametrize(
-    ("to", "said"),
-    [("colmap", "later version"), ("plyy", "did you mean 'ply'"), ("glb", "later version")],
+    ("words", "said"),
+    [
+        (("--to", "plyy"), "did you mean 'ply'"),
+        (("--to", "obj"), "available: ply, colmap, nerfstudio, glb, overlay"),
+        (("--to", "ply", "--depth-size", "original"), "colmap, nerfstudio, overlay), and ply has"),
+        (("--to", "glb", "--depth-size", "original"), "leave it out"),
+        (("--to", "colmap", "--depth-size", "full"), "available: working, original"),
+    ],
 )
 def test_what_cannot_be_exported_is_said(
-    to: str, said: str, result: Path, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], said: str, result: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["export", str(result), "--to", to]) == 2
+    assert cli.main(["export", str(result), *words]) == 2
     assert said in capsys.readouterr().err
     assert not (result / "export").exists()
 

@@ -69,7 +69,7 @@ def check_output(out: Path, overwrite: bool) -> None:
             raise InputError(
                 f"{out} already holds a result; give --overwrite to replace it, or choose another --out"
             )
-    _check_writable(out.resolve())
+    check_writable(out.resolve())
 
 
 def publish(finished: Path, out: Path, overwrite: bool) -> None:
@@ -114,8 +114,11 @@ def remove_empty(folders: tuple[Path, ...]) -> None:
             return
 
 
-def _check_writable(target: Path) -> None:
-    """Try it: permissions, read-only and virtual file systems are all seen by making a folder."""
+def check_writable(target: Path) -> None:
+    """Raise an `InputError` where `target` (resolved) could not be made.
+
+    Permissions, read-only and virtual file systems are all seen by making a folder.
+    """
     parent = target.parent
     while not parent.exists():
         parent = parent.parent

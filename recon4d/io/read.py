@@ -47,7 +47,7 @@ def read_video(
         progress: Told how many frames of the input have been passed.
     """
     opened = open_source(source, options)
-    camera = _camera_of(opened, options)
+    camera = camera_of(opened, options)
     with ExitStack() as files, progress("read", opened.expected_frames) as counter:
         images = files.enter_context(GrowingArray(folder / "images.npy"))
         depths = None
@@ -81,11 +81,21 @@ def open_source(source: Path, options: ReadOptions) -> Source:
     return opened
 
 
-def _camera_of(opened: Source, options: ReadOptions) -> Camera | None:
+def camera_of(opened: Source, options: ReadOptions) -> Camera | None:
     """Return the camera that the user gives, else the one that comes with the input."""
     if options.intrinsics is not None:
         return parse_intrinsics(options.intrinsics)
     return read_camera_file(opened.camera_file) if opened.camera_file else None
+
+
+def kept_frames(
+    frames: Iterable[SourceFrame], opened: Source, options: ReadOptions
+) -> Iterator[SourceFrame]:
+    """Keep the frames of an opened input that the options ask for."""
+    # a folder without times has the rate that --fps states: nothing is to be dropped
+    if not opened.is_timed:
+        options = dataclasses.replace(options, fps=None)
+    return select_frames(frames, options)
 
 
 def _counted(
@@ -117,11 +127,7 @@ class _Reading:
 
     def take_all(self, frames: Iterable[SourceFrame]) -> None:
         """Convert and store the frames that the options ask for."""
-        # a folder without times has the rate that --fps states: nothing is to be dropped
-        options = self.options
-        if not self.opened.is_timed:
-            options = dataclasses.replace(options, fps=None)
-        for frame in select_frames(frames, options):
+        for frame in kept_frames(frames, self.opened, self.options):
             self._take(frame)
 
     def finish(self) -> Video:

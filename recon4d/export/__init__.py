@@ -1,0 +1,161 @@
+"""Results in the formats of other programs."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from recon4d.config import did_you_mean
+from recon4d.errors import ConfigError
+from recon4d.export.clouds import export_ply
+from recon4d.export.colmap import export_colmap
+from recon4d.export.glb import FILE, export_glb
+from recon4d.export.nerfstudio import export_nerfstudio
+from recon4d.export.original import at_original_size
+from recon4d.export.pictures import export_overlay
+from recon4d.export.place import MARKER, placed
+from recon4d.export.views import (
+    Export,
+    View,
+    at_working_size,
+    has_no_parallax,
+    unposed_frames,
+)
+from recon4d.io.output import writing
+from recon4d.io.result import read_result
+from recon4d.progress import Progress, no_progress
+from recon4d.scene import Reconstruction
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One format."""
+
+    write: Callable[[Export, Path], None]
+    """Fills an empty folder."""
+    has_images: bool
+    """Its images, masks and depth can be at the input's size."""
+    is_sparse: bool
+    """For programs that trust every pose: frames whose pose was not measured are left out."""
+
+
+EXPORTERS = {
+    "ply": Exporter(export_ply, has_images=False, is_sparse=False),
+    "colmap": Exporter(export_colmap, has_images=True, is_sparse=True),
+    "nerfstudio": Exporter(export_nerfstudio, has_images=True, is_sparse=True),
+    "glb": Exporter(export_glb, has_images=False, is_sparse=True),
+    "overlay": Exporter(export_overlay, has_images=True, is_sparse=False),
+}
+"""Every format that exists."""
+DEPTH_SIZES = ("working", "original")
+
+
+def export_result(
+    result: Path,
+    to: str,
+    out: Path | None = None,
+    depth_size: str = "working",
+    progress: Progress = no_progress,
+) -> Path:
+    """Write a result folder in another format; it appears at its place when it is complete.
+
+    Args:
+        result: The result folder.
+        to: One of `EXPORTERS`.
+        out: Where to; `RESULT/export/FORMAT` if not given. For glb also the name of a .glb file.
+        depth_size: `original`: images, masks and depth at the size of the input, which is read again.
+        progress: Told how many frames are written.
+
+    Returns:
+        What was written: a folder, or the .glb file.
+
+    Raises:
+        ConfigError: There is no such format or size, or the format has no images.
+        InputError: The result, the input or the place cannot be used.
+        MissingDependencyError: The format needs a package that is not installed.
+    """
+    exporter = _find(to, depth_size)
+    target = result / "export" / to if out is None else out
+    file = FILE if to == "glb" and target.suffix.lower() == ".glb" else None
+    reconstruction = read_result(result)
+    with placed(target, is_ours=out is None, file=file) as folder:
+        export = _choose(reconstruction, result, exporter, depth_size)
+        _write(exporter, export, folder, progress)
+        _describe(export, to, reconstruction, folder / MARKER)
+    return target
+
+
+def _find(to: str, depth_size: str) -> Exporter:
+    if to not in EXPORTERS:
+        raise ConfigError(
+            f"export to '{to}' is not known{did_you_mean(to, EXPORTERS)}; available: {', '.join(EXPORTERS)}"
+        )
+    if depth_size not in DEPTH_SIZES:
+        raise ConfigError(
+            f"the depth size cannot be '{depth_size}'; available: {', '.join(DEPTH_SIZES)}"
+        )
+    exporter = EXPORTERS[to]
+    if depth_size == "original" and not exporter.has_images:
+        able = ", ".join(name for name, each in EXPORTERS.items() if each.has_images)
+        raise ConfigError(
+            f"--depth-size original is for exports with images ({able}), and {to} has none; leave it out"
+        )
+    return exporter
+
+
+def _choose(
+    reconstruction: Reconstruction, result: Path, exporter: Exporter, depth_size: str
+) -> Export:
+    """The frames of a result that a format gets; those that are left out are named on the screen."""
+    every = range(len(reconstruction.sources))
+    left_out = unposed_frames(reconstruction) if exporter.is_sparse else ()
+    if left_out:
+        named = ", ".join(f"{frame} ({reconstruction.sources[frame]})" for frame in left_out)
+        _log.warning(
+            "%d of %d frames have no measured pose and are left out: %s",
+            len(left_out),
+            len(every),
+            named,
+        )
+    if exporter.is_sparse and has_no_parallax(reconstruction):
+        _log.warning(
+            "the camera of this result does not translate: its depth is a constant that was set, not measured, and so "
+            "are the points of the export; rotations, intrinsics and masks are measured"
+        )
+    frames = tuple(frame for frame in every if frame not in left_out)
+    if depth_size == "original":
+        return at_original_size(reconstruction, frames)
+    return at_working_size(reconstruction, frames, result)
+
+
+def _write(exporter: Exporter, export: Export, folder: Path, progress: Progress) -> None:
+    """Write an export and tell how far it is: at the input's size a frame takes seconds."""
+    if not exporter.has_images:
+        exporter.write(export, folder)
+        return
+    with progress("export", len(export.frames)) as counter:
+
+        def counted() -> Iterator[View]:
+            for view in export.views():
+                yield view
+                counter.advance()
+
+        exporter.write(dataclasses.replace(export, views=counted), folder)
+
+
+def _describe(export: Export, to: str, reconstruction: Reconstruction, path: Path) -> None:
+    """Write what the export holds; its presence marks the folder as recon4d's."""
+    sources = dict(enumerate(reconstruction.sources))
+    content = {
+        "format": to,
+        "size": list(export.size),
+        "scale": "metric" if reconstruction.is_metric else "relative",
+        "frames": {frame: sources.pop(frame) for frame in export.frames},
+        "left_out": sources,
+    }
+    with writing(path):
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,15 @@
+"""Point clouds as PLY files."""
+
+from pathlib import Path
+
+from recon4d.export.views import Export
+from recon4d.io.ply import write_ply
+from recon4d.viewer.cloud import moving_cloud, static_cloud
+
+
+def export_ply(export: Export, folder: Path) -> None:
+    """`static.ply`, fused over all frames, and what moves in each frame as `moving/NNNNNN.ply`."""
+    write_ply(static_cloud(export.result), folder / "static.ply")
+    (folder / "moving").mkdir()
+    for row, frame in enumerate(export.frames):
+        write_ply(moving_cloud(export.result, row), folder / f"moving/{frame:06d}.ply")

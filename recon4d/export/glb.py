@@ -1,0 +1,163 @@
+"""One binary glTF file: static points, moving points, cameras. Blender, three.js and most viewers read it.
+
+glTF has +Y up, and a camera looks along -Z with +Y up; the world is turned by half a turn about X to match. Every
+camera is a node whose matrix is in double precision, with its frustum as lines, a glTF camera, and the exact intrinsics
+under `extras` (a glTF camera has no principal point). Points are float32, as glTF has nothing longer.
+"""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from recon4d.errors import MissingDependencyError
+from recon4d.export.nerfstudio import GL_FROM_CV
+from recon4d.export.views import Export
+from recon4d.io.output import writing
+from recon4d.spread import spread_evenly
+from recon4d.viewer.cloud import FAR, PointCloud, median_depth, moving_cloud, static_cloud
+from recon4d.viewer.frustums import EDGES, SIZE
+
+FILE = "scene.glb"
+MAX_STATIC = 500_000
+"""Static points: 8 MB, which browsers load at once."""
+MAX_MOVING = 500_000
+"""Moving points of all frames together."""
+MAX_MOVING_FRAMES = 30
+"""Frames whose moving points are exported, spread evenly: more hide each other."""
+CAMERA_RGBA = (0, 130, 255, 255)
+"""Of frustums and of the camera's path."""
+
+
+def export_glb(export: Export, folder: Path) -> None:
+    """`scene.glb` with the nodes `static`, `moving_NNNNNN`, `camera_NNNNNN` and `path`."""
+    trimesh = import_trimesh()
+    scene = trimesh.Scene(metadata=_description(export))
+    _add_points(scene, "static", static_cloud(export.result, max_points=MAX_STATIC))
+    for frame, cloud in moving_clouds(export).items():
+        _add_points(scene, f"moving_{frame:06d}", cloud)
+    _add_cameras(scene, export)
+    if len(export.frames) > 1:
+        centres = export.result.world_from_cam[:, :3, 3] @ GL_FROM_CV[:3, :3]
+        steps = tuple((row, row + 1) for row in range(len(centres) - 1))
+        scene.add_geometry(_lines(centres, steps), node_name="path", geom_name="path")
+    data = scene.export(
+        file_type="glb", tree_postprocessor=lambda tree: add_gltf_cameras(tree, export)
+    )
+    with writing(folder / FILE):
+        (folder / FILE).write_bytes(data)
+
+
+def import_trimesh() -> ModuleType:
+    """Import trimesh, which writes the file.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    try:
+        return importlib.import_module("trimesh")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f'trimesh cannot be imported ({error}); export to glb needs it: pip install "recon4d[glb]"'
+        ) from error
+
+
+def gltf_pose(world_from_cam: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:
+    """Matrix of a camera's node: glTF's camera axes in glTF's world."""
+    return np.asarray(GL_FROM_CV @ world_from_cam @ GL_FROM_CV)
+
+
+def moving_clouds(export: Export) -> dict[int, PointCloud]:
+    """Moving points by frame, limited by `MAX_MOVING` and `MAX_MOVING_FRAMES`; frames without any are left out."""
+    rows = [int(row) for row in spread_evenly(len(export.frames), MAX_MOVING_FRAMES)]
+    total = int(export.result.is_dynamic[rows].sum())
+    stride = max(1, int(np.ceil((total / MAX_MOVING) ** 0.5)))
+    clouds = {
+        export.frames[row]: moving_cloud(export.result, row, pixel_stride=stride) for row in rows
+    }
+    return {frame: cloud for frame, cloud in clouds.items() if cloud.num_points > 0}
+
+
+def add_gltf_cameras(tree: dict[str, Any], export: Export) -> None:
+    """Give every node `camera_NNNNNN` a child with a glTF camera, which trimesh writes for one camera alone."""
+    far = float(FAR * median_depth(export.result))
+    nodes = {node.get("name"): node for node in tree["nodes"]}
+    tree["cameras"] = []
+    for row, frame in enumerate(export.frames):
+        lens = {"type": "perspective", "perspective": _perspective(export, row, far)}
+        nodes[f"camera_{frame:06d}"].setdefault("children", []).append(len(tree["nodes"]))
+        tree["nodes"].append({"name": f"lens_{frame:06d}", "camera": len(tree["cameras"])})
+        tree["cameras"].append(lens)
+
+
+def _perspective(export: Export, row: int, far: float) -> dict[str, float]:
+    """A glTF camera with the field of view of a frame; its principal point is the centre of the image."""
+    fx, fy = (float(focal) for focal in export.intrinsics[row, :2])
+    width, height = export.size
+    return {
+        "yfov": float(2 * np.arctan(height / (2 * fy))),
+        "aspectRatio": (width / fx) / (height / fy),
+        "znear": far * 1e-5,
+        "zfar": far,
+    }
+
+
+def _add_cameras(scene: Any, export: Export) -> None:
+    for row, frame in enumerate(export.frames):
+        name = "frustum" if export.shares_intrinsics else f"frustum_{frame:06d}"
+        if name not in scene.geometry:
+            scene.geometry[name] = _lines(_frustum(export, row), EDGES)
+        fx, fy, cx, cy = export.intrinsics[row].tolist()
+        scene.graph.update(
+            frame_to=f"camera_{frame:06d}",
+            matrix=gltf_pose(export.result.world_from_cam[row]),
+            geometry=name,
+            metadata={
+                "fx": fx,
+                "fy": fy,
+                "cx": cx,
+                "cy": cy,
+                "width": export.size[0],
+                "height": export.size[1],
+                "timestamp_s": float(export.result.timestamps_s[row]),
+                "source": export.result.sources[row],
+            },
+        )
+
+
+def _frustum(export: Export, row: int) -> Float64[np.ndarray, "5 3"]:
+    """Centre and image corners in glTF's camera axes, the image plane at `SIZE` of the scene's depth."""
+    width, height = export.size
+    fx, fy, cx, cy = export.intrinsics[row]
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
+    rays = np.concatenate(((corners - (cx, cy)) / (fx, fy), np.ones((4, 1))), axis=1)
+    depth = SIZE * median_depth(export.result)
+    return np.concatenate((np.zeros((1, 3)), rays * depth)) @ GL_FROM_CV[:3, :3]
+
+
+def _lines(points: Float64[np.ndarray, "points 3"], edges: tuple[tuple[int, int], ...]) -> Any:
+    trimesh = import_trimesh()
+    entities = [trimesh.path.entities.Line(edge, color=CAMERA_RGBA) for edge in edges]
+    return trimesh.path.Path3D(entities=entities, vertices=points, process=False)
+
+
+def _add_points(scene: Any, name: str, cloud: PointCloud) -> None:
+    """Add a cloud as a node; a cloud without points is left out, which glTF cannot hold."""
+    if cloud.num_points == 0:
+        return
+    points: Float32[np.ndarray, "points 3"] = cloud.points * np.array([1, -1, -1], np.float32)
+    opaque = np.full((cloud.num_points, 1), 255, np.uint8)
+    colors = np.concatenate((cloud.colors, opaque), axis=1)
+    geometry = import_trimesh().PointCloud(points, colors=colors)
+    scene.add_geometry(geometry, node_name=name, geom_name=name)
+
+
+def _description(export: Export) -> dict[str, object]:
+    return {
+        "scale": "metres" if export.result.is_metric else "relative",
+        "axes": "glTF: +Y up; recon4d's world turned by half a turn about X: (x, y, z) -> (x, -y, -z)",
+        "pixels": "fx, fy, cx, cy of the cameras' extras: centre of the first pixel at (0.5, 0.5)",
+    }

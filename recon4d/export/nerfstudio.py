@@ -1,0 +1,92 @@
+"""A data set in nerfstudio's format: transforms.json with images, masks, depth and static points.
+
+nerfstudio's conventions: poses are world_from_cam of a camera with +X right, +Y up, +Z backward (OpenGL); its rays go
+through pixel + 0.5, so the centre of the first pixel is (0.5, 0.5), as inside recon4d; masks are 255 where a pixel is
+used; depth is z-depth in thousandths of the poses' unit. The world is left as it is: nerfstudio itself turns it upright
+(`orientation_method`), and its versions disagree whether an `applied_transform` concerns the points, too.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from recon4d.export.views import Export, View, write_jpeg, write_static_mask
+from recon4d.io.growing import save_array
+from recon4d.io.images import write_image
+from recon4d.io.output import writing
+from recon4d.io.ply import write_ply
+from recon4d.viewer.cloud import static_cloud
+
+MAX_POINTS = 500_000
+"""Static points that a trainer starts from."""
+DEPTH_UNITS = 1000.0
+"""nerfstudio multiplies depth files by `depth_unit_scale_factor`, 0.001 unless it is told otherwise."""
+GL_FROM_CV = np.diag([1.0, -1.0, -1.0, 1.0])
+"""Turns a camera's axes from +Y down, +Z forward to +Y up, +Z backward; its own inverse."""
+
+
+def export_nerfstudio(export: Export, folder: Path) -> None:
+    """`transforms.json`, `images/`, `masks/`, `depths/`, `confidence/` and `points.ply`."""
+    for name in ("images", "masks", "depths", "confidence"):
+        (folder / name).mkdir(parents=True)
+    for view in export.views():
+        write_jpeg(view, folder / f"images/{view.name}.jpg")
+        write_static_mask(view, folder / f"masks/{view.name}.png")
+        _write_depth(view, folder)
+    write_ply(static_cloud(export.result, max_points=MAX_POINTS), folder / "points.ply")
+    text = json.dumps(transforms(export), indent=2) + "\n"
+    path = folder / "transforms.json"
+    with writing(path):
+        path.write_text(text, encoding="utf-8")
+
+
+def transforms(export: Export) -> dict[str, object]:
+    """The content of transforms.json; intrinsics stand at the frames where they differ."""
+    shared: dict[str, object] = {
+        "camera_model": "OPENCV",
+        "k1": 0.0,
+        "k2": 0.0,
+        "p1": 0.0,
+        "p2": 0.0,
+        "applied_transform": np.eye(4)[:3].tolist(),
+        "ply_file_path": "points.ply",
+    }
+    if export.shares_intrinsics:
+        shared |= _camera(export, 0)
+    return shared | {"frames": [_frame(export, row) for row in range(len(export.frames))]}
+
+
+def gl_pose(world_from_cam: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:
+    """world_from_cam of a camera with OpenGL's axes, in the same world."""
+    return np.asarray(world_from_cam @ GL_FROM_CV)
+
+
+def _frame(export: Export, row: int) -> dict[str, object]:
+    name = f"{export.frames[row]:06d}"
+    times_s = export.result.timestamps_s
+    duration_s = float(times_s[-1] - times_s[0])
+    frame: dict[str, object] = {
+        "file_path": f"images/{name}.jpg",
+        "mask_path": f"masks/{name}.png",
+        "depth_file_path": f"depths/{name}.npy",
+        "transform_matrix": gl_pose(export.result.world_from_cam[row]).tolist(),
+        "time": float(times_s[row] - times_s[0]) / duration_s if duration_s > 0 else 0.0,
+        "timestamp_s": float(times_s[row]),
+        "source": export.result.sources[row],
+    }
+    return frame if export.shares_intrinsics else frame | _camera(export, row)
+
+
+def _camera(export: Export, row: int) -> dict[str, object]:
+    fx, fy, cx, cy = export.intrinsics[row].tolist()
+    width, height = export.size
+    return {"w": width, "h": height, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
+
+
+def _write_depth(view: View, folder: Path) -> None:
+    with writing(folder):
+        depth = (view.layers.depth * np.float32(DEPTH_UNITS)).astype(np.float32)
+        save_array(folder / f"depths/{view.name}.npy", depth)
+    write_image(folder / f"confidence/{view.name}.png", view.layers.confidence)

@@ -1,0 +1,118 @@
+"""Frames at the size of the input, which is read again and must be what it was."""
+
+import dataclasses
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from recon4d.errors import InputError
+from recon4d.export.upsample import upsample
+from recon4d.export.views import Export, View, layers_of, select, size_of
+from recon4d.io.options import ReadOptions
+from recon4d.io.originals import Originals, open_originals
+from recon4d.io.resize import working_size
+from recon4d.options import convert
+from recon4d.scene import Reconstruction
+
+OTHER_IMAGE = 20.0
+"""Mean difference in levels of 255 above which the input's frame is not the one that the run saw; JPEG makes 1 or 2."""
+WORKING = "leave --depth-size original out"
+
+
+def at_original_size(result: Reconstruction, frames: tuple[int, ...]) -> Export:
+    """Export frames at the size of the input, which is read again; depth and masks are guided by its images.
+
+    Args:
+        result: The whole result.
+        frames: Indices of the frames that are exported.
+
+    Raises:
+        InputError: The input is gone, or is not what it was.
+    """
+    source, options = _read_options(result.config_toml)
+    camera = options.intrinsics if options.intrinsics and "," not in options.intrinsics else None
+    for needed in (source, *([Path(camera)] if camera else [])):
+        if not needed.exists():
+            raise InputError(
+                f"{needed}, which the result was made from, does not exist any more; it is needed for --depth-size "
+                f"original: put it back, or {WORKING}"
+            )
+    originals = open_originals(source, options)
+    size = size_of(result)
+    if working_size(originals.size, options.size, originals.pixel_aspect) != size:
+        raise InputError(
+            f"{source} has frames of {originals.size[0]}x{originals.size[1]} px, which do not become the "
+            f"{size[0]}x{size[1]} px of the result; the input has changed: put the old one back, or {WORKING}"
+        )
+    scale = (originals.size[0] / size[0], originals.size[1] / size[1])
+    chosen = select(result, frames)
+    return Export(
+        chosen,
+        frames,
+        originals.size,
+        chosen.intrinsics * np.array(scale * 2),
+        lambda: _original_views(result, frames, originals, source),
+    )
+
+
+def _original_views(
+    result: Reconstruction, frames: tuple[int, ...], originals: Originals, source: Path
+) -> Iterator[View]:
+    wanted, seen = set(frames), 0
+    for index, original in enumerate(originals.frames()):
+        if index == len(result.sources):
+            break  # an input that has grown is the same up to there
+        seen += 1
+        if original.name != result.sources[index]:
+            raise InputError(
+                f"{source}: frame {index} is {original.name}, but {result.sources[index]} in the result; the input has "
+                f"changed: put the old one back, or {WORKING}"
+            )
+        if index in wanted:
+            _check_same(original.image, originals.size, result, index, source)
+            layers = upsample(layers_of(result, index), original.image)
+            yield View(index, original.image, layers)
+    if seen < len(result.sources):
+        raise InputError(
+            f"{source} has {seen} frames for the {len(result.sources)} of the result; the input has changed: put the "
+            f"old one back, or {WORKING}"
+        )
+
+
+def _check_same(
+    image: UInt8[np.ndarray, "height width 3"],
+    size: tuple[int, int],
+    result: Reconstruction,
+    index: int,
+    source: Path,
+) -> None:
+    """Raise an `InputError` where an image is not the one that the run saw."""
+    seen = result.images[index]
+    small = cv2.resize(image, seen.shape[1::-1], interpolation=cv2.INTER_AREA)
+    is_alike = np.abs(small.astype(np.float32) - seen).mean() < OTHER_IMAGE
+    if is_alike and image.shape[1::-1] == size:
+        return
+    raise InputError(
+        f"{source}: frame {index} ({result.sources[index]}) does not show what the result has; the input has "
+        f"changed: put the old one back, or {WORKING}"
+    )
+
+
+def _read_options(config_toml: str) -> tuple[Path, ReadOptions]:
+    """The input of a run, and which of its frames were kept, from `config.toml`."""
+    try:
+        config: Mapping[str, object] = tomllib.loads(config_toml)
+    except tomllib.TOMLDecodeError:
+        config = {}
+    if not isinstance(config.get("input"), str):
+        raise InputError(
+            f"the result does not name its input (no config.toml with it), whose images are needed for --depth-size "
+            f"original; run recon4d again, or {WORKING}"
+        )
+    names = [field.name for field in dataclasses.fields(ReadOptions)]
+    given = {name: convert(name, config[name]) for name in names if name in config}
+    return Path(str(config["input"])), ReadOptions(**given)

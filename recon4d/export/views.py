@@ -1,0 +1,151 @@
+"""What every exporter gets: chosen frames of a result, one after the other."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from recon4d.export.upsample import Layers
+from recon4d.io.growing import save_array
+from recon4d.io.images import write_image
+from recon4d.io.output import writing
+from recon4d.io.result import JPEG_QUALITY
+from recon4d.scene import Reconstruction
+
+UNPOSED = ("lost_frames", "disconnected")
+"""Warnings of a result whose frames have poses that were interpolated or guessed, not measured."""
+NO_PARALLAX = "no_parallax"
+"""Warning of a result of a camera that only turns."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One frame as it is exported."""
+
+    frame: int
+    """Index in the result."""
+    image: UInt8[np.ndarray, "height width 3"]
+    """RGB."""
+    layers: Layers
+    jpeg: Path | None = None
+    """The file that has exactly this image, to be copied rather than compressed again."""
+
+    @property
+    def name(self) -> str:
+        """Six digits, as in the result folder."""
+        return f"{self.frame:06d}"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is exported."""
+
+    result: Reconstruction
+    """The chosen frames alone, at the working size."""
+    frames: tuple[int, ...]
+    """Index in the result of each of them."""
+    size: tuple[int, int]
+    """(width, height) of the exported images."""
+    intrinsics: Float64[np.ndarray, "frames 4"]
+    """(fx, fy, cx, cy) in pixels of the exported images, centre of the first pixel at (0.5, 0.5)."""
+    views: Callable[[], Iterator[View]]
+    """One after the other, in the order of `frames`: at the input's size they would not fit into memory."""
+
+    @property
+    def shares_intrinsics(self) -> bool:
+        """True where one camera took all frames."""
+        return bool((self.intrinsics == self.intrinsics[0]).all())
+
+
+def unposed_frames(result: Reconstruction) -> tuple[int, ...]:
+    """Frames whose pose was not measured, by the warnings in `run.json`."""
+    return tuple(sorted({f for code in UNPOSED for f in _warned_frames(result, code)}))
+
+
+def has_no_parallax(result: Reconstruction) -> bool:
+    """True where the camera does not translate: depth is a constant then, not a measurement."""
+    return any(warning.get("code") == NO_PARALLAX for warning in _warnings(result))
+
+
+def _warned_frames(result: Reconstruction, code: str) -> list[int]:
+    found = [warning["frames"] for warning in _warnings(result) if warning.get("code") == code]
+    return [frame for frames in found for frame in frames]
+
+
+def _warnings(result: Reconstruction) -> list[dict[str, Any]]:
+    warnings = result.run.get("warnings")
+    return warnings if isinstance(warnings, list) else []
+
+
+def at_working_size(result: Reconstruction, frames: tuple[int, ...], folder: Path) -> Export:
+    """Export frames as the result folder has them.
+
+    Args:
+        result: What is in `folder`.
+        frames: Indices of the frames that are exported.
+        folder: The result folder, whose image files are copied.
+    """
+    chosen = select(result, frames)
+
+    def views() -> Iterator[View]:
+        for row, frame in enumerate(frames):
+            jpeg = folder / f"images/{frame:06d}.jpg"
+            yield View(frame, chosen.images[row], layers_of(chosen, row), jpeg)
+
+    return Export(chosen, frames, size_of(result), chosen.intrinsics, views)
+
+
+def write_jpeg(view: View, path: Path) -> None:
+    """Write the image of a view, or copy it where it is a file already."""
+    if view.jpeg is not None:
+        with writing(path):
+            path.write_bytes(view.jpeg.read_bytes())
+        return
+    bgr = np.ascontiguousarray(view.image[..., ::-1])
+    write_image(path, bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
+def write_static_mask(view: View, path: Path) -> None:
+    """Write a mask as COLMAP and nerfstudio want it: 255 = used, 0 = ignored, which is what moves."""
+    write_image(path, np.where(view.layers.is_dynamic, 0, 255).astype(np.uint8))
+
+
+def write_depth(view: View, folder: Path) -> None:
+    """Write `depth/NNNNNN.npy` and `confidence/NNNNNN.png`, as in the result folder but at the size of the view."""
+    with writing(folder):
+        save_array(folder / f"depth/{view.name}.npy", view.layers.depth)
+    write_image(folder / f"confidence/{view.name}.png", view.layers.confidence)
+
+
+def select(result: Reconstruction, frames: tuple[int, ...]) -> Reconstruction:
+    """The given frames of a result alone."""
+    if len(frames) == len(result.sources):
+        return result
+    chosen = list(frames)
+    return dataclasses.replace(
+        result,
+        world_from_cam=result.world_from_cam[chosen],
+        intrinsics=result.intrinsics[chosen],
+        timestamps_s=result.timestamps_s[chosen],
+        sources=tuple(result.sources[frame] for frame in chosen),
+        images=result.images[chosen],
+        depth=result.depth[chosen],
+        confidence=result.confidence[chosen],
+        is_dynamic=result.is_dynamic[chosen],
+    )
+
+
+def layers_of(result: Reconstruction, row: int) -> Layers:
+    """Depth, confidence and mask of a frame."""
+    return Layers(result.depth[row], result.confidence[row], result.is_dynamic[row])
+
+
+def size_of(result: Reconstruction) -> tuple[int, int]:
+    """(width, height) of the working size."""
+    height, width = result.depth.shape[1:]
+    return int(width), int(height)

@@ -1,0 +1,76 @@
+"""The frames of a run at the input's own size: read again, undistorted as in the run, not resized."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from recon4d.errors import InputError
+from recon4d.io.frames import Source, SourceFrame
+from recon4d.io.lens import Undistortion, undistortion
+from recon4d.io.options import ReadOptions
+from recon4d.io.read import camera_of, kept_frames, open_source
+
+
+@dataclass(frozen=True)
+class Original:
+    """One frame at the input's size."""
+
+    name: str
+    """As in `frames.txt` of the result."""
+    image: UInt8[np.ndarray, "height width 3"]
+    """RGB, upright, undistorted."""
+
+
+@dataclass(frozen=True)
+class Originals:
+    """The frames that a run kept of its input."""
+
+    size: tuple[int, int]
+    """(width, height) in pixels."""
+    pixel_aspect: float
+    """Width over height of a pixel as it is meant to be seen."""
+    frames: Callable[[], Iterator[Original]]
+    """Starts reading from the first kept frame."""
+
+
+def open_originals(source: Path, options: ReadOptions) -> Originals:
+    """Open the input of a run again; its first frame tells the size.
+
+    Args:
+        source: The input.
+        options: Those of the run.
+
+    Raises:
+        InputError: The input cannot be read, or the options keep none of its frames.
+    """
+    opened = open_source(source, options)
+    first = next(kept_frames(opened.frames(), opened, options), None)
+    if first is None:
+        raise InputError(
+            f"{source} has no frames where the result has some; the input has changed: put the old one back"
+        )
+    height, width = first.pixels().shape[:2]
+    lens = _lens(opened, options, (width, height))
+
+    def frames() -> Iterator[Original]:
+        again = open_source(source, options)  # a video that was begun goes on counting its frames
+        for frame in kept_frames(again.frames(), again, options):
+            yield Original(frame.name, _undistorted(frame, lens))
+
+    return Originals((width, height), opened.pixel_aspect, frames)
+
+
+def _lens(opened: Source, options: ReadOptions, size: tuple[int, int]) -> Undistortion | None:
+    """What undoes the lens distortion; None for a pinhole camera."""
+    camera = camera_of(opened, options)
+    return None if camera is None or camera.is_pinhole else undistortion(camera, size)
+
+
+def _undistorted(
+    frame: SourceFrame, lens: Undistortion | None
+) -> UInt8[np.ndarray, "height width 3"]:
+    pixels = np.ascontiguousarray(frame.pixels())
+    return pixels if lens is None else lens.image(pixels)
