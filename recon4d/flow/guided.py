@@ -174,10 +174,14 @@ def _compare(
     height, width = a.gray.shape
     whole = cv2.resize(predicted, (width, height), interpolation=cv2.INTER_LINEAR)
     at = whole + _grid(height, width)
-    warped = cv2.remap(b.gray, *cv2.split(at), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.remap(
+        b.gray, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     rest = sampled(dis_flow(a.gray, np.asarray(warped, np.uint8)))
     at = rest / FLOW_STRIDE + _grid(*predicted.shape[:2])
-    along = cv2.remap(predicted, *cv2.split(at), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    along = cv2.remap(
+        predicted, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(rest + along, np.float32)
 
 
