@@ -1,6 +1,7 @@
 """Dense inverse search flow (Kroeger et al., ECCV 2016; OpenCV's DIS), forward and backward, with a confidence."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -33,10 +34,10 @@ def flow_pairs(
         Index of the pair and `(flow, confidence)`: (2, rows, cols, 2) float16 in pixels and (2, rows, cols) uint8,
         first from `pairs[i, 0]` to `pairs[i, 1]`, then back. In the order of `pairs`.
     """
-    grays = GrayCache(images)
+    views = GrayViews(images)
 
     def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
-        return both_ways(grays(int(pair[0])), grays(int(pair[1])))
+        return both_ways(views(int(pair[0])), views(int(pair[1])))
 
     with one_opencv_thread():
         yield from enumerate(each(one, pairs, threads))
@@ -62,32 +63,43 @@ def compute_flow(
     return Flow(np.concatenate((pairs, pairs[:, ::-1])), flow_px, confidence)
 
 
-class GrayCache:
-    """Grey images of the last few frames: pairs are sorted, so each frame is converted once."""
+@dataclass(frozen=True)
+class GrayView:
+    """What is compared of a frame."""
+
+    gray: UInt8[np.ndarray, "height width"]
+    texture: Float32[np.ndarray, "rows cols"]
+    """Weight of every sample, in [0, 1]: see `texture`."""
+
+
+class GrayViews:
+    """Views of the last few frames: pairs are sorted, so each frame is converted once."""
 
     def __init__(
         self, images: UInt8[np.ndarray, "frames height width 3"], capacity: int = 64
     ) -> None:
         self._images, self._capacity = images, capacity
-        self._grays: dict[int, np.ndarray] = {}
+        self._views: dict[int, GrayView] = {}
 
-    def __call__(self, index: int) -> UInt8[np.ndarray, "height width"]:
-        """Grey image of a frame."""
-        gray = self._grays.get(index)
-        if gray is None:
-            gray = cv2.cvtColor(np.ascontiguousarray(self._images[index]), cv2.COLOR_RGB2GRAY)
-            self._grays[index] = gray
-            if len(self._grays) > self._capacity:
-                self._grays.pop(min(self._grays), None)
-        return gray
+    def __call__(self, index: int) -> GrayView:
+        """View of a frame."""
+        view = self._views.get(index)
+        if view is None:
+            image = np.ascontiguousarray(self._images[index])
+            gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+            view = GrayView(gray, texture(gray))
+            self._views[index] = view
+            if len(self._views) > self._capacity:
+                self._views.pop(min(self._views), None)
+        return view
 
 
 def both_ways(
-    gray_a: UInt8[np.ndarray, "height width"], gray_b: UInt8[np.ndarray, "height width"]
+    a: GrayView, b: GrayView
 ) -> tuple[Float16[np.ndarray, "2 rows cols 2"], UInt8[np.ndarray, "2 rows cols"]]:
     """Flow a to b and b to a with their consistency confidence, sampled every `FLOW_STRIDE` pixels."""
-    there, back = sampled(dis_flow(gray_a, gray_b)), sampled(dis_flow(gray_b, gray_a))
-    return with_confidence(there, back, gray_a, gray_b)
+    there, back = sampled(dis_flow(a.gray, b.gray)), sampled(dis_flow(b.gray, a.gray))
+    return with_confidence(there, back, a, b)
 
 
 def dis_flow(
@@ -102,14 +114,13 @@ def dis_flow(
 def with_confidence(
     there: Float32[np.ndarray, "rows cols 2"],
     back: Float32[np.ndarray, "rows cols 2"],
-    gray_a: UInt8[np.ndarray, "height width"],
-    gray_b: UInt8[np.ndarray, "height width"],
+    a: GrayView,
+    b: GrayView,
 ) -> tuple[Float16[np.ndarray, "2 rows cols 2"], UInt8[np.ndarray, "2 rows cols"]]:
     """Sampled flow a to b and b to a as they are stored, with their consistency confidence."""
-    texture_a, texture_b = texture(gray_a), texture(gray_b)
     sure = (
-        consistency(there, back, texture_b) * texture_a,
-        consistency(back, there, texture_a) * texture_b,
+        consistency(there, back, b.texture) * a.texture,
+        consistency(back, there, a.texture) * b.texture,
     )
     flows = np.stack((there, back)).astype(np.float16)
     return flows, np.stack(sure).round().astype(np.uint8)

@@ -6,6 +6,7 @@ find what is left: the error of the geometry, and what moves. Errors of short fl
 ones do not: on `exact_dancer` and `exact_heavy` the cameras' error falls to less than a half.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from recon4d.flow.dis import GrayCache, dis_flow, sampled, with_confidence
+from recon4d.flow.dis import GrayView, GrayViews, dis_flow, sampled, with_confidence
 from recon4d.geometry import rays
 from recon4d.io.growing import create_array
 from recon4d.optim.triangulate import (
@@ -32,6 +33,8 @@ GUIDED_OFFSETS = (5, 8, 16, 32)
 """Frames so far apart are compared with the help of the geometry."""
 MIN_OVERLAP = 0.3
 """Pairs are not compared when less than this part of the static world stays in the picture, either way."""
+OVERLAP_STEP = 8
+"""Every how many samples that part is taken over."""
 FARTHEST = 4.0
 """Predictions are clipped to this, image widths: farther away nothing is seen."""
 
@@ -74,15 +77,15 @@ def guided_flow(
         for way in (0, 1):
             flow_px[at + way * total] = flow.flow_px[old + way * half]
             confidence[at + way * total] = flow.confidence[old + way * half]
-    grays = GrayCache(images)
+    views = GrayViews(images)
 
     def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
         a, b = (int(k) for k in pair)
         there, back = (
-            _compare(grays(m), grays(n), static_flow(scene, inverse_depth[m], m, n))
+            _compare(views(m), views(n), static_flow(scene, inverse_depth[m], m, n))
             for m, n in ((a, b), (b, a))
         )
-        return with_confidence(there, back, grays(a), grays(b))
+        return with_confidence(there, back, views(a), views(b))
 
     with progress("guided flow", total=len(pairs)) as counter, one_opencv_thread():
         for at, (flows, sure) in enumerate(each(one, pairs, threads), start=len(kept)):
@@ -94,18 +97,31 @@ def guided_flow(
 
 
 def static_flow(
-    scene: Scene, inverse_depth: Float32[np.ndarray, "rows cols"], source: int, target: int
-) -> Float32[np.ndarray, "rows cols 2"]:
-    """Flow of a static world at the samples of `Flow`, pixels; far outside where a point is behind the target."""
+    scene: Scene,
+    inverse_depth: Float32[np.ndarray, "rows cols"],
+    source: int,
+    target: int,
+    step: int = 1,
+) -> Float32[np.ndarray, "_ _ 2"]:
+    """Flow of a static world, pixels; far outside where a point is behind the target.
+
+    Args:
+        scene: Cameras.
+        inverse_depth: Of the source frame's samples.
+        source: A frame.
+        target: Another.
+        step: Every how many samples of `Flow`, in each direction, the flow is wanted.
+    """
     rows, cols = inverse_depth.shape
     turned, moved = (x[0] for x in relative_cameras(scene, source, np.array([target])))
-    uv = sample_grid_px(rows, cols, torch.device("cpu"))
-    ray = rays(uv, torch.from_numpy(scene.intrinsics[source]).float())
-    point = ray @ turned.T + torch.from_numpy(inverse_depth).reshape(-1, 1) * moved
+    grid = sample_grid_px(rows, cols, torch.device("cpu")).reshape(rows, cols, 2)
+    limit = FARTHEST * float(grid.max())
+    uv = grid[::step, ::step]
+    ray = rays(uv.reshape(-1, 2), torch.from_numpy(scene.intrinsics[source]).float())
+    depth = torch.from_numpy(np.ascontiguousarray(inverse_depth[::step, ::step]))
+    point = ray @ turned.T + depth.reshape(-1, 1) * moved
     there = point[:, :2] / point[:, 2:].clamp_min(MIN_DEPTH_RATIO)
-    limit = FARTHEST * float(uv.max())
-    moved_by = (there - uv).clamp_(-limit, limit)
-    return np.asarray(moved_by.reshape(rows, cols, 2).numpy(), np.float32)
+    return np.asarray((there.reshape(uv.shape) - uv).clamp_(-limit, limit).numpy(), np.float32)
 
 
 def _kept_pairs(flow: Flow, scene: Scene) -> Int64[np.ndarray, " pairs"]:
@@ -144,24 +160,32 @@ def _overlap(
 ) -> float:
     """Part of the source's static world that the target shows."""
     rows, cols = inverse_depth.shape
-    there = static_flow(scene, inverse_depth, source, target).reshape(-1, 2)
-    there = there + sample_grid_px(rows, cols, torch.device("cpu")).numpy()
+    moved = static_flow(scene, inverse_depth, source, target, OVERLAP_STEP)
+    grid = sample_grid_px(rows, cols, torch.device("cpu")).numpy().reshape(rows, cols, 2)
+    there = moved + grid[::OVERLAP_STEP, ::OVERLAP_STEP]
     width, height = cols * FLOW_STRIDE, rows * FLOW_STRIDE
-    return float(((there >= 0) & (there < (width, height))).all(1).mean())
+    return float(((there >= 0) & (there < (width, height))).all(-1).mean())
 
 
 def _compare(
-    gray_a: UInt8[np.ndarray, "height width"],
-    gray_b: UInt8[np.ndarray, "height width"],
-    predicted: Float32[np.ndarray, "rows cols 2"],
+    a: GrayView, b: GrayView, predicted: Float32[np.ndarray, "rows cols 2"]
 ) -> Float32[np.ndarray, "rows cols 2"]:
     """Flow a to b: b is warped by the prediction, and what is left is measured."""
-    height, width = gray_a.shape
+    height, width = a.gray.shape
     whole = cv2.resize(predicted, (width, height), interpolation=cv2.INTER_LINEAR)
-    u, v = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    at = u + whole[..., 0], v + whole[..., 1]
-    warped = cv2.remap(gray_b, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    rest = dis_flow(gray_a, np.asarray(warped, np.uint8))
-    at = u + rest[..., 0], v + rest[..., 1]
-    along = cv2.remap(whole, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return sampled(rest + along)
+    at = whole + _grid(height, width)
+    warped = cv2.remap(
+        b.gray, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    rest = sampled(dis_flow(a.gray, np.asarray(warped, np.uint8)))
+    at = rest / FLOW_STRIDE + _grid(*predicted.shape[:2])
+    along = cv2.remap(
+        predicted, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(rest + along, np.float32)
+
+
+@lru_cache(maxsize=2)
+def _grid(rows: int, cols: int) -> Float32[np.ndarray, "rows cols 2"]:
+    """Column and row of every pixel."""
+    return np.stack(np.meshgrid(np.arange(cols), np.arange(rows)), axis=-1).astype(np.float32)
