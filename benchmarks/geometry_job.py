@@ -1,4 +1,4 @@
-"""What the benchmarks of poses and of depth share: their command line, running a sequence, and going on where it stopped."""
+"""What the benchmarks of poses and of depth share: command line, running a sequence, going on where it stopped."""
 
 import argparse
 import dataclasses
