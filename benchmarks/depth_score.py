@@ -93,7 +93,7 @@ def sequence_errors(frames: Sequence[Pixels], rule: Depth, fit: Fit) -> Row:
     """
     if not sum(frame.truth.size for frame in frames):
         raise InputError(f"no pixel of the truth counts ({rule.meaning}); is it the right data?")
-    known = [frame.prediction > 0 for frame in frames]
+    known = [frame.prediction != 0 for frame in frames]
     prediction = np.concatenate([f.prediction[k] for f, k in zip(frames, known, strict=True)])
     if not prediction.size:
         raise InputError("the result has no depth at any pixel that has true depth")

@@ -183,10 +183,21 @@ def measure_sequence(
             if "failure" not in row:
                 row |= _compared(job, recording, folder, score)
         except Recon4DError as error:
-            row["failure"] = without_places(str(error), job.root, folder)
+            row["failure"] = str(error)
         if "failure" in row and row.get(job.task) is None:
             row |= lost(job, recording)
-    return row
+        return {key: _nameless(value, job, folder) for key, value in row.items()}
+
+
+def _nameless(value: object, job: Job, folder: Path) -> object:
+    """Leave out of all texts where this machine keeps things."""
+    if isinstance(value, dict):
+        return {key: _nameless(item, job, folder) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    if job.results is not None:
+        value = value.replace(str(job.results), job.results.resolve().name)
+    return without_places(value, job.root, folder)
 
 
 def _run(job: Job, recording: Recording, folder: Path, reconstruct: Reconstruct) -> Row:

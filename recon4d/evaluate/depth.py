@@ -20,8 +20,8 @@ LARGEST_FIT = 200_000
 """Pixels; least absolute deviations are fitted to an even selection of at most so many, which fixes the two numbers
 to far below a thousandth."""
 LARGEST_ADAM = 2_000_000
-"""Pixels; `adam_absolute` looks at an even selection of at most so many in each of its steps: a whole sequence of
-640x480 px would take minutes, and the sign of a sum over so many pixels does not depend on the rest."""
+"""Pixels; `adam_absolute` sees an even selection of at most so many: a whole sequence of 640x480 px would take minutes,
+and so many pixels say the same."""
 
 Pixels = Float[np.ndarray, " pixels"]
 
@@ -176,9 +176,10 @@ def resize_cubic(
     """Resize to the truth's (height, width) as published evaluations do, with OpenCV's cubic filter.
 
     Unknown pixels (0) stay unknown and do not bleed into their neighbours: they are filled from the nearest known pixel
-    before, and taken out again after. The filter may overshoot at edges; a known pixel stays positive.
+    before, and taken out again after. The filter may overshoot at edges, even below 0, as
+    it does in published evaluations.
     """
-    is_known = depth > 0
+    is_known = depth != 0
     if not is_known.any():
         return np.zeros(shape, np.float32)
     if not is_known.all():
@@ -189,8 +190,7 @@ def resize_cubic(
     size = shape[1::-1]
     resized = cv2.resize(depth, size, interpolation=cv2.INTER_CUBIC)
     still_known = cv2.resize(is_known.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
-    positive = np.maximum(resized, np.finfo(np.float32).tiny)
-    return np.where(still_known > 0, positive, 0).astype(np.float32)
+    return np.where(still_known > 0, resized, 0).astype(np.float32)
 
 
 def _lower_median(values: Pixels) -> float:
