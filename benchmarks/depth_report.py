@@ -7,7 +7,14 @@ from benchmarks.common import markdown_table, number
 from benchmarks.depth_published import PUBLISHED, Block
 from benchmarks.depth_score import DepthMean, mean
 from benchmarks.geometry_job import Outcome
-from benchmarks.geometry_report import PAIRINGS, count_of_failed, head, percent, tail
+from benchmarks.geometry_report import (
+    count_of_failed,
+    head,
+    pairing_name,
+    part_of_set,
+    percent,
+    tail,
+)
 from benchmarks.recordings import Pairing
 
 FIGURES = ("abs_rel", "sq_rel", "rmse", "log_rmse", "delta_1", "delta_2", "delta_3", "known")
@@ -30,7 +37,7 @@ def report(outcome: Outcome) -> str:
     parts = [
         *head(outcome, "Depth", _measure(outcome)),
         "## Means\n",
-        _means(found),
+        _means(outcome, found),
         *_published(outcome, found),
         *_sequences(outcome),
         *tail(outcome),
@@ -48,15 +55,15 @@ def _measure(outcome: Outcome) -> str:
     )
 
 
-def _means(found: Mapping[Pairing, list[DepthMean]]) -> str:
+def _means(outcome: Outcome, found: Mapping[Pairing, list[DepthMean]]) -> str:
     rows = [
         (
-            f"{PAIRINGS[pairing]}, {one.name}",
+            f"{pairing_name(outcome.job.protocol, pairing)}, {one.name}",
             *_cells(one.figures),
             count_of_failed(one.failed, one.asked),
         )
         for pairing, several in found.items()
-        for one in several
+        for one in _shown(several)
     ]
     return markdown_table(("truth, mean", *HEADER, "failures"), rows)
 
@@ -72,15 +79,16 @@ def _published(outcome: Outcome, found: Mapping[Pairing, list[DepthMean]]) -> li
 
 
 def _block(outcome: Outcome, block: Block, found: Mapping[Pairing, list[DepthMean]]) -> str:
-    official = outcome.job.protocol.official
+    protocol = outcome.job.protocol
     ours = [
         (
-            f"recon4d, {PAIRINGS[pairing]}, {one.name}, {one.asked - one.failed} of {official} sequences",
+            f"recon4d, {pairing_name(protocol, pairing)}, {one.name}, "
+            f"{part_of_set(one.asked, one.failed, protocol.official)}",
             number(one.figures["abs_rel"], ".3f"),
             percent(one.figures["delta_1"]),
         )
         for pairing, several in found.items()
-        for one in several[:2]
+        for one in _shown(several[:2])
     ]
     theirs = [
         (row.method, number(row.abs_rel, ".3f"), number(row.delta_1, ".1f")) for row in block.rows
@@ -88,11 +96,16 @@ def _block(outcome: Outcome, block: Block, found: Mapping[Pairing, list[DepthMea
     return markdown_table(("method", "Abs Rel", "d<1.25 %"), [*ours, *theirs])
 
 
+def _shown(means: list[DepthMean]) -> list[DepthMean]:
+    """Without what says the same twice: where nothing failed, both ways to count failures are one."""
+    return [one for one in means if one.failed or not one.with_failed]
+
+
 def _sequences(outcome: Outcome) -> list[str]:
     """One table per pairing."""
-    parts = []
-    for pairing in outcome.job.protocol.frames.pairings:
-        parts += [f"## Sequences, truth {PAIRINGS[pairing]}\n", _table(outcome, pairing)]
+    parts, protocol = [], outcome.job.protocol
+    for pairing in protocol.frames.pairings:
+        parts += [f"## Sequences, {pairing_name(protocol, pairing)}\n", _table(outcome, pairing)]
     return parts
 
 

@@ -40,6 +40,8 @@ class DepthMean:
     """Finished sequences, failed ones included."""
     failed: int
     """Those without figures."""
+    with_failed: bool
+    """True where failed ones count as unknown everywhere, False where they are left out."""
     figures: Mapping[str, float | None]
 
 
@@ -133,6 +135,7 @@ def mean(
         f"{name}, failed = unknown everywhere" if with_failed else name,
         asked=len(rows),
         failed=len(failed),
+        with_failed=with_failed,
         figures={name: _average(used, weights, name) for name in FIGURES},
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.common import made_lines
 from benchmarks.geometry_job import Outcome
-from benchmarks.protocols import MAX_DIFF_S
+from benchmarks.protocols import MAX_DIFF_S, Protocol
 from benchmarks.recordings import Pairing
 
 TITLES = {
@@ -15,8 +15,13 @@ TITLES = {
     "kitti": "KITTI, annotated depth",
     "tumlike": "sequences in TUM layout",
 }
-PAIRINGS: dict[Pairing, str] = {"rows": "row cut", "time": "by time"}
-"""How the page calls the ways in which frames and truth are paired."""
+WHOSE = {"monst3r": "MonST3R", "align3r": "Align3R", "all": "recon4d"}
+"""Protocols as they are written."""
+
+
+def pairing_name(protocol: Protocol, way: Pairing) -> str:
+    """How the page calls a way in which frames and truth are paired."""
+    return f"row cut ({WHOSE[protocol.name]} protocol)" if way == "rows" else "by time"
 
 
 def head(outcome: Outcome, what: str, measure: str) -> list[str]:
@@ -24,7 +29,7 @@ def head(outcome: Outcome, what: str, measure: str) -> list[str]:
     protocol = outcome.job.protocol
     frames = protocol.frames
     pairing = {
-        "rows": "row cut: the n-th frame has the n-th row of the same cut of the truth, whatever their times",
+        "rows": "row cut: the n-th frame has the n-th row or depth image of the same cut, whatever their times",
         "time": f"by time: each frame has the truth nearest in time, at most {MAX_DIFF_S} s apart",
     }
     ways = [pairing[way] for way in frames.pairings]
@@ -92,6 +97,12 @@ def tail(outcome: Outcome) -> list[str]:
         "\n## Commands\n",
         *commands,
     ]
+
+
+def part_of_set(asked: int, failed: int, official: int | None) -> str:
+    """How many of the official sequences a mean is over."""
+    part = f"{asked - failed} of {official} sequences"
+    return f"{part}, {failed} failed" if failed else part
 
 
 def count_of_failed(failed: int, asked: int) -> str:

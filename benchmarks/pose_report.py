@@ -5,7 +5,13 @@ from typing import Any
 
 from benchmarks.common import markdown_table, number
 from benchmarks.geometry_job import Outcome
-from benchmarks.geometry_report import PAIRINGS, count_of_failed, head, tail
+from benchmarks.geometry_report import (
+    count_of_failed,
+    head,
+    pairing_name,
+    part_of_set,
+    tail,
+)
 from benchmarks.pose_published import PUBLISHED, Block
 from benchmarks.pose_score import FIGURES, PoseMean, figures_of, mean
 from benchmarks.recordings import Pairing
@@ -31,7 +37,7 @@ def report(outcome: Outcome) -> str:
     parts = [
         *head(outcome, "Camera poses", MEASURE),
         "## Means\n",
-        _means(found),
+        _means(outcome, found),
         *_published(outcome, found),
         *_sequences(outcome),
         *tail(outcome),
@@ -39,13 +45,13 @@ def report(outcome: Outcome) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _means(found: Mapping[Pairing, PoseMean]) -> str:
+def _means(outcome: Outcome, found: Mapping[Pairing, PoseMean]) -> str:
     header = ("truth", "sequences", "ATE m", "RPE-t m", "RPE-r deg", "ATE median m", "failures")
     return markdown_table(
         header,
         [
             (
-                PAIRINGS[way],
+                pairing_name(outcome.job.protocol, way),
                 f"{one.asked - one.failed}/{one.asked}",
                 *_three(vars(one)),
                 number(one.ate_median, ".4f"),
@@ -66,23 +72,31 @@ def _published(outcome: Outcome, found: Mapping[Pairing, PoseMean]) -> list[str]
 
 
 def _block(outcome: Outcome, block: Block, found: Mapping[Pairing, PoseMean]) -> str:
-    official = outcome.job.protocol.official
+    protocol = outcome.job.protocol
     ours = [
         (
-            f"recon4d, {PAIRINGS[way]}, {one.asked - one.failed} of {official} sequences",
+            f"recon4d, {pairing_name(protocol, way)}, {part_of_set(one.asked, one.failed, protocol.official)}",
             *_three(vars(one)),
         )
         for way, one in found.items()
     ]
-    theirs = [(row.method, *_three(vars(row))) for row in block.rows]
+    theirs = [
+        (row.method, *map(_as_published, (row.ate, row.rpe_translation, row.rpe_rotation_deg)))
+        for row in block.rows
+    ]
     return markdown_table(("method", "ATE", "RPE-t", "RPE-r"), [*ours, *theirs])
+
+
+def _as_published(value: float | None) -> str:
+    """With the digits of the source: three, or four."""
+    return number(value, ".3f" if value is None or round(value, 3) == value else ".4f")
 
 
 def _sequences(outcome: Outcome) -> list[str]:
     """One table per pairing."""
-    parts = []
-    for way in outcome.job.protocol.frames.pairings:
-        parts += [f"## Sequences, truth {PAIRINGS[way]}\n", _table(outcome, way)]
+    parts, protocol = [], outcome.job.protocol
+    for way in protocol.frames.pairings:
+        parts += [f"## Sequences, {pairing_name(protocol, way)}\n", _table(outcome, way)]
     return parts
 
 

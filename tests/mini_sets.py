@@ -45,7 +45,7 @@ def depth_of(index: int, shape: tuple[int, int] = SIZE) -> Float32[np.ndarray, "
     v, u = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
     depth = 2 + 0.5 * np.sin(u / 3 + index) + 0.25 * v
     depth[0, :2] = 0
-    return (np.round(depth * 5000) / 5000).astype(np.float32)
+    return np.asarray(np.round(depth * 5000) / 5000, np.float32)
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:
@@ -91,7 +91,7 @@ def make_tum(
 def all_rows_s(frames: int) -> Float64[np.ndarray, " rows"]:
     """Times of a motion capture at 100 Hz that begins before the images."""
     count = round((EARLY_S + FRAME_S * frames) / ROW_S)
-    return np.round(START_S - EARLY_S + ROW_S * np.arange(count), 6)
+    return np.asarray(np.round(START_S - EARLY_S + ROW_S * np.arange(count), 6))
 
 
 def make_sintel(root: Path, name: str, depths: Sequence[np.ndarray], render: str = "final") -> Path:

@@ -127,7 +127,11 @@ def test_the_row_cut_stands_beside_time_association_on_a_truth_of_100_hz(
     assert found["rows"]["scale"] == pytest.approx(scale, rel=1e-4)
     assert found["rows"]["path"] < 0.6 * found["time"]["path"]  # 100 rows take a third of the time
     page = (out / "results.md").read_text()
-    assert f"| row cut | 1/1 | {ate:.4f} |" in page and "| by time | 1/1 | 0.0000 |" in page
+    whose = "Align3R" if protocol == "align3r" else "MonST3R"
+    assert (
+        f"| row cut ({whose} protocol) | 1/1 | {ate:.4f} |" in page
+        and "| by time | 1/1 | 0.0000 |" in page
+    )
     assert "the n-th row" in page.lower()
 
 
@@ -136,11 +140,11 @@ def test_published_figures_stand_beside_ours_with_their_source(tmp_path: Path) -
     run_main(tmp_path, tmp_path / "a", "--sequences", XYZ)
     page = (tmp_path / "a/results.md").read_text()
     assert "## Published: CUT3R, tables 3 and 8" in page
-    assert "| MonST3R-GA | 0.0980 | 0.0190 | 0.935 |" in page
+    assert "| MonST3R-GA | 0.098 | 0.019 | 0.935 |" in page
     assert "| recon4d, by time, 1 of 8 sequences | 0.0000 | 0.0000 | 0.000 |" in page
     run_main(tmp_path, tmp_path / "b", "--sequences", XYZ, "--protocol", "align3r")
     page = (tmp_path / "b/results.md").read_text()
-    assert "| MuBe4D | 0.0120 | - | - |" in page and "CUT3R, tables" not in page
+    assert "| MuBe4D | 0.012 | - | - |" in page and "CUT3R, tables" not in page
 
 
 def test_sintel_has_its_cameras_as_camera_from_world_and_its_own_pass(tmp_path: Path) -> None:
@@ -210,7 +214,10 @@ def test_a_failing_sequence_is_listed_counted_and_in_no_mean(tmp_path: Path) -> 
         assert mean["ate_median"] is None  # the worse of the two middle ones is the failed one
     page = (out / "results.md").read_text()
     assert f"* {RPY}: **failed**: exit 2: recon4d: error: nothing to track" in page
-    assert "| 1 of 2 failed |" in page and "recon4d, row cut, 1 of 8 sequences" in page
+    assert (
+        "| 1 of 2 failed |" in page
+        and "recon4d, row cut (Align3R protocol), 1 of 8 sequences, 1 failed" in page
+    )
     assert str(tmp_path) not in page + json.dumps(stored)
 
 
