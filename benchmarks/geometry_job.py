@@ -89,7 +89,7 @@ class Job:
         """What all rows of one folder must share."""
         how: dict[str, object] = {"options": list(self.run_options)}
         if self.results is not None:
-            how = {"results": self.results.resolve().name}
+            how = {"results": self.results.name}
         protocol = {"dataset": self.protocol.dataset, "protocol": self.protocol.name}
         further = {"max_frames": self.max_frames, "depth_scale": self.depth_scale}
         return {"task": self.task, **protocol, **further, **how}
@@ -104,7 +104,7 @@ class Job:
         if self.max_frames is not None:
             words += ["--max-frames", str(self.max_frames)]
         if self.results is not None:
-            return shlex.join([*words, "--results", self.results.resolve().name])
+            return shlex.join([*words, "--results", self.results.name])
         return shlex.join([*words, *self.run_options])
 
 
@@ -196,7 +196,7 @@ def _nameless(value: object, job: Job, folder: Path) -> object:
     if not isinstance(value, str):
         return value
     if job.results is not None:
-        value = value.replace(str(job.results), job.results.resolve().name)
+        value = value.replace(str(job.results), job.results.name)
     return without_places(value, job.root, folder)
 
 
@@ -249,7 +249,7 @@ def parse_job(task: Task, words: Sequence[str], description: str | None) -> Job:
         names=None if arguments.sequences is None else tuple(arguments.sequences),
         max_frames=arguments.max_frames,
         depth_scale=_depth_scale(protocol, arguments) if task == "depth" else None,
-        results=arguments.results,
+        results=None if arguments.results is None else arguments.results.resolve(),
         keep=arguments.keep,
     )
     _check(job)

@@ -15,10 +15,12 @@ from benchmarks.pose_published import PUBLISHED
 from benchmarks.protocols import BONN_SEQUENCES, PROTOCOLS, SINTEL_SEQUENCES, datasets
 from benchmarks.recordings_tum import associate, read_sequence
 from recon4d.evaluate import EvalOptions, compare
+from recon4d.io.trajectory import read_trajectory
 from tests.mini_sets import (
     EARLY_S,
     FRAME_S,
     ROW_S,
+    SIZE,
     START_S,
     FakeRuns,
     all_rows_s,
@@ -27,6 +29,7 @@ from tests.mini_sets import (
     make_tum,
     pose_at,
     read_store,
+    write_image,
 )
 from tests.paths import similarity
 
@@ -133,6 +136,29 @@ def test_the_row_cut_stands_beside_time_association_on_a_truth_of_100_hz(
         and "| by time | 1/1 | 0.0000 |" in page
     )
     assert "the n-th row" in page.lower()
+
+
+def test_on_tums_own_motion_capture_the_row_cut_spans_a_third_of_the_frames_time(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    estimate = read_trajectory(shared_data / "trajectories/fr3_walk_xyz.est.txt")
+    truth = shared_data / "trajectories/fr3_walk_xyz.gt.txt"
+    (tmp_path / XYZ / "rgb").mkdir(parents=True)
+    names = [f"{time_s:.6f}" for time_s in estimate.timestamps_s]
+    for name in names[:80]:
+        write_image(tmp_path / XYZ / f"rgb/{name}.png", np.zeros((*SIZE, 3), np.uint8))
+    (tmp_path / XYZ / "groundtruth.txt").write_text(truth.read_text())
+    poses = dict(zip(names, estimate.world_from_cam, strict=True))
+    runs = FakeRuns(lambda time_s: poses[f"{time_s:.6f}"])
+    words = ("--protocol", "align3r", "--sequences", XYZ)
+    found = run_main(tmp_path, tmp_path / "out", *words, runs=runs)["rows"][XYZ]["pose"]
+    assert found["rows"]["matched"] == found["time"]["matched"] == 50
+    rows, by_time = found["rows"], found["time"]
+    assert by_time["ate"] < 0.01 and by_time["scale"] == pytest.approx(1, abs=0.02)
+    assert rows["path"] < 0.5 * by_time["path"]
+    # Sim(3) shrinks the path onto rows of other moments: a smaller ATE than by time, with rotations that are far off
+    assert rows["scale"] < 0.5 and rows["ate"] < by_time["ate"]
+    assert rows["rotation_best_deg"] > 10 * by_time["rotation_best_deg"]
 
 
 def test_published_figures_stand_beside_ours_with_their_source(tmp_path: Path) -> None:
