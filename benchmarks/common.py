@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_ROOT = PROJECT / "../shared/data"
@@ -148,6 +149,20 @@ def read_rows(path: Path) -> dict[str, dict[str, object]]:
     if not path.is_file():
         return {}
     rows: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+def read_store(path: Path, settings: Mapping[str, object]) -> dict[str, dict[str, Any]]:
+    """Return the rows of `{"settings": ..., "rows": ...}`, or end the program where it had other settings."""
+    if not path.is_file():
+        return {}
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored["settings"] != settings:
+        raise SystemExit(
+            f"{path} holds results of other settings ({json.dumps(stored['settings'])}); give another --out, or the "
+            "same settings to go on"
+        )
+    rows: dict[str, dict[str, Any]] = stored["rows"]
     return rows
 
 

@@ -22,6 +22,7 @@ from benchmarks.common import (
     data_root,
     measure,
     provenance,
+    read_store,
     recon4d,
     without_places,
     write_whole,
@@ -128,25 +129,11 @@ def keep_masks(result: Path, folder: Path) -> list[str]:
     return [warning["code"] for warning in run.get("warnings", [])]
 
 
-def read_store(path: Path, job: Job) -> dict[str, dict[str, Any]]:
-    """Return the rows that an earlier call left, or end the program where it had other options."""
-    if not path.is_file():
-        return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored["settings"] != job.settings:
-        raise SystemExit(
-            f"{path} holds results of other settings ({json.dumps(stored['settings'])}); give another --out, or the "
-            "same settings to go on"
-        )
-    rows: dict[str, dict[str, Any]] = stored["rows"]
-    return rows
-
-
 def benchmark(job: Job) -> Page:
     """Measure all sequences that are not finished, writing what is known after each."""
     dataset = read_dataset(job.dataset, job.root, job.names)
     store = job.out / "results.json"
-    rows = read_store(store, job)
+    rows = read_store(store, job.settings)
     asked = [video.name for video in dataset.videos]
     method = "recon4d" if job.predictions else f"recon4d, {job.masks}"
     page = Page(job.dataset, job.command, {}, len(asked), dataset.notes, method)

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from recon4d.errors import ConfigError, InputError
-from recon4d.evaluate.depth import ALIGNMENTS, error_sums, mean_errors
+from recon4d.evaluate.depth import ALIGNMENTS, error_sums, mean_errors, resize_nearest
 from recon4d.evaluate.masks import contour_f, jaccard, statistics
 from recon4d.evaluate.poses import PoseErrors, pose_errors
 from recon4d.evaluate.report import (
@@ -145,8 +144,8 @@ def _depth_frames(
         is_moving = np.zeros(true.shape, bool)
         mask_file = truth.mask_file(source, depth_file)
         if mask_file is not None:
-            is_moving = _resized(read_true_mask(mask_file).astype(np.uint8), true.shape) > 0
-        predicted = _resized(reconstruction.depth[i], true.shape)
+            is_moving = resize_nearest(read_true_mask(mask_file).astype(np.uint8), true.shape) > 0
+        predicted = resize_nearest(reconstruction.depth[i], true.shape)
         frames.append(_DepthFrame(predicted[valid], true[valid], is_moving[valid]))
     return frames if any(frame.truth.size for frame in frames) else []
 
@@ -175,7 +174,9 @@ def _compare_masks(
         mask_file = truth.mask_file(source, depth_file)
         if mask_file is not None:
             true_mask = read_true_mask(mask_file)
-            found = _resized(reconstruction.is_dynamic[i].astype(np.uint8), true_mask.shape) > 0
+            found = (
+                resize_nearest(reconstruction.is_dynamic[i].astype(np.uint8), true_mask.shape) > 0
+            )
             regions.append(jaccard(found, true_mask))
             contours.append(contour_f(found, true_mask))
     if not regions:
@@ -187,11 +188,6 @@ def _compare_masks(
 def _frames(reconstruction: Reconstruction) -> list[tuple[float, str]]:
     times_s = reconstruction.timestamps_s.tolist()
     return list(zip(times_s, reconstruction.sources, strict=True))
-
-
-def _resized(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Resize to the truth's (height, width) without inventing values."""
-    return np.asarray(cv2.resize(picture, shape[1::-1], interpolation=cv2.INTER_NEAREST))
 
 
 def _nothing_in_common(result: Path, truth: Truth, reconstruction: Reconstruction | None) -> str:

@@ -8,8 +8,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 
 SMALLEST_DEPTH = 1e-5
 """Aligned depth is raised to this before a logarithm or a ratio is taken: MonST3R's and CUT3R's protocol."""
@@ -18,6 +19,9 @@ DELTA_BASE = 1.25
 LARGEST_FIT = 200_000
 """Pixels; least absolute deviations are fitted to an even selection of at most so many, which fixes the two numbers
 to far below a thousandth."""
+LARGEST_ADAM = 2_000_000
+"""Pixels; `adam_absolute` sees an even selection of at most so many: a whole sequence of 640x480 px would take minutes,
+and so many pixels say the same."""
 
 Pixels = Float[np.ndarray, " pixels"]
 
@@ -142,22 +146,51 @@ def adam_absolute(
     Each of the two numbers can move by about `learning_rate * max_steps` from (ratio of medians, 0): it is not the
     optimum of `least_absolute`, and depends on the prediction's unit.
     """
-    prediction, truth = prediction.astype(np.float64), truth.astype(np.float64)
+    step = max(1, -(-prediction.size // LARGEST_ADAM))
+    prediction, truth = prediction[::step].astype(np.float64), truth[::step].astype(np.float64)
     guess = np.array(ratio_of_medians(prediction, truth))
     mean, mean_square, last = np.zeros(2), np.zeros(2), np.inf
-    for step in range(1, max_steps + 1):
+    for count in range(1, max_steps + 1):
         residual = guess[0] * prediction + guess[1] - truth
         sign = np.sign(residual)
         gradient = np.array([(sign * prediction).sum(), sign.sum()])
         mean = 0.9 * mean + 0.1 * gradient
         mean_square = 0.999 * mean_square + 0.001 * gradient**2
-        root = np.sqrt(mean_square / (1 - 0.999**step)) + 1e-8
-        guess = guess - learning_rate * mean / (1 - 0.9**step) / root
+        root = np.sqrt(mean_square / (1 - 0.999**count)) + 1e-8
+        guess = guess - learning_rate * mean / (1 - 0.9**count) / root
         loss = float(np.abs(residual).sum())
         if abs(last - loss) < 1e-6:
             break
         last = loss
     return float(guess[0]), float(guess[1])
+
+
+def resize_nearest(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Resize to the truth's (height, width) without inventing values: what `recon4d eval` does."""
+    return np.asarray(cv2.resize(picture, shape[1::-1], interpolation=cv2.INTER_NEAREST))
+
+
+def resize_cubic(
+    depth: Float32[np.ndarray, "_ _"], shape: tuple[int, ...]
+) -> Float32[np.ndarray, "_ _"]:
+    """Resize to the truth's (height, width) as published evaluations do, with OpenCV's cubic filter.
+
+    Unknown pixels (0) stay unknown and do not bleed into their neighbours: they are filled from the nearest known pixel
+    before, and taken out again after. The filter may overshoot at edges, even below 0, as
+    it does in published evaluations.
+    """
+    is_known = depth != 0
+    if not is_known.any():
+        return np.zeros(shape, np.float32)
+    if not is_known.all():
+        from scipy.ndimage import distance_transform_edt
+
+        nearest = distance_transform_edt(~is_known, return_distances=False, return_indices=True)
+        depth = depth[tuple(nearest)]
+    size = shape[1::-1]
+    resized = cv2.resize(depth, size, interpolation=cv2.INTER_CUBIC)
+    still_known = cv2.resize(is_known.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.where(still_known > 0, resized, 0).astype(np.float32)
 
 
 def _lower_median(values: Pixels) -> float:

@@ -1,0 +1,317 @@
+"""What the benchmarks of poses and of depth share: command line, running a sequence, going on where it stopped."""
+
+import argparse
+import dataclasses
+import json
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import (
+    Measured,
+    data_root,
+    measure,
+    provenance,
+    read_store,
+    recon4d,
+    without_places,
+    write_whole,
+)
+from benchmarks.protocols import NAMES, Protocol, datasets, protocol_of
+from benchmarks.recordings import Found, Recording, Task, stage
+from benchmarks.recordings_all import find
+from recon4d.cli_commands import run_config
+from recon4d.cli_parser import parse
+from recon4d.config import RunConfig
+from recon4d.errors import ConfigError, Recon4DError
+from recon4d.io.result import read_result
+from recon4d.scene import Reconstruction
+
+Row = dict[str, Any]
+Reconstruct = Callable[[Path, Path, tuple[str, ...]], Measured]
+"""Reconstructs an RGB-D folder in TUM layout into a result folder, with options of `recon4d run`."""
+Score = Callable[["Job", Recording, Reconstruction], Row]
+"""Compares a result with the truth; `failure` in the row says why its protocol's own figures are not there."""
+Lost = Callable[["Job", Recording], Row]
+"""What the row of a sequence without a result says beside its failure."""
+REFUSED = (
+    "--out",
+    "--overwrite",
+    "--resume",
+    "--config",
+    "--max-frames",
+    "--stride",
+    "--fps",
+    "--start",
+    "--seed",
+)
+"""Options of `recon4d run` that are the benchmark's own, or would change the protocol's frames."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is measured, and where it goes."""
+
+    task: Task
+    protocol: Protocol
+    root: Path
+    out: Path
+    options: tuple[str, ...]
+    """Words of `recon4d run` after the input, without the result's place and the seed."""
+    seed: int = 0
+    names: tuple[str, ...] | None = None
+    """Sequences; None means the protocol's."""
+    max_frames: int | None = None
+    """Only the first of the protocol's frames; then nothing is comparable with publications."""
+    depth_scale: str | None = None
+    """How depth is aligned, of the protocol's `fits`."""
+    results: Path | None = None
+    """Folder of results that exist; None where they are made."""
+    keep: bool = False
+    """Keep the results in `OUT/results`."""
+
+    @property
+    def run_options(self) -> tuple[str, ...]:
+        """All options of `recon4d run` but the result's place."""
+        return ("--seed", str(self.seed), *self.options)
+
+    @property
+    def uses_sensor_depth(self) -> bool:
+        """True where the runs are given the sensor's depth."""
+        return self.results is None and _run_config(self).geometry == "rgbd"
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What all rows of one folder must share."""
+        how: dict[str, object] = {"options": list(self.run_options)}
+        if self.results is not None:
+            how = {"results": self.results.name}
+        protocol = {"dataset": self.protocol.dataset, "protocol": self.protocol.name}
+        further = {"max_frames": self.max_frames, "depth_scale": self.depth_scale}
+        return {"task": self.task, **protocol, **further, **how}
+
+    @property
+    def command(self) -> str:
+        """The command line of the whole benchmark, without places of this machine."""
+        words = ["python", "-m", f"benchmarks.{self.task}", "--dataset", self.protocol.dataset]
+        words += ["--root", "DATA", "--protocol", self.protocol.name]
+        words += ["--depth-scale", self.depth_scale] if self.depth_scale is not None else []
+        words += ["--sequences", *self.names] if self.names is not None else []
+        if self.max_frames is not None:
+            words += ["--max-frames", str(self.max_frames)]
+        if self.results is not None:
+            return shlex.join([*words, "--results", self.results.name])
+        return shlex.join([*words, *self.run_options])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known so far."""
+
+    job: Job
+    rows: Mapping[str, Row]
+    """Finished sequences that were asked for, failed ones included."""
+    asked: int
+    """Sequences that were asked for."""
+    notes: tuple[str, ...] = ()
+
+
+def by_command(source: Path, result: Path, options: tuple[str, ...]) -> Measured:
+    """Run the real command."""
+    return measure(recon4d("run", str(source), *options, "--out", str(result)))
+
+
+def run_all(
+    job: Job,
+    score: Score,
+    lost: Lost,
+    reconstruct: Reconstruct,
+    write: Callable[[Outcome], tuple[dict[str, object], str]],
+) -> Outcome:
+    """Measure all sequences that are not finished, writing what is known after each.
+
+    Args:
+        job: What is measured.
+        score: Compares a result.
+        lost: Says what a failed sequence loses.
+        reconstruct: Makes a result.
+        write: Returns what the store holds beside settings and rows, and the page.
+    """
+    sequences = find(job.root, job.names, job.protocol, job.task)
+    store = job.out / "results.json"
+    rows = read_store(store, job.settings)
+    outcome = Outcome(job, {}, len(sequences.found), sequences.notes)
+    done: dict[str, Row] = {}
+    for found in sequences.found:
+        is_finished = found.name in rows and "failure" not in rows[found.name]
+        if job.results is not None or not is_finished:
+            print(f"{found.name} ...", flush=True)
+            rows[found.name] = measure_sequence(job, found, score, lost, reconstruct)
+        done[found.name] = rows[found.name]
+        outcome = dataclasses.replace(outcome, rows=dict(done))
+        further, page = write(outcome)
+        whole = {"settings": job.settings, "command": job.command, "notes": sequences.notes}
+        text = json.dumps({**whole, **further, "rows": rows}, indent=1, allow_nan=False)
+        write_whole(store, text + "\n")
+        write_whole(job.out / "results.md", page)
+    return outcome
+
+
+def measure_sequence(
+    job: Job, found: Found, score: Score, lost: Lost, reconstruct: Reconstruct
+) -> Row:
+    """Reconstruct a sequence and compare it; a failure becomes a row like any other."""
+    row: Row = provenance(None if job.results is not None else job.seed)
+    row["command"] = job.command
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            recording = found.read()
+        except Recon4DError as error:
+            failure = f"truth: {without_places(str(error), job.root, folder)}"
+            return row | {"frames": None, "failure": failure}
+        row["note"] = recording.note
+        recording = recording.first(job.max_frames)
+        row["frames"] = len(recording.frames)
+        try:
+            if job.results is None:
+                row |= _run(job, recording, folder, reconstruct)
+            if "failure" not in row:
+                row |= _compared(job, recording, folder, score)
+        except Recon4DError as error:
+            row["failure"] = str(error)
+        if "failure" in row and row.get(job.task) is None:
+            row |= lost(job, recording)
+        return {key: _nameless(value, job, folder) for key, value in row.items()}
+
+
+def _nameless(value: object, job: Job, folder: Path) -> object:
+    """Leave out of all texts where this machine keeps things."""
+    if isinstance(value, dict):
+        return {key: _nameless(item, job, folder) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    if job.results is not None:
+        value = value.replace(str(job.results), job.results.name)
+    return without_places(value, job.root, folder)
+
+
+def _run(job: Job, recording: Recording, folder: Path, reconstruct: Reconstruct) -> Row:
+    """Make a result at `folder/result`, and keep it if that is wanted."""
+    source = stage(recording, folder / recording.name, job.uses_sensor_depth)
+    measured = reconstruct(source, folder / "result", job.run_options)
+    row: Row = {"seconds": measured.seconds, "peak_rss_mb": measured.peak_rss_mb}
+    if measured.exit_code != 0:
+        return row | {"failure": measured.failure(job.root, folder)}
+    if job.keep:
+        kept = job.out / "results" / recording.name
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(folder / "result", kept)
+    return row
+
+
+def _compared(job: Job, recording: Recording, folder: Path, score: Score) -> Row:
+    result = read_result(folder / "result" if job.results is None else job.results / recording.name)
+    run = result.run
+    warnings = run.get("warnings", [])
+    assert isinstance(warnings, list)
+    row: Row = {
+        "posed": run.get("posed"),
+        "focal_known": run.get("focal_known"),
+        "is_metric": result.is_metric,
+        "warnings": [warning["code"] for warning in warnings],
+        "without_result": len(recording.frames) - len(set(recording.indices(result.sources))),
+    }
+    return row | score(job, recording, result)
+
+
+def parse_job(task: Task, words: Sequence[str], description: str | None) -> Job:
+    """Read the command line; words that the benchmark does not know are options of `recon4d run`.
+
+    Raises:
+        ConfigError: Every sequence would fail.
+    """
+    at = list(words).index("--") if "--" in words else len(words)
+    arguments, options = _parser(task, description).parse_known_args(words[:at])
+    options = [*options, *words[at + 1 :]]
+    protocol = protocol_of(arguments.dataset, arguments.protocol, task)
+    job = Job(
+        task=task,
+        protocol=protocol,
+        root=data_root(arguments.root),
+        out=arguments.out or Path(f"{task}_{arguments.dataset}_{protocol.name}"),
+        options=tuple(options),
+        seed=arguments.seed,
+        names=None if arguments.sequences is None else tuple(arguments.sequences),
+        max_frames=arguments.max_frames,
+        depth_scale=_depth_scale(protocol, arguments) if task == "depth" else None,
+        results=None if arguments.results is None else arguments.results.resolve(),
+        keep=arguments.keep,
+    )
+    _check(job)
+    return job
+
+
+def _parser(task: Task, description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{task}",
+        description=description,
+        allow_abbrev=False,
+        epilog="Any other option is one of recon4d run: --masks, --geometry, --size, --loop, ...",
+    )
+    add = parser.add_argument
+    add("--dataset", required=True, choices=datasets(task))
+    add("--root", required=True, type=Path, metavar="DIR", help="the data set as it is unpacked")
+    add("--protocol", choices=NAMES, help="whose (monst3r; tumlike: all)")
+    if task == "depth":
+        add("--depth-scale", metavar="sequence|scale_shift|none", help="alignment of the depth")
+    add("--out", type=Path, metavar="FOLDER", help=f"results (./{task}_DATASET_PROTOCOL)")
+    add("--sequences", nargs="+", metavar="NAME", help="these, not the whole list")
+    add("--max-frames", type=int, metavar="N", help="only the first N of the protocol's frames")
+    add("--seed", type=int, default=0, metavar="N")
+    add("--keep", action="store_true", help="keep the results of the runs in FOLDER/results")
+    add("--results", type=Path, metavar="DIR", help="score the results DIR/SEQ and run nothing")
+    return parser
+
+
+def _depth_scale(protocol: Protocol, arguments: argparse.Namespace) -> str:
+    """The alignment that was asked for, or the protocol's first."""
+    assert protocol.depth is not None
+    fits = protocol.depth.fits
+    wanted: str = next(iter(fits)) if arguments.depth_scale is None else arguments.depth_scale
+    if wanted not in fits:
+        raise ConfigError(
+            f"--depth-scale {wanted} is not in the protocol {protocol.name} on {protocol.dataset}; available there: "
+            f"{', '.join(fits)}"
+        )
+    return wanted
+
+
+def _check(job: Job) -> None:
+    """Refuse what would fail in every sequence."""
+    for word in job.options:
+        if word.partition("=")[0] in REFUSED:
+            raise ConfigError(
+                f"{word} is the benchmark's own, or changes the protocol's frames; give it before --, or leave it out"
+            )
+    if job.max_frames is not None and job.max_frames < 2:
+        raise ConfigError(f"--max-frames must be at least 2, got {job.max_frames}")
+    if job.results is not None and job.options:
+        raise ConfigError(
+            f"--results runs nothing, so that {job.options[0]} has no effect; leave one of the two out"
+        )
+    if job.results is not None and not job.results.is_dir():
+        raise ConfigError(f"--results {job.results} is missing; a folder of SEQ/ was needed")
+    config = _run_config(job)
+    if (config.fps, config.stride, config.start, config.max_frames) != (None, 1, 0.0, None):
+        raise ConfigError(
+            "the protocol says which frames are used; leave fps, stride, start and max_frames out of --set"
+        )
+
+
+def _run_config(job: Job) -> RunConfig:
+    return run_config(parse(["run", "INPUT", *job.run_options]))

@@ -1,0 +1,40 @@
+"""Camera poses on public test sets, through the real command: `python -m benchmarks.pose`.
+
+Options that are not listed here are those of `recon4d run`. Finished sequences are kept in OUT/results.json and are not
+run again; failed ones are.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+from benchmarks.geometry_job import Outcome, Reconstruct, by_command, parse_job, run_all
+from benchmarks.pose_report import means, report
+from benchmarks.pose_score import lost_poses, score_poses
+from recon4d.errors import Recon4DError
+
+
+def main(words: Sequence[str] | None = None, reconstruct: Reconstruct = by_command) -> None:
+    """Run the command line.
+
+    Args:
+        words: Without, those of the process.
+        reconstruct: How a sequence is run.
+    """
+    try:
+        job = parse_job("pose", sys.argv[1:] if words is None else words, __doc__)
+        outcome = run_all(job, score_poses, lost_poses, reconstruct, _written)
+    except Recon4DError as error:
+        raise SystemExit(str(error)) from error
+    for pairing, mean in means(outcome).items():
+        print(f"{pairing}: {dataclasses.asdict(mean)}")
+    print(f"wrote {job.out / 'results.md'} and {job.out / 'results.json'}")
+
+
+def _written(outcome: Outcome) -> tuple[dict[str, object], str]:
+    kept = {pairing: dataclasses.asdict(mean) for pairing, mean in means(outcome).items()}
+    return {"means": kept}, report(outcome)
+
+
+if __name__ == "__main__":
+    main()
