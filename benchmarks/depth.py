@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from benchmarks.depth_report import means, report
 from benchmarks.depth_score import lost_depth, score_depth
-from benchmarks.geometry_job import Outcome, Reconstruct, by_command, parse_job, run_all
+from benchmarks.geometry_job import parse_job
+from benchmarks.geometry_run import Outcome, Reconstruct, by_command, run_all
 from recon4d.errors import Recon4DError
 
 

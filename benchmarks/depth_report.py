@@ -6,7 +6,6 @@ from typing import Any
 from benchmarks.common import markdown_table, number
 from benchmarks.depth_published import PUBLISHED, Block
 from benchmarks.depth_score import DepthMean, mean
-from benchmarks.geometry_job import Outcome
 from benchmarks.geometry_report import (
     count_of_failed,
     head,
@@ -15,6 +14,7 @@ from benchmarks.geometry_report import (
     percent,
     tail,
 )
+from benchmarks.geometry_run import Outcome
 from benchmarks.recordings import Pairing
 
 FIGURES = ("abs_rel", "sq_rel", "rmse", "log_rmse", "delta_1", "delta_2", "delta_3", "known")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from benchmarks.geometry_job import Job, Row
+from benchmarks.geometry_job import Job
+from benchmarks.geometry_run import Row
 from benchmarks.protocols import Depth, Fit
 from benchmarks.recordings import Pairing, Recording, TrueDepth
 from recon4d.errors import InputError, Recon4DError

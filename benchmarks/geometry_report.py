@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.common import made_lines
-from benchmarks.geometry_job import Outcome
+from benchmarks.geometry_run import Outcome
 from benchmarks.protocols import MAX_DIFF_S, Protocol
 from benchmarks.recordings import Pairing
 

@@ -8,7 +8,8 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from benchmarks.geometry_job import Outcome, Reconstruct, by_command, parse_job, run_all
+from benchmarks.geometry_job import parse_job
+from benchmarks.geometry_run import Outcome, Reconstruct, by_command, run_all
 from benchmarks.pose_report import means, report
 from benchmarks.pose_score import lost_poses, score_poses
 from recon4d.errors import Recon4DError

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.common import markdown_table, number
-from benchmarks.geometry_job import Outcome
 from benchmarks.geometry_report import (
     count_of_failed,
     head,
@@ -12,6 +11,7 @@ from benchmarks.geometry_report import (
     part_of_set,
     tail,
 )
+from benchmarks.geometry_run import Outcome
 from benchmarks.pose_published import PUBLISHED, Block
 from benchmarks.pose_score import FIGURES, PoseMean, figures_of, mean
 from benchmarks.recordings import Pairing

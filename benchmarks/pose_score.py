@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.geometry_job import Job, Row
+from benchmarks.geometry_job import Job
+from benchmarks.geometry_run import Row
 from benchmarks.protocols import MAX_DIFF_S
 from benchmarks.recordings import Pairing, Recording, TruePoses
 from recon4d.errors import InputError

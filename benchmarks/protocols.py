@@ -208,8 +208,8 @@ SINTEL_SEQUENCES = (
 _ROW_CUT = (
     "the protocol pairs the n-th frame with the n-th row (or depth image) of its cut and ignores the times: TUM's "
     "motion capture runs at about 100 Hz and its camera at 30, so that 50 rows span about 0.5 s and 50 frames about "
-    "1.7 s; 'row cut' is that, and not comparable with any association by time: Sim(3) shrinks a path onto the shorter truth, so that its "
-    "ATE can be smaller than that of the same path by time"
+    "1.7 s; 'row cut' is that, and not comparable with any association by time: Sim(3) shrinks a path onto the shorter "
+    "truth, so that its ATE can be smaller than that of the same path by time"
 )
 _BONN_CUT = (
     "the protocol pairs the n-th frame with the n-th row (or depth image) of its cut and ignores the times; 'row cut' "

@@ -64,8 +64,8 @@ def _found(places: list[tuple[str, Path]], protocol: Protocol, task: Task) -> Fo
     missing = [folder for _, folder in places if not folder.is_dir()]
     if missing:
         raise InputError(
-            f"{missing[0]} is missing, as {len(missing)} of {len(places)} sequences; {LAYOUT}, or name those that are "
-            "there with --sequences"
+            f"{missing[0]} is missing ({len(missing)} of {len(places)} sequences are); {LAYOUT}, or name those "
+            "that are there with --sequences"
         )
     return FoundSet(
         tuple(
