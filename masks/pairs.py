@@ -1,0 +1,70 @@
+"""Evidence for motion in pairwise predictions: flow and depth of a pixel against what a static world would show.
+
+With the cameras and the depth of the pointmaps, every pair predicts where a static pixel must appear in the other
+frame, and at what depth. Both predictions have known errors: those of the flow, and of the depth along the epipolar
+line. A static pixel obeys all pairs up to these errors; a moving one breaks those between which it has moved, and the
+longer they are apart in time the clearer. So every pair adds a log likelihood ratio, and slow and pausing movers are
+found by the pairs that see them move, without a threshold per pair.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from recon4d.optim.terms import FlowTerm
+
+FLOW_SLOPE = 0.01
+"""Standard deviation of the flow grows by this part of the displacement ..."""
+FLOW_FACTOR = 1.5
+"""... and starts at this multiple of that of consistent flow: cameras and sampling have errors, too."""
+DEPTH_SIGMA = 0.02
+"""Standard deviation of one frame's log-depth from pointmaps."""
+MOTION_RATE = 0.005
+"""Expected motion of a mover from frame to frame, part of the image width."""
+MOST_EVIDENCE = 8.0
+"""Log likelihood ratio beyond which a single pair is not believed: flow has gross errors."""
+PRIOR_ODDS = -2.0
+"""Log-odds of motion before anything was seen: one pixel in eight."""
+
+
+def motion_evidence(
+    term: FlowTerm,
+    depth_error: Float[Tensor, "edges samples"],
+    flow_px: Float[Tensor, "edges 2 samples"],
+    weight: Float[Tensor, "edges samples"],
+    gap: Float[Tensor, " edges"],
+    flow_sigma_px: float,
+    width: int,
+) -> Float[Tensor, "edges samples"]:
+    """Log likelihood ratio of moving against static, pair by pair.
+
+    Args:
+        term: Flow against the static prediction.
+        depth_error: Logarithm of the depth seen in the target over the predicted one; 0 where nothing is known.
+        flow_px: Measured flow.
+        weight: Of the flow, in [0, 1].
+        gap: Frames between source and target.
+        flow_sigma_px: Standard deviation of consistent flow per axis.
+        width: Of the image, pixels.
+    """
+    variance = (FLOW_FACTOR * flow_sigma_px) ** 2 + FLOW_SLOPE**2 * flow_px.square().sum(1)
+    along = term.by_inverse_depth() * term.inverse_depth[:, None]
+    by_depth = (along * term.residual_px).sum(1)
+    squared = term.squared() / variance
+    squared = squared - by_depth**2 / (
+        variance * (variance / DEPTH_SIGMA**2 + along.square().sum(1))
+    )
+    squared = squared + (depth_error / (2 * DEPTH_SIGMA)) ** 2
+    growth = ((MOTION_RATE * width) * gap[:, None]) ** 2 / variance
+    ratio = 0.5 * squared * (growth / (1 + growth)) - torch.log1p(growth)
+    return weight * term.in_front * ratio.clamp_max(MOST_EVIDENCE)
+
+
+def outside_interval(
+    value: Float[Tensor, "*shape"], low: Float[Tensor, "*shape"], high: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Signed distance of an interval from a value: 0 inside."""
+    return (low - value).clamp_min(0) + (high - value).clamp_max(0)
