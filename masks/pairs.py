@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from recon4d.optim.terms import FlowTerm
+from recon4d.optim.pairs import PairGrid
+from recon4d.optim.terms import FlowTerm, flow_consistency
 
 FLOW_SLOPE = 0.01
 """Standard deviation of the flow grows by this part of the displacement ..."""
@@ -68,3 +69,81 @@ def outside_interval(
 ) -> Float[Tensor, "*shape"]:
     """Signed distance of an interval from a value: 0 inside."""
     return (low - value).clamp_min(0) + (high - value).clamp_max(0)
+
+
+def grid_log_odds(
+    grid: PairGrid,
+    log_depth: Float[Tensor, "frames samples"],
+    relative: Float[Tensor, "edges 4 4"],
+    intrinsics: Float[Tensor, "4"],
+    width: int,
+) -> Float[Tensor, "frames samples"]:
+    """Log-odds of motion at every sample, from all pairs of its frame, with those of its neighbours on the grid.
+
+    Args:
+        grid: The pairs.
+        log_depth: From the pointmaps: flow has no part in it, which makes motion along epipolar lines visible.
+        relative: `target_from_source` of every pair.
+        intrinsics: (fx, fy, cx, cy) in pixels.
+        width: Of the image, pixels.
+    """
+    source, target = grid.edges.T
+    frames = log_depth.shape[0]
+    maps = log_depth.unflatten(1, (grid.rows, grid.cols))
+    low, high = surroundings(maps)
+    evidence = pair_evidence(
+        grid.uv_px,
+        grid.targets_px,
+        grid.flow_weight,
+        log_depth[source],
+        torch.stack((low[target], high[target]), 1),
+        relative,
+        intrinsics,
+        (source - target).abs(),
+        grid.flow_sigma_px,
+        width,
+    )
+    odds = evidence.new_full((frames, evidence.shape[1]), PRIOR_ODDS)
+    odds.index_add_(0, source, evidence)
+    near = F.avg_pool2d(
+        odds.unflatten(1, (grid.rows, grid.cols))[:, None], 3, 1, 1, count_include_pad=False
+    )
+    return near.flatten(1)
+
+
+def surroundings(
+    log_depth: Float[Tensor, "frames rows cols"],
+) -> tuple[Float[Tensor, "frames rows cols"], Float[Tensor, "frames rows cols"]]:
+    """Least and greatest log-depth among a pixel and its eight neighbours."""
+    high = F.max_pool2d(log_depth[:, None], 3, 1, 1)[:, 0]
+    low = -F.max_pool2d(-log_depth[:, None], 3, 1, 1)[:, 0]
+    return low, high
+
+
+def pair_evidence(
+    uv_px: Float[Tensor, "2 samples"],
+    targets_px: Float[Tensor, "edges 2 samples"],
+    weight: Float[Tensor, "edges samples"],
+    log_depth: Float[Tensor, "*edges samples"],
+    target_range: Float[Tensor, "edges 2 rows cols"],
+    relative: Float[Tensor, "edges 4 4"],
+    intrinsics: Float[Tensor, "4"],
+    gap: Int64[Tensor, " edges"],
+    flow_sigma_px: float,
+    width: int,
+) -> Float[Tensor, "edges samples"]:
+    """`motion_evidence` of some pairs at the same pixels; `target_range` is that of `surroundings` in the targets."""
+    inverse_depth = (-log_depth).exp()
+    term = flow_consistency(
+        uv_px, targets_px, inverse_depth, relative.to(uv_px), intrinsics.to(uv_px)
+    )
+    rows, cols = target_range.shape[2:]
+    step = width / cols
+    size = uv_px.new_tensor((cols * step, rows * step))
+    at = (targets_px.transpose(1, 2) * (2 / size) - 1)[:, None]
+    found = F.grid_sample(target_range, at, mode="nearest", padding_mode="border", align_corners=False)
+    predicted = log_depth - term.inverse_z.log()
+    error = outside_interval(predicted, found[:, 0, 0], found[:, 1, 0])
+    return motion_evidence(
+        term, error, targets_px - uv_px, weight, gap.to(uv_px), flow_sigma_px, width
+    )

@@ -58,7 +58,10 @@ class PairStart:
 def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStart:
     """Focal length, depth and cameras for the optimizer to start from."""
     offset = grid.uv_px - grid.uv_px.new_tensor(centre_px)[:, None]
-    focal = float(weiszfeld_focal(grid.source_points, offset, grid.source_weight).median())
+    each = weiszfeld_focal(grid.source_points, offset, grid.source_weight).log()
+    usual = each.median()
+    each = each[(each - usual).abs() <= 3 * 1.4826 * (each - usual).abs().median()]
+    focal = float(each.mean().exp())
     depth = own_depth(grid)
     rays = torch.cat((offset / focal, torch.ones_like(offset[:1])))
     source, target = grid.edges.T
