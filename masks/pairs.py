@@ -52,7 +52,7 @@ def motion_evidence(
         width: Of the image, pixels.
     """
     variance = (FLOW_FACTOR * flow_sigma_px) ** 2 + FLOW_SLOPE**2 * flow_px.square().sum(1)
-    along = term.by_inverse_depth() * term.inverse_depth[:, None]
+    along = term.by_inverse_depth() * term.inverse_depth.unsqueeze(-2)
     by_depth = (along * term.residual_px).sum(1)
     squared = term.squared() / variance
     squared = squared - by_depth**2 / (

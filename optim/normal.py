@@ -38,7 +38,9 @@ class SolveOptions:
     """Stop when a step lowers the cost by less than this part of it."""
     free_focal: bool = False
     usual_focal_px: float = 0.0
-    """Focal length that a free focal is weakly drawn to."""
+    """Focal length that a free focal is drawn to."""
+    focal_px: float = FOCAL_PRIOR_PX
+    """Cost of a focal length that is e times the usual one, as one residual in pixels."""
     smoothness: float = 0.0
     """Weight of the camera's acceleration (second difference of its centre), pixels per median depth of the prior: the
     same motion in a scene of another size costs the same."""
@@ -145,7 +147,7 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
         ),
         cost=sum(p.cost for p in parts)
         + _smoothness_cost(problem, state, options)
-        + 0.5 * (FOCAL_PRIOR_PX * focal_error(state, options)) ** 2,
+        + 0.5 * (options.focal_px * focal_error(state, options)) ** 2,
     )
 
 

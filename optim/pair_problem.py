@@ -56,7 +56,10 @@ class Slots:
 
 
 def build_pair_problem(
-    grid: PairGrid, prior: FusedDepth, static: Float[Tensor, "frames samples"]
+    grid: PairGrid,
+    prior: FusedDepth,
+    static: Float[Tensor, "frames samples"],
+    correlated: float = CORRELATED,
 ) -> Problem:
     """Flow on static pixels away from depth edges, and the pointmaps' depth as prior.
 
@@ -77,7 +80,7 @@ def build_pair_problem(
         targets_px=slots.spread(grid.targets_px),
         weight=slots.spread(grid.flow_weight) * weight[:, None],
         prior_inverse_depth=inverse_depth,
-        prior_weight=grid.flow_sigma_px / (CORRELATED * prior.sigma),
+        prior_weight=grid.flow_sigma_px / (correlated * prior.sigma),
     )
 
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from recon4d.errors import DegenerateError, DivergedError
 from recon4d.geometry import exp_se3, orthonormal
 from recon4d.optim.normal import (
-    FOCAL_PRIOR_PX,
     Freedom,
     Local,
     SolveOptions,
@@ -91,7 +90,7 @@ def normal_equations(
     local, layout = linearise(problem, state, freedom, options), _Layout.of(problem)
     band, pose = layout.band(local.hessian), layout.vector(local.gradient)
     _add_smoothness(band, pose, problem, state, freedom, options)
-    focal = float(local.gradient[:, -1].sum()) + FOCAL_PRIOR_PX**2 * focal_error(state, options)
+    focal = float(local.gradient[:, -1].sum()) + options.focal_px**2 * focal_error(state, options)
     return NormalEquations(pose, focal, local.depth_gradient)
 
 
@@ -163,7 +162,7 @@ def _step(
     band[0] += damping * diagonal + np.where(fixed | (band[0] <= 0), 1.0, 1e-9)
     border = None
     if options.free_focal:
-        information = FOCAL_PRIOR_PX**2
+        information = options.focal_px**2
         border = _Border(
             column=layout.vector(torch.cat((reduced[:, :-1, -1], gradient[:, -1:]), 1)),
             corner=float(reduced[:, -1, -1].sum()) * (1 + damping) + information,

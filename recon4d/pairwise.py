@@ -42,6 +42,7 @@ FINE_SAMPLES = 768
 """Samples per frame on the fine grid: 32 x 24. More lower the error of the cameras less than they cost."""
 PAIR_KERNELS = (2 / 128, 2 / 128, 1 / 128, 1 / 128, 0.5 / 128, 0.5 / 128)
 """Robust kernels of the pair-by-pair poses, parts of the image width: from the error of pointmaps down."""
+FOCAL_SIGMA = 0.001
 GAIN_SIGMA = 0.02
 """Scales of the frames' pointmaps may differ by this much, relative, in one optimisation."""
 
@@ -57,6 +58,8 @@ class Stage:
     """Whether depth and focal length move, too, or the cameras alone."""
     fine: bool
     """On which grid."""
+    correlated: float = 5.5
+    focal: bool = True
 
 
 STAGES = (
@@ -87,7 +90,7 @@ def _next(grid: PairGrid, now: _Round, stage: Stage, focal_px: float, width: int
     sigma = grid.flow_sigma_px
     aligned = align_pairs_to(grid, now.state, static)
     prior = measured_depth(grid, aligned, static, now.variance)
-    problem = build_pair_problem(grid, prior, static)
+    problem = build_pair_problem(grid, prior, static, stage.correlated)
     every = Freedom.all_but_first(problem.num_frames, static.device)
     state = now.state
     if stage.free:
@@ -100,8 +103,9 @@ def _next(grid: PairGrid, now: _Round, stage: Stage, focal_px: float, width: int
         kernel_px=stage.kernel_sigmas * sigma,
         max_steps=stage.steps,
         relative_tolerance=2e-3,
-        free_focal=stage.free,
+        free_focal=stage.focal,
         usual_focal_px=focal_px,
+        focal_px=sigma / FOCAL_SIGMA,
         gain_px=sigma / GAIN_SIGMA,
     )
     state = replace(solve(problem, state, freedom, options), log_gain=None)
