@@ -27,6 +27,8 @@ MOTION_RATE = 0.005
 """Expected motion of a mover from frame to frame, part of the image width."""
 MOST_EVIDENCE = 8.0
 """Log likelihood ratio beyond which a single pair is not believed: flow has gross errors."""
+NEIGHBOURS = 1 / 128
+"""Evidence is averaged over pixels up to this far, part of the width: half the width of the halo of good flow."""
 PRIOR_ODDS = -2.0
 """Log-odds of motion before anything was seen: one pixel in eight."""
 
@@ -109,6 +111,43 @@ def grid_log_odds(
         odds.unflatten(1, (grid.rows, grid.cols))[:, None], 3, 1, 1, count_include_pad=False
     )
     return near.flatten(1)
+
+
+def dense_log_odds(
+    uv_px: Float[Tensor, "2 samples"],
+    targets_px: Float[Tensor, "edges 2 samples"],
+    weight: Float[Tensor, "edges samples"],
+    log_depth: Float[Tensor, " samples"],
+    ranges: Float[Tensor, "frames 2 rows cols"],
+    edges: Int64[Tensor, "edges 2"],
+    relative: Float[Tensor, "edges 4 4"],
+    intrinsics: Float[Tensor, "4"],
+    flow_sigma_px: float,
+    width: int,
+) -> Float[Tensor, "rows cols"]:
+    """Log-odds of motion at every pixel of one frame, with those of its neighbours.
+
+    Args:
+        uv_px: All pixels.
+        targets_px: Where the flow of the frame's pairs leads.
+        weight: Of the flow.
+        log_depth: Of the frame, from the pointmaps.
+        ranges: `surroundings` of the log-depth of all frames.
+        edges: The frame's pairs.
+        relative: Their `target_from_source`.
+        intrinsics: (fx, fy, cx, cy) in pixels.
+        flow_sigma_px: Standard deviation of consistent flow per axis.
+        width: Of the image, pixels.
+    """
+    gap = (edges[:, 0] - edges[:, 1]).abs()
+    evidence = pair_evidence(
+        uv_px, targets_px, weight, log_depth, ranges[edges[:, 1]], relative, intrinsics, gap,
+        flow_sigma_px, width,
+    )  # fmt: skip
+    odds = (evidence.sum(0) + PRIOR_ODDS).unflatten(0, ranges.shape[2:])
+    reach = max(1, round(NEIGHBOURS * width))
+    side = 2 * reach + 1
+    return F.avg_pool2d(odds[None, None], side, 1, reach, count_include_pad=False)[0, 0]
 
 
 def surroundings(

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recon4d.optim.pairs import length
 from recon4d.optim.terms import cauchy_weight
 
 INLIER = 0.05
@@ -54,7 +55,7 @@ def align_similarity(
     Returns:
         The similarities, and what remains of each point's error, relative to its wanted distance.
     """
-    distance = torch.linalg.vector_norm(wanted, dim=1).clamp_min(1e-9)
+    distance = length(wanted).clamp_min(1e-9)
     # relative errors: a point twice as far may be twice as wrong
     base = weight / distance**2
     kernel = torch.ones_like(base)
@@ -63,7 +64,7 @@ def align_similarity(
             points.transpose(1, 2), wanted.transpose(1, 2), base * kernel + 1e-12, compute_scaling=True
         )
         fit = Similarity(found[2], found[0], found[1])
-        error = torch.linalg.vector_norm(fit(points) - wanted, dim=1) / distance
+        error = length(fit(points) - wanted) / distance
         kernel = cauchy_weight(error**2, INLIER)[1]
     return fit, error
 

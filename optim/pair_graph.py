@@ -11,10 +11,15 @@ from torch import Tensor
 
 from recon4d.geometry import invert_rigid, rigid
 from recon4d.optim.pair_depth import INLIER, Similarity, align_scale, align_similarity, fuse
-from recon4d.optim.pairs import PairGrid
+from recon4d.optim.pairs import PairGrid, length
+from recon4d.optim.state import State
 
 WEISZFELD_STEPS = 10
 """Reweightings of the focal length: those of DUSt3R."""
+FOCAL_SIGMAS = 3.0
+"""Pairs whose focal length is farther from the median than this are not averaged, standard deviations."""
+MIN_FOCAL_SIGMA = 2e-4
+"""No pointmap's focal length is known better than to this part: lenses are not pinholes."""
 
 
 def weiszfeld_focal(
@@ -33,7 +38,7 @@ def weiszfeld_focal(
     along, square = (planar * offset_px).sum(-2), planar.square().sum(-2)
     focal = (weight * along).sum(-1) / (weight * square).sum(-1).clamp_min(1e-12)
     for _ in range(WEISZFELD_STEPS):
-        off = torch.linalg.vector_norm(offset_px - focal[..., None, None] * planar, dim=-2)
+        off = length(offset_px - focal[..., None, None] * planar)
         kernel = weight / off.clamp_min(1e-8)
         focal = (kernel * along).sum(-1) / (kernel * square).sum(-1).clamp_min(1e-12)
     return focal
@@ -47,21 +52,32 @@ class PairStart:
     """float64."""
     depth: Float[Tensor, "frames samples"]
     focal_px: float
+    focal_sigma: float
+    """Relative standard deviation of the focal length."""
     relative: Float[Tensor, "edges 4 4"]
     """`target_from_source` of every pair by its own pointmap; float64."""
     quality: Float[Tensor, " edges"]
     """Mean weight of a pair's points that fit those of other pairs."""
     error: Float[Tensor, " edges"]
     """Median relative error of the pair's second view, after alignment."""
+    centre_px: tuple[float, float]
+
+    def state(self) -> State:
+        """What the optimizer starts from."""
+        intrinsics = (self.focal_px, self.focal_px, *self.centre_px)
+        return State(
+            self.cam_from_world,
+            1 / self.depth,
+            torch.tensor(intrinsics, dtype=torch.float64, device=self.depth.device),
+        )
 
 
 def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStart:
     """Focal length, depth and cameras for the optimizer to start from."""
     offset = grid.uv_px - grid.uv_px.new_tensor(centre_px)[:, None]
-    each = weiszfeld_focal(grid.source_points, offset, grid.source_weight).log()
-    usual = each.median()
-    each = each[(each - usual).abs() <= 3 * 1.4826 * (each - usual).abs().median()]
-    focal = float(each.mean().exp())
+    focal, focal_sigma = shared_focal(
+        weiszfeld_focal(grid.source_points, offset, grid.source_weight)
+    )
     depth = own_depth(grid)
     rays = torch.cat((offset / focal, torch.ones_like(offset[:1])))
     source, target = grid.edges.T
@@ -75,8 +91,24 @@ def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStar
     relative = rigid(fit.rotation.double(), fit.translation.double() * gain[target, None])
     poses = chain(grid.edges, relative, quality, grid.num_frames)
     return PairStart(
-        poses, depth * gain[:, None].to(depth), focal, relative, quality, error.median(1).values
+        cam_from_world=poses,
+        depth=depth * gain[:, None].to(depth),
+        focal_px=focal,
+        focal_sigma=focal_sigma,
+        relative=relative,
+        quality=quality,
+        error=error.median(1).values,
+        centre_px=centre_px,
     )
+
+
+def shared_focal(focal_px: Float[Tensor, " edges"]) -> tuple[float, float]:
+    """Focal length that all pairs share, and its relative standard deviation: mean of the logarithms near the median."""
+    logs = focal_px.clamp_min(1e-9).log()
+    off = (logs - logs.median()).abs()
+    near = logs[off <= FOCAL_SIGMAS * 1.4826 * off.median()].double()
+    spread = float(near.std()) if len(near) > 1 else 1.0
+    return float(near.mean().exp()), max(spread / len(near) ** 0.5, MIN_FOCAL_SIGMA)
 
 
 def own_depth(grid: PairGrid) -> Float[Tensor, "frames samples"]:
@@ -165,6 +197,6 @@ def chain(
     return poses
 
 
-def outliers(error: Float[Tensor, " edges"], floor: float, factor: float = 3.0) -> Bool[Tensor, " edges"]:
+def outliers(error: Float[Tensor, " edges"], floor: float, factor: float) -> Bool[Tensor, " edges"]:
     """Pairs whose error is `factor` times the median one, and above a floor."""
     return ~(error <= max(floor, factor * float(error.nanmedian())))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from recon4d.geometry import exp_se3, rays
@@ -109,6 +109,16 @@ class Alignment:
     """Takes points of the second view to its own camera in the scene."""
     error: Float[Tensor, "edges samples"]
     """Relative error of the second view's points that remains."""
+
+    def among(self, keep: Bool[Tensor, " edges"]) -> "Alignment":
+        """The alignment in a longer list, of which `keep` says which pairs were aligned; the others are not used."""
+        place = (keep.cumsum(0) - 1).clamp_min(0)
+        fit = self.fit
+        return Alignment(
+            self.factor[place],
+            Similarity(fit.scale[place], fit.rotation[place], fit.translation[place]),
+            self.error[place],
+        )
 
 
 def align_pairs_to(
@@ -218,6 +228,22 @@ def refine_relative(
         step = torch.linalg.solve(hessian + torch.diag_embed(damping), gradient)
         relative = exp_se3(-step) @ relative
     return relative
+
+
+def flow_error_px(
+    grid: PairGrid,
+    state: State,
+    static: Float[Tensor, "frames samples"],
+    relative: Float[Tensor, "edges 4 4"],
+) -> Float[Tensor, " edges"]:
+    """Median residual of every pair's flow on static samples that agree forth and back; 0 where there are none."""
+    source = grid.edges[:, 0]
+    depth = state.inverse_depth[source]
+    term = flow_consistency(
+        grid.uv_px, grid.targets_px, depth, relative.to(depth), state.intrinsics.to(depth)
+    )
+    use = (grid.flow_weight * static[source]) > 0.5
+    return torch.where(use, term.squared().sqrt(), torch.nan).nanmedian(1).values.nan_to_num(0.0)
 
 
 def enlarge_state(state: State, coarse: PairGrid, fine: PairGrid) -> State:
