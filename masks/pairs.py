@@ -7,8 +7,6 @@ longer they are apart in time the clearer. So every pair adds a log likelihood r
 found by the pairs that see them move, without a threshold per pair.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -91,7 +89,7 @@ def grid_log_odds(
     """
     source, target = grid.edges.T
     frames = log_depth.shape[0]
-    maps = log_depth.unflatten(1, (grid.rows, grid.cols))
+    maps = grid.maps(log_depth)
     low, high = surroundings(maps)
     evidence = pair_evidence(
         grid.uv_px,
@@ -107,9 +105,7 @@ def grid_log_odds(
     )
     odds = evidence.new_full((frames, evidence.shape[1]), PRIOR_ODDS)
     odds.index_add_(0, source, evidence)
-    near = F.avg_pool2d(
-        odds.unflatten(1, (grid.rows, grid.cols))[:, None], 3, 1, 1, count_include_pad=False
-    )
+    near = F.avg_pool2d(grid.maps(odds)[:, None], 3, 1, 1, count_include_pad=False)
     return near.flatten(1)
 
 
@@ -144,7 +140,7 @@ def dense_log_odds(
         uv_px, targets_px, weight, log_depth, ranges[edges[:, 1]], relative, intrinsics, gap,
         flow_sigma_px, width,
     )  # fmt: skip
-    odds = (evidence.sum(0) + PRIOR_ODDS).unflatten(0, ranges.shape[2:])
+    odds = (evidence.sum(0) + PRIOR_ODDS).reshape(ranges.shape[2:])
     reach = max(1, round(NEIGHBOURS * width))
     side = 2 * reach + 1
     return F.avg_pool2d(odds[None, None], side, 1, reach, count_include_pad=False)[0, 0]
@@ -180,7 +176,9 @@ def pair_evidence(
     step = width / cols
     size = uv_px.new_tensor((cols * step, rows * step))
     at = (targets_px.transpose(1, 2) * (2 / size) - 1)[:, None]
-    found = F.grid_sample(target_range, at, mode="nearest", padding_mode="border", align_corners=False)
+    found = F.grid_sample(
+        target_range, at, mode="nearest", padding_mode="border", align_corners=False
+    )
     predicted = log_depth - term.inverse_z.log()
     error = outside_interval(predicted, found[:, 0, 0], found[:, 1, 0])
     return motion_evidence(

@@ -45,7 +45,7 @@ class SolveOptions:
     """Weight of the camera's acceleration (second difference of its centre), pixels per median depth of the prior: the
     same motion in a scene of another size costs the same."""
     gain_px: float = 1.0
-    """Cost of a depth prior that is e times too far, as one residual in pixels; used where `State.log_gain` is given."""
+    """Cost of a depth prior that is e times too far, as one residual in pixels; used with `State.log_gain`."""
     initial_damping: float = 1e-4
     threads: int = 1
     """Chunks of frames that are linearised at the same time."""

@@ -1,4 +1,4 @@
-"""Depth of every pixel with the cameras fixed: pointmaps fused frame by frame, then one unknown per pixel with the flow.
+"""Depth of every pixel with the cameras fixed: pointmaps fused frame by frame, then one unknown per pixel with flow.
 
 Only the pairs of one frame are in memory beside the inputs and the result.
 """
@@ -39,7 +39,9 @@ class FrameFlow:
         return self.uv_px + self.flow_px
 
 
-def pairs_by_view(pairs: Pairs, keep: Bool[np.ndarray, " edges"], frame: int) -> tuple[list[int], list[int]]:
+def pairs_by_view(
+    pairs: Pairs, keep: Bool[np.ndarray, " edges"], frame: int
+) -> tuple[list[int], list[int]]:
     """Kept pairs in which a frame is the first view, and those in which it is the second."""
     first = np.flatnonzero(keep & (pairs.edges[:, 0] == frame)).tolist()
     return first, np.flatnonzero(keep & (pairs.edges[:, 1] == frame)).tolist()
@@ -82,7 +84,7 @@ def dense_log_depth(
 def _own_depth(
     points: Float32[np.ndarray, "height width 3"], alignment: Alignment, edge: int, view: int
 ) -> Float[Tensor, " samples"]:
-    """z in the camera that saw the pixels."""
+    """Depth in the camera that saw the pixels."""
     fit = alignment.fit
     if view == 0:
         z = torch.from_numpy(np.ascontiguousarray(points[..., 2])).to(alignment.factor.device)

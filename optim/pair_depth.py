@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon4d.optim.pairs import length
-from recon4d.optim.terms import cauchy_weight
+from recon4d.optim.terms import cauchy_weight, pointmap_alignment
 
 INLIER = 0.05
 """Relative error of a point at which its vote in an alignment has fallen to a half."""
@@ -33,11 +33,6 @@ class Similarity:
     scale: Float[Tensor, " edges"]
     rotation: Float[Tensor, "edges 3 3"]
     translation: Float[Tensor, "edges 3"]
-
-    def __call__(self, points: Float[Tensor, "edges 3 samples"]) -> Float[Tensor, "edges 3 samples"]:
-        """Move points."""
-        turned = (self.scale[:, None, None] * self.rotation) @ points
-        return turned + self.translation[..., None]
 
     def depth(self, points: Float[Tensor, "edges 3 samples"]) -> Float[Tensor, "edges samples"]:
         """Third coordinate of the moved points alone."""
@@ -61,10 +56,14 @@ def align_similarity(
     kernel = torch.ones_like(base)
     for _ in range(ALIGN_STEPS):
         found = roma.rigid_points_registration(
-            points.transpose(1, 2), wanted.transpose(1, 2), base * kernel + 1e-12, compute_scaling=True
+            points.transpose(1, 2),
+            wanted.transpose(1, 2),
+            base * kernel + 1e-12,
+            compute_scaling=True,
         )
         fit = Similarity(found[2], found[0], found[1])
-        error = length(fit(points) - wanted) / distance
+        off = pointmap_alignment(points, wanted, fit.scale, fit.rotation, fit.translation)
+        error = length(off) / distance
         kernel = cauchy_weight(error**2, INLIER)[1]
     return fit, error
 
@@ -81,7 +80,9 @@ def align_scale(
     shift = torch.nan_to_num(ratios.nanmedian(1, keepdim=True).values)
     for _ in range(ALIGN_STEPS):
         kernel = usable * cauchy_weight((log_ratio - shift) ** 2, INLIER)[1]
-        shift = (kernel * log_ratio).sum(1, keepdim=True) / kernel.sum(1, keepdim=True).clamp_min(1e-12)
+        shift = (kernel * log_ratio).sum(1, keepdim=True) / kernel.sum(1, keepdim=True).clamp_min(
+            1e-12
+        )
     return shift[:, 0].exp()
 
 

@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from torch import Tensor
 
 from recon4d.geometry import invert_rigid, rigid
-from recon4d.optim.pair_depth import INLIER, Similarity, align_scale, align_similarity, fuse
+from recon4d.optim.pair_depth import INLIER, align_scale, align_similarity, fuse
 from recon4d.optim.pairs import PairGrid, length
 from recon4d.optim.state import State
 
@@ -103,7 +103,7 @@ def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStar
 
 
 def shared_focal(focal_px: Float[Tensor, " edges"]) -> tuple[float, float]:
-    """Focal length that all pairs share, and its relative standard deviation: mean of the logarithms near the median."""
+    """Focal length that all pairs share (mean of logarithms near the median), and its relative standard deviation."""
     logs = focal_px.clamp_min(1e-9).log()
     off = (logs - logs.median()).abs()
     near = logs[off <= FOCAL_SIGMAS * 1.4826 * off.median()].double()
@@ -153,7 +153,8 @@ def frame_scales(
         log_gain = torch.linalg.solve(normal, weighted.T @ ratio.log())
         off = difference @ log_gain - ratio.log()
         kernel = quality.to(ratio) / (1 + (off / INLIER) ** 2)
-    return (log_gain - log_gain[0]).exp()
+    gain: Tensor = (log_gain - log_gain[0]).exp()
+    return gain
 
 
 def spanning_tree(

@@ -67,13 +67,14 @@ def build_pair_problem(
         grid: The pairs.
         prior: Their depth; the flow's sigma turns relative errors into pixels.
         static: Weight 1 - M.
+        correlated: Factor of the prior's sigma: errors of neighbouring samples are not independent.
     """
     num_frames, num_samples = static.shape
     slots = Slots.of(grid.edges, num_frames)
     own = torch.arange(num_frames, device=static.device)[:, None].expand_as(slots.edge)
     partners = torch.where(slots.edge >= 0, grid.edges[slots.edge.clamp_min(0), 1], own)
     inverse_depth = (-prior.log_depth).exp()
-    weight = static * flatness(inverse_depth.unflatten(1, (grid.rows, grid.cols)), 1).flatten(1)
+    weight = static * flatness(grid.maps(inverse_depth), 1).flatten(1)
     return Problem(
         samples_px=grid.uv_px.expand(num_frames, 2, num_samples),
         partners=partners,
@@ -93,9 +94,7 @@ def flatness(
     middle = slice(reach, reach + rows), slice(reach, reach + cols)
     across = padded[:, middle[0], 2 * reach :] + padded[:, middle[0], :cols]
     down = padded[:, 2 * reach :, middle[1]] + padded[:, :rows, middle[1]]
-    bend = torch.maximum(
-        (across - 2 * inverse_depth).abs(), (down - 2 * inverse_depth).abs()
-    )
+    bend = torch.maximum((across - 2 * inverse_depth).abs(), (down - 2 * inverse_depth).abs())
     return 1 / (1 + (bend / (CREASE * inverse_depth)) ** 2)
 
 
@@ -248,7 +247,7 @@ def flow_error_px(
 
 def enlarge_state(state: State, coarse: PairGrid, fine: PairGrid) -> State:
     """The state on a finer grid."""
-    depth = state.inverse_depth.unflatten(1, (coarse.rows, coarse.cols))
+    depth = coarse.maps(state.inverse_depth)
     return replace(state, inverse_depth=enlarge_map(depth, (fine.rows, fine.cols)).flatten(1))
 
 

@@ -79,16 +79,22 @@ def check_shapes(pairs: Pairs) -> None:
     for name, shape in wanted.items():
         found = getattr(pairs, name).shape
         if found != shape:
-            raise InputError(f"{name} has shape {found}; {count} pairs of {width}x{height} images need {shape}")
+            raise InputError(
+                f"{name} has shape {found}; {count} pairs of {width}x{height} images need {shape}"
+            )
     if pairs.num_frames < 2 or count == 0:
-        raise InputError(f"{pairs.num_frames} frames and {count} pairs; an alignment needs 2 frames and a pair")
+        raise InputError(
+            f"{pairs.num_frames} frames and {count} pairs; an alignment needs 2 frames and a pair"
+        )
     if pairs.edges.min() < 0 or pairs.edges.max() >= pairs.num_frames:
         raise InputError(
-            f"edges name frames {pairs.edges.min()} to {pairs.edges.max()}; there are frames 0 to {pairs.num_frames - 1}"
+            f"edges name frames {pairs.edges.min()} to {pairs.edges.max()}; there are 0 to {pairs.num_frames - 1}"
         )
 
 
-def usable_edges(edges: Int64[np.ndarray, "edges 2"]) -> tuple[Bool[np.ndarray, " edges"], list[Notice]]:
+def usable_edges(
+    edges: Int64[np.ndarray, "edges 2"],
+) -> tuple[Bool[np.ndarray, " edges"], list[Notice]]:
     """Which pairs are two frames, and the first of their kind; what was dropped is named."""
     seen: set[tuple[int, int]] = set()
     keep = np.ones(len(edges), bool)
@@ -104,7 +110,9 @@ def usable_edges(edges: Int64[np.ndarray, "edges 2"]) -> tuple[Bool[np.ndarray, 
         keep[e] = False
     notices = []
     if twice:
-        notices.append(pair_notice("duplicated_pair", twice, "given more than once; the first is used"))
+        notices.append(
+            pair_notice("duplicated_pair", twice, "given more than once; the first is used")
+        )
     if alone:
         notices.append(pair_notice("self_pair", alone, "a frame with itself: dropped"))
     return keep, notices
@@ -123,19 +131,21 @@ def check_connected(edges: Int64[np.ndarray, "edges 2"], num_frames: int) -> Non
     Raises:
         DegenerateError: Names the pieces.
     """
-    links = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(num_frames, num_frames))
+    links = coo_array(
+        (np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(num_frames, num_frames)
+    )
     count, piece = connected_components(links, directed=False)
     if count > 1:
         pieces = [np.flatnonzero(piece == k).tolist() for k in range(count)]
         raise DegenerateError(
-            f"the usable pairs link the frames into {count} separate pieces {pieces}; poses between pieces are unknown: "
+            f"the usable pairs link the frames into {count} separate pieces {pieces}; poses between them are unknown: "
             "add pairs that connect them, or align the pieces one by one"
         )
     sources = np.bincount(edges[:, 0], minlength=num_frames)
     if (sources == 0).any():
         raise DegenerateError(
-            f"frames {np.flatnonzero(sources == 0).tolist()} are the first view of no usable pair, so their own depth is "
-            "unknown; give every pair in both directions"
+            f"frames {np.flatnonzero(sources == 0).tolist()} are the first view of no usable pair, so their own "
+            "depth is unknown; give every pair in both directions"
         )
 
 
@@ -163,6 +173,10 @@ class PairGrid:
 
     num_frames: int
 
+    def maps(self, values: Float[Tensor, "frames samples"]) -> Float[Tensor, "frames rows cols"]:
+        """Samples in their rows and columns."""
+        return values.reshape(len(values), self.rows, self.cols)
+
     def only(self, keep: Bool[Tensor, " edges"]) -> "PairGrid":
         """Some of the pairs."""
         per_edge = (
@@ -171,7 +185,9 @@ class PairGrid:
         return replace(self, **{name: getattr(self, name)[keep] for name in per_edge})
 
 
-def pixel_centres(width: int, height: int, step: int, device: torch.device) -> Float[Tensor, "2 samples"]:
+def pixel_centres(
+    width: int, height: int, step: int, device: torch.device
+) -> Float[Tensor, "2 samples"]:
     """(u, v) of the centres of every `step`-th pixel, row by row, starting half a step from the border."""
     v = torch.arange(step // 2, height, step, device=device, dtype=torch.float32) + 0.5
     u = torch.arange(step // 2, width, step, device=device, dtype=torch.float32) + 0.5
@@ -204,13 +220,23 @@ def thin(pairs: Pairs, step: int, device: torch.device) -> PairGrid:
     part = (slice(None), slice(step // 2, None, step), slice(step // 2, None, step))
 
     def points(maps: Float32[np.ndarray, "edges height width 3"]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(maps[part])).to(device).flatten(1, 2).transpose(1, 2).contiguous()
+        return (
+            torch.from_numpy(np.ascontiguousarray(maps[part]))
+            .to(device)
+            .flatten(1, 2)
+            .transpose(1, 2)
+            .contiguous()
+        )
 
     def weights(maps: Float32[np.ndarray, "edges height width"]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(maps[part])).to(device).flatten(1)
 
-    source, source_weight = clean_points(points(pairs.source_points), weights(pairs.source_confidence))
-    target, target_weight = clean_points(points(pairs.target_points), weights(pairs.target_confidence))
+    source, source_weight = clean_points(
+        points(pairs.source_points), weights(pairs.source_confidence)
+    )
+    target, target_weight = clean_points(
+        points(pairs.target_points), weights(pairs.target_confidence)
+    )
     source_weight = source_weight * (source[:, 2] > 0)
     uv = pixel_centres(width, height, step, device)
     moved, back, inside = _forth_and_back(pairs, uv, step, device)
@@ -235,11 +261,15 @@ def thin(pairs: Pairs, step: int, device: torch.device) -> PairGrid:
 
 def _forth_and_back(
     pairs: Pairs, uv: Float[Tensor, "2 samples"], step: int, device: torch.device
-) -> tuple[Float[Tensor, "edges 2 samples"], Float[Tensor, "edges samples"], Bool[Tensor, "edges samples"]]:
+) -> tuple[
+    Float[Tensor, "edges 2 samples"], Float[Tensor, "edges samples"], Bool[Tensor, "edges samples"]
+]:
     """Flow at the grid, the distance from the start after going forth and back, and whether the target is inside."""
     moved, back, inside = [], [], []
     for e, reverse in enumerate(pairs.reverse()):
-        flow = torch.from_numpy(np.ascontiguousarray(pairs.flow_px[e, :, step // 2 :: step, step // 2 :: step]))
+        flow = torch.from_numpy(
+            np.ascontiguousarray(pairs.flow_px[e, :, step // 2 :: step, step // 2 :: step])
+        )
         flow = flow.to(device).float().flatten(1)
         there = torch.from_numpy(pairs.flow_px[reverse]).to(device)[None] if reverse >= 0 else None
         distance, stays = forth_and_back(uv, flow[None], there, pairs.size)
@@ -262,7 +292,9 @@ def forth_and_back(
     if reverse_px is None:
         return torch.zeros_like(inside, dtype=flow_px.dtype), inside
     grid = torch.where(inside[:, None], target * (2 / scale) - 1, 0.0).transpose(1, 2)[:, None]
-    back = F.grid_sample(reverse_px.float(), grid, padding_mode="border", align_corners=False)[:, :, 0]
+    back = F.grid_sample(reverse_px.float(), grid, padding_mode="border", align_corners=False)[
+        :, :, 0
+    ]
     distance = length(flow_px + back)
     finite = torch.isfinite(distance)
     return torch.where(finite, distance, 0.0), inside & finite

@@ -26,7 +26,6 @@ from recon4d.optim.pair_depth import FusedDepth
 from recon4d.optim.pair_graph import PairStart, outliers, start_from_pairs
 from recon4d.optim.pair_problem import (
     POINT_VARIANCE,
-    Alignment,
     align_pairs_to,
     build_pair_problem,
     depth_variance,
@@ -62,7 +61,7 @@ PAIR_KERNELS = (2 / 128, 2 / 128, 1 / 128, 1 / 128, 0.5 / 128, 0.5 / 128)
 GAIN_SIGMA = 0.02
 """Scales of the frames' pointmaps may differ by this much, relative, in one optimisation."""
 BAD_POINTS, BAD_FLOW_SIGMAS, BAD_FACTOR = 0.06, 8.0, 4.0
-"""A pair is an outlier when its median error is above the floor (relative; flow sigmas) and this many times the usual one."""
+"""A pair is an outlier when its median error is above the floor (relative; flow sigmas) and 4 times the usual one."""
 HALO = 4 / 128
 """Flow is blurred across the outline of movers: pixels nearer to one than this part of the width have no weight."""
 
@@ -178,7 +177,7 @@ class _View:
 
     def static(self, grid: PairGrid) -> Float[Tensor, "frames samples"]:
         """Weight 1 - M; a sample beside a moving one may lie in the halo of its flow."""
-        moving = (self.log_odds > 0).to(self.log_odds).unflatten(1, (grid.rows, grid.cols))
+        moving = grid.maps((self.log_odds > 0).to(self.log_odds))
         return 1 - F.max_pool2d(moving[:, None], 3, 1, 1)[:, 0].flatten(1)
 
     def relative(self, grid: PairGrid) -> Float[Tensor, "edges 4 4"]:
@@ -188,7 +187,7 @@ class _View:
 
     def on(self, coarse: PairGrid, fine: PairGrid) -> "_View":
         """The same on a finer grid."""
-        odds = self.log_odds.unflatten(1, (coarse.rows, coarse.cols))
+        odds = coarse.maps(self.log_odds)
         odds = enlarge_map(odds, (fine.rows, fine.cols)).flatten(1)
         return replace(self, state=enlarge_state(self.state, coarse, fine), log_odds=odds)
 
@@ -302,13 +301,13 @@ def _full_size(pairs: Pairs, graph: _Graph, view: _View, options: PairOptions) -
     device = static.device
     keep = torch.from_numpy(graph.keep).to(device)
     alignment = align_pairs_to(grid, view.state, static).among(keep)
-    odds = view.log_odds.unflatten(1, (grid.rows, grid.cols))
+    odds = grid.maps(view.log_odds)
     fused = []
     for frame in range(pairs.num_frames):
         first, second = pairs_by_view(pairs, graph.keep, frame)
         moving = enlarge_map(odds[frame : frame + 1], (height, width)).flatten() > 0
         fused.append(dense_log_depth(pairs, first, second, alignment, view.variance, moving))
-    maps = torch.stack([f.log_depth for f in fused]).unflatten(1, (height, width))
+    maps = torch.stack([f.log_depth.reshape(height, width) for f in fused])
     ranges = torch.stack(surroundings(maps), dim=1)
     depth = np.empty((pairs.num_frames, height, width), np.float32)
     moves = np.zeros(depth.shape, bool)
@@ -316,7 +315,7 @@ def _full_size(pairs: Pairs, graph: _Graph, view: _View, options: PairOptions) -
         first, _ = pairs_by_view(pairs, graph.keep, frame)
         flow = frame_flow(pairs, first, grid.flow_sigma_px, device)
         inverse, moving = _full_frame(pairs, flow, view, fused[frame], ranges, grid, options)
-        depth[frame] = (1 / inverse).unflatten(0, (height, width)).cpu().numpy()
+        depth[frame] = (1 / inverse).reshape(height, width).cpu().numpy()
         moves[frame] = moving.cpu().numpy()
     notices = (*graph.notices, *_without_static(grid, static))
     return AlignedPairs(
@@ -350,11 +349,9 @@ def _full_frame(
         moving = odds > 0
     reach = max(1, round(HALO * width / 2))
     halo = F.max_pool2d(moving[None, None].to(flow.weight), 2 * reach + 1, 1, reach)[0, 0]
-    flat = flatness((-prior.log_depth).exp().unflatten(0, (height, width))[None], reach)[0]
+    flat = flatness((-prior.log_depth).exp().reshape(1, height, width), reach)[0]
     static = ((1 - halo) * flat).flatten()
-    inverse = refine_depth(
-        flow, relative, prior, static, view.state.intrinsics, grid.flow_sigma_px
-    )
+    inverse = refine_depth(flow, relative, prior, static, view.state.intrinsics, grid.flow_sigma_px)
     return inverse, moving
 
 
