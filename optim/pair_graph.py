@@ -59,7 +59,7 @@ class PairStart:
     quality: Float[Tensor, " edges"]
     """Mean weight of a pair's points that fit those of other pairs."""
     error: Float[Tensor, " edges"]
-    """Median relative error of the pair's second view, after alignment."""
+    """Median relative error of the worse of a pair's two views, after alignment to all pairs' depth."""
     centre_px: tuple[float, float]
 
     def state(self) -> State:
@@ -85,6 +85,8 @@ def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStar
     fit, error = align_similarity(
         grid.target_points, depth[target][:, None] * rays, grid.target_weight
     )
+    near = (grid.source_points[:, 2] * factor[:, None] / depth[source] - 1).abs()
+    own_error = torch.where(grid.source_weight > 0, near, torch.nan).nanmedian(1).values
     quality = (grid.target_weight / (1 + (error / INLIER) ** 2)).mean(1)
     ratio = (fit.scale / factor).double()
     gain = frame_scales(grid.edges, ratio, quality, grid.num_frames)
@@ -97,7 +99,7 @@ def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStar
         focal_sigma=focal_sigma,
         relative=relative,
         quality=quality,
-        error=error.median(1).values,
+        error=torch.maximum(own_error, error.median(1).values),
         centre_px=centre_px,
     )
 

@@ -317,7 +317,7 @@ def _full_size(pairs: Pairs, graph: _Graph, view: _View, options: PairOptions) -
         inverse, moving = _full_frame(pairs, flow, view, fused[frame], ranges, grid, options)
         depth[frame] = (1 / inverse).reshape(height, width).cpu().numpy()
         moves[frame] = moving.cpu().numpy()
-    notices = (*graph.notices, *_without_static(grid, static))
+    notices = (*graph.notices, *_without_points(grid), *_without_static(grid, static))
     return AlignedPairs(
         world_from_cam=invert_rigid(view.state.cam_from_world).cpu().numpy(),
         depth=depth,
@@ -353,6 +353,15 @@ def _full_frame(
     static = ((1 - halo) * flat).flatten()
     inverse = refine_depth(flow, relative, prior, static, view.state.intrinsics, grid.flow_sigma_px)
     return inverse, moving
+
+
+def _without_points(grid: PairGrid) -> list[Notice]:
+    """Say how many points of the pairs that are used count for nothing."""
+    share = float((torch.stack((grid.source_weight, grid.target_weight)) <= 0).float().mean())
+    if share == 0:
+        return []
+    what = f"{share:.1%} of the points are not finite, behind the camera, or have no confidence above 1: not used"
+    return [Notice("unusable_points", what)]
 
 
 def _without_static(grid: PairGrid, static: Float[Tensor, "frames samples"]) -> list[Notice]:
