@@ -32,7 +32,7 @@ from benchmarks.common import (
 )
 from recon4d.errors import Recon4DError
 from recon4d.io.pairs import read_pairs
-from recon4d.pairwise import PairOptions, align_pairs
+from recon4d.pairwise import MASKS, PairOptions, align_pairs
 
 REPEATS = 3
 """Runs per scene; the table has the median of the CPU seconds."""
@@ -190,7 +190,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "--out", type=Path, metavar="FILE", help="result .npz, or page of the suite"
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N")
-    parser.add_argument("--masks", choices=("residual", "none"), default="residual")
+    parser.add_argument("--masks", choices=MASKS, default=MASKS[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--suite", type=Path, metavar="FOLDER", help="where scenes are made")
     parser.add_argument("--tools", type=Path, default=PROJECT / "../shared/tools", metavar="DIR")

@@ -1,5 +1,6 @@
 """Pairwise predictions as a pointmap network returns them, checked, and thinned to a grid of pixels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,20 +57,29 @@ class Pairs:
 
     def reverse(self) -> Int64[np.ndarray, " edges"]:
         """Index of the pair (m, n) of each pair (n, m); -1 where there is none."""
-        index = {(int(n), int(m)): e for e, (n, m) in enumerate(self.edges)}
+        index: dict[tuple[int, int], int] = {}
+        for e, (n, m) in enumerate(self.edges.tolist()):
+            index.setdefault((n, m), e)
         return np.array([index.get((int(m), int(n)), -1) for n, m in self.edges], np.int64)
 
 
-def check_shapes(pairs: Pairs) -> None:
-    """Refuse arrays that contradict each other.
+def check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse arrays whose shapes contradict each other.
+
+    Args:
+        shapes: Of every array, by its field in `Pairs`.
 
     Raises:
-        InputError: A shape, a frame number, or the number of pairs is wrong; the message has the array and both shapes.
+        InputError: A shape is wrong, or there is nothing to align; the message has the array and both shapes.
     """
-    count, (width, height) = len(pairs.edges), pairs.size
+    images, edges = shapes["images"], shapes["edges"]
+    if len(images) != 4 or images[3] != 3 or len(edges) != 2 or edges[1] != 2:
+        raise InputError(
+            f"images have shape {images} and edges {edges}; (frames, height, width, 3) and (pairs, 2) are needed"
+        )
+    (frames, height, width, _), count = images, edges[0]
     plane = (count, height, width)
     wanted = {
-        "edges": (count, 2),
         "source_points": (*plane, 3),
         "target_points": (*plane, 3),
         "source_confidence": plane,
@@ -77,18 +87,25 @@ def check_shapes(pairs: Pairs) -> None:
         "flow_px": (count, 2, height, width),
     }
     for name, shape in wanted.items():
-        found = getattr(pairs, name).shape
-        if found != shape:
+        if shapes[name] != shape:
             raise InputError(
-                f"{name} has shape {found}; {count} pairs of {width}x{height} images need {shape}"
+                f"{name} has shape {shapes[name]}; {count} pairs of {width}x{height} images need {shape}"
             )
-    if pairs.num_frames < 2 or count == 0:
+    if frames < 2 or count == 0:
         raise InputError(
-            f"{pairs.num_frames} frames and {count} pairs; an alignment needs 2 frames and a pair"
+            f"{frames} frames and {count} pairs; an alignment needs 2 frames and a pair"
         )
-    if pairs.edges.min() < 0 or pairs.edges.max() >= pairs.num_frames:
+
+
+def check_frames(edges: Int64[np.ndarray, "edges 2"], num_frames: int) -> None:
+    """Refuse pairs of frames that do not exist.
+
+    Raises:
+        InputError: Names them.
+    """
+    if edges.min() < 0 or edges.max() >= num_frames:
         raise InputError(
-            f"edges name frames {pairs.edges.min()} to {pairs.edges.max()}; there are 0 to {pairs.num_frames - 1}"
+            f"edges name frames {edges.min()} to {edges.max()}; there are 0 to {num_frames - 1}"
         )
 
 
@@ -195,8 +212,8 @@ def pixel_centres(
 
 
 def clean_points(
-    points: Float[Tensor, "edges 3 samples"], confidence: Float[Tensor, "edges samples"]
-) -> tuple[Float[Tensor, "edges 3 samples"], Float[Tensor, "edges samples"]]:
+    points: Float[Tensor, "edges axes samples"], confidence: Float[Tensor, "edges samples"]
+) -> tuple[Float[Tensor, "edges axes samples"], Float[Tensor, "edges samples"]]:
     """Points and their weights log(confidence); weight 0 where either is not finite or the confidence is below 1."""
     usable = torch.isfinite(points.sum(1)) & torch.isfinite(confidence) & (confidence > 1)
     weight = torch.where(usable, confidence, 1.0).log()
@@ -214,10 +231,12 @@ def usable_share(grid: "PairGrid") -> Float[Tensor, " edges"]:
     return torch.minimum(first, second)
 
 
-def thin(pairs: Pairs, step: int, device: torch.device) -> PairGrid:
-    """Take every `step`-th pixel of every pair."""
+def thin(
+    pairs: Pairs, keep: Bool[np.ndarray, " given"], step: int, device: torch.device
+) -> PairGrid:
+    """Take every `step`-th pixel of the kept pairs."""
     width, height = pairs.size
-    part = (slice(None), slice(step // 2, None, step), slice(step // 2, None, step))
+    part = (keep, slice(step // 2, None, step), slice(step // 2, None, step))
 
     def points(maps: Float32[np.ndarray, "edges height width 3"]) -> Tensor:
         return (
@@ -239,14 +258,14 @@ def thin(pairs: Pairs, step: int, device: torch.device) -> PairGrid:
     )
     source_weight = source_weight * (source[:, 2] > 0)
     uv = pixel_centres(width, height, step, device)
-    moved, back, inside = _forth_and_back(pairs, uv, step, device)
+    moved, back, inside = _forth_and_back(pairs, keep, uv, step, device)
     sigma = flow_sigma_px(back[inside], width)
     targets = moved + uv
     return PairGrid(
         step=step,
         rows=len(range(step // 2, height, step)),
         cols=len(range(step // 2, width, step)),
-        edges=torch.from_numpy(pairs.edges).to(device),
+        edges=torch.from_numpy(pairs.edges[keep]).to(device),
         uv_px=uv,
         source_points=source,
         target_points=target,
@@ -260,13 +279,19 @@ def thin(pairs: Pairs, step: int, device: torch.device) -> PairGrid:
 
 
 def _forth_and_back(
-    pairs: Pairs, uv: Float[Tensor, "2 samples"], step: int, device: torch.device
+    pairs: Pairs,
+    keep: Bool[np.ndarray, " given"],
+    uv: Float[Tensor, "2 samples"],
+    step: int,
+    device: torch.device,
 ) -> tuple[
     Float[Tensor, "edges 2 samples"], Float[Tensor, "edges samples"], Bool[Tensor, "edges samples"]
 ]:
     """Flow at the grid, the distance from the start after going forth and back, and whether the target is inside."""
     moved, back, inside = [], [], []
-    for e, reverse in enumerate(pairs.reverse()):
+    back_of = pairs.reverse()
+    for e in np.flatnonzero(keep):
+        reverse = back_of[e]
         flow = torch.from_numpy(
             np.ascontiguousarray(pairs.flow_px[e, :, step // 2 :: step, step // 2 :: step])
         )

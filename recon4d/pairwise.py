@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -41,7 +40,7 @@ from recon4d.optim.pairs import (
     PairGrid,
     Pairs,
     check_connected,
-    check_shapes,
+    check_frames,
     pair_notice,
     thin,
     usable_edges,
@@ -54,6 +53,7 @@ from recon4d.scene import Notice
 
 logger = logging.getLogger(__name__)
 
+MASKS = ("residual", "none")
 FINE_SAMPLES = 768
 """Samples per frame on the fine grid: 32 x 24. More lower the error of the cameras less than they cost."""
 PAIR_KERNELS = (2 / 128, 2 / 128, 1 / 128, 1 / 128, 0.5 / 128, 0.5 / 128)
@@ -70,13 +70,13 @@ HALO = 4 / 128
 class PairOptions:
     """Settings of `align_pairs`."""
 
-    masks: Literal["residual", "none"] = "residual"
-    """Where motion masks come from: the pairs themselves, or nothing moves."""
+    masks: str = "residual"
+    """Where motion masks come from: `residual`, the pairs themselves; `none`, nothing moves."""
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.masks not in ("residual", "none"):
-            raise ConfigError(f"masks must be residual or none, got {self.masks!r}")
+        if self.masks not in MASKS:
+            raise ConfigError(f"masks must be one of {MASKS}, got {self.masks!r}")
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ class Stage:
 
 
 STAGES = (
-    Stage(20, free_depth=False, free_focal=False, fine=False, correlated=5.5),
-    Stage(5, free_depth=True, free_focal=False, fine=False, correlated=5.5),
-    Stage(5, free_depth=True, free_focal=False, fine=True, correlated=9.0),
-    Stage(3, free_depth=True, free_focal=True, fine=True, correlated=5.5),
-    Stage(3, free_depth=True, free_focal=True, fine=True, correlated=1.5),
+    Stage(20.0, free_depth=False, free_focal=False, fine=False, correlated=5.5),
+    Stage(5.0, free_depth=True, free_focal=False, fine=False, correlated=5.5),
+    Stage(5.0, free_depth=True, free_focal=False, fine=True, correlated=9.0),
+    Stage(3.0, free_depth=True, free_focal=True, fine=True, correlated=5.5),
+    Stage(3.0, free_depth=True, free_focal=True, fine=True, correlated=1.5),
 )
 MAX_STEPS, TOLERANCE = 6, 2e-3
 """Levenberg-Marquardt steps of a stage, and the relative decrease that ends it: the next stage goes on from there."""
@@ -127,7 +127,7 @@ def align_pairs(pairs: Pairs, options: PairOptions | None = None) -> AlignedPair
         DegenerateError: The usable pairs do not connect the frames, or nothing static is left.
     """
     options = options or PairOptions()
-    check_shapes(pairs)
+    check_frames(pairs.edges, pairs.num_frames)
     with torch.no_grad():
         graph = _usable_graph(pairs, torch.device(options.device))
         graph, start = _start(graph, pairs.size)
@@ -197,8 +197,7 @@ def _usable_graph(pairs: Pairs, device: torch.device) -> _Graph:
     check_connected(pairs.edges[keep], pairs.num_frames)
     width, height = pairs.size
     step = max(1, round((width * height / FINE_SAMPLES) ** 0.5))
-    chosen = torch.from_numpy(keep).to(device)
-    coarse, fine = (thin(pairs, s, device).only(chosen) for s in (2 * step, step))
+    coarse, fine = (thin(pairs, keep, s, device) for s in (2 * step, step))
     graph = _Graph(coarse, fine, keep, width, tuple(notices))
     few = usable_share(coarse) < MIN_USABLE
     return graph.without(few, "unusable_pair", "have too few finite, confident points: dropped")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from recon4d.errors import InputError
-from recon4d.optim.pairs import Pairs, check_shapes
+from recon4d.optim.pairs import Pairs, check_frames, check_shapes
 
 ARRAYS = {
     "images": np.uint8,
@@ -23,6 +23,16 @@ ARRAYS = {
     "flow": np.float16,
 }
 """Arrays that are read, and what they are stored as in memory."""
+FIELDS = {
+    "images": "images",
+    "edges": "edges",
+    "source_points": "pts3d_i",
+    "target_points": "pts3d_j",
+    "source_confidence": "conf_i",
+    "target_confidence": "conf_j",
+    "flow_px": "flow",
+}
+"""Where they go."""
 
 
 def read_pairs(path: Path) -> Pairs:
@@ -43,14 +53,8 @@ def read_pairs(path: Path) -> Pairs:
             arrays = {name: file[name].astype(kind, copy=False) for name, kind in ARRAYS.items()}
     except (ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read as an .npz of plain arrays: {error}") from error
-    pairs = Pairs(
-        images=arrays["images"],
-        edges=arrays["edges"],
-        source_points=arrays["pts3d_i"],
-        target_points=arrays["pts3d_j"],
-        source_confidence=arrays["conf_i"],
-        target_confidence=arrays["conf_j"],
-        flow_px=arrays["flow"],
-    )
-    check_shapes(pairs)
+    fields = {field: arrays[name] for field, name in FIELDS.items()}
+    check_shapes({field: array.shape for field, array in fields.items()})
+    pairs = Pairs(**fields)
+    check_frames(pairs.edges, pairs.num_frames)
     return pairs
