@@ -88,7 +88,8 @@ class PairsWorld:
 
     def _points(self, t: int) -> Float64[np.ndarray, "height width 3"]:
         pose = self.world_from_cam[t]
-        return (self._rays() * self.depth[t][..., None]) @ pose[:3, :3].T + pose[:3, 3]
+        local = self._rays() * self.depth[t][..., None]
+        return np.asarray(local @ pose[:3, :3].T + pose[:3, 3])
 
     def _flow(self, n: int, m: int) -> Float64[np.ndarray, "2 height width"]:
         world = self._points(n)
