@@ -22,7 +22,10 @@ FLOW_FACTOR = 1.5
 DEPTH_SIGMA = 0.02
 """Standard deviation of one frame's log-depth from pointmaps."""
 MOTION_RATE = 0.005
-"""Expected motion of a mover from frame to frame, part of the image width."""
+"""Expected motion of a mover from frame to frame, part of the image width ..."""
+WATCHFUL_RATE = 0.002
+"""... and on the grid, whose samples only choose what the cameras are found from: slower motion is suspected there,
+because a static sample too few costs nothing, but a slow mover that is taken for static bends the cameras to itself."""
 MOST_EVIDENCE = 8.0
 """Log likelihood ratio beyond which a single pair is not believed: flow has gross errors."""
 NEIGHBOURS = 1 / 128
@@ -38,7 +41,7 @@ def motion_evidence(
     weight: Float[Tensor, "edges samples"],
     gap: Float[Tensor, " edges"],
     flow_sigma_px: float,
-    width: int,
+    motion_px: float,
 ) -> Float[Tensor, "edges samples"]:
     """Log likelihood ratio of moving against static, pair by pair.
 
@@ -49,7 +52,7 @@ def motion_evidence(
         weight: Of the flow, in [0, 1].
         gap: Frames between source and target.
         flow_sigma_px: Standard deviation of consistent flow per axis.
-        width: Of the image, pixels.
+        motion_px: Expected motion of a mover from frame to frame.
     """
     variance = (FLOW_FACTOR * flow_sigma_px) ** 2 + FLOW_SLOPE**2 * flow_px.square().sum(1)
     along = term.by_inverse_depth() * term.inverse_depth.unsqueeze(-2)
@@ -59,7 +62,7 @@ def motion_evidence(
         variance * (variance / DEPTH_SIGMA**2 + along.square().sum(1))
     )
     squared = squared + (depth_error / (2 * DEPTH_SIGMA)) ** 2
-    growth = ((MOTION_RATE * width) * gap[:, None]) ** 2 / variance
+    growth = (motion_px * gap[:, None]) ** 2 / variance
     ratio = 0.5 * squared * (growth / (1 + growth)) - torch.log1p(growth)
     return weight * term.in_front * ratio.clamp_max(MOST_EVIDENCE)
 
@@ -102,6 +105,7 @@ def grid_log_odds(
         (source - target).abs(),
         grid.flow_sigma_px,
         width,
+        WATCHFUL_RATE,
     )
     odds = evidence.new_full((frames, evidence.shape[1]), PRIOR_ODDS)
     odds.index_add_(0, source, evidence)
@@ -138,7 +142,7 @@ def dense_log_odds(
     gap = (edges[:, 0] - edges[:, 1]).abs()
     evidence = pair_evidence(
         uv_px, targets_px, weight, log_depth, ranges[edges[:, 1]], relative, intrinsics, gap,
-        flow_sigma_px, width,
+        flow_sigma_px, width, MOTION_RATE,
     )  # fmt: skip
     odds = (evidence.sum(0) + PRIOR_ODDS).reshape(ranges.shape[2:])
     reach = max(1, round(NEIGHBOURS * width))
@@ -166,6 +170,7 @@ def pair_evidence(
     gap: Int64[Tensor, " edges"],
     flow_sigma_px: float,
     width: int,
+    rate: float,
 ) -> Float[Tensor, "edges samples"]:
     """`motion_evidence` of some pairs at the same pixels; `target_range` is that of `surroundings` in the targets."""
     inverse_depth = (-log_depth).exp()
@@ -182,5 +187,5 @@ def pair_evidence(
     predicted = log_depth - term.inverse_z.log()
     error = outside_interval(predicted, found[:, 0, 0], found[:, 1, 0])
     return motion_evidence(
-        term, error, targets_px - uv_px, weight, gap.to(uv_px), flow_sigma_px, width
+        term, error, targets_px - uv_px, weight, gap.to(uv_px), flow_sigma_px, rate * width
     )

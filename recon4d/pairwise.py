@@ -110,11 +110,14 @@ class Stage:
 
 STAGES = (
     Stage(20.0, free_depth=False, free_focal=False, fine=False, correlated=5.5),
-    Stage(5.0, free_depth=True, free_focal=False, fine=False, correlated=5.5),
+    Stage(5.0, free_depth=True, free_focal=False, fine=False, correlated=9.0),
+    Stage(5.0, free_depth=True, free_focal=False, fine=False, correlated=9.0),
     Stage(5.0, free_depth=True, free_focal=False, fine=True, correlated=9.0),
     Stage(3.0, free_depth=True, free_focal=True, fine=True, correlated=5.5),
     Stage(3.0, free_depth=True, free_focal=True, fine=True, correlated=1.5),
 )
+LAST_COARSE = 2
+"""Stage after which pairs with bad flow are looked for."""
 MAX_STEPS, TOLERANCE = 6, 2e-3
 """Levenberg-Marquardt steps of a stage, and the relative decrease that ends it: the next stage goes on from there."""
 
@@ -225,7 +228,7 @@ def _loop(graph: _Graph, start: PairStart, options: PairOptions) -> tuple[_Graph
         if stage.fine and grid is graph.coarse:
             view, grid = view.on(grid, graph.fine), graph.fine
         view = _run(graph, grid, view, stage, start, options)
-        if number == 1:
+        if number == LAST_COARSE:
             bad = _bad_flow(grid, view)
             graph = graph.without(bad, "outlier_flow", "have flow that no camera explains: dropped")
             grid = graph.coarse

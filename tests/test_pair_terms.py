@@ -280,7 +280,7 @@ def test_evidence_rises_with_the_residual_and_with_time() -> None:
             torch.ones(1, 2),
             torch.tensor([float(gap)]),
             0.1,
-            64,
+            0.3,
         )[0].tolist()
 
     near, far = evidence(1), evidence(8)
