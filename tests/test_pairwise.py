@@ -43,27 +43,27 @@ def codes(result: AlignedPairs) -> list[str]:
     return [notice.code for notice in result.notices]
 
 
-def check_good(result: AlignedPairs, world: PairsWorld, ate: float = 0.01) -> None:
-    # measured 0.002 of the path, 0.004, 0.1 %: flow noise of 0.04 px over baselines of up to 0.6; limits leave a factor
+def check_good(result: AlignedPairs, world: PairsWorld, ate: float = 0.003) -> None:
+    # with all pairs 0.0003 of the path, 0.001 and 0.01 %; broken pairs and other processors leave a factor of ten
     assert relative_ate(result.world_from_cam, world.world_from_cam) < ate
     scale = np.median(world.depth) / np.median(result.depth)
-    assert np.mean(np.abs(scale * result.depth - world.depth) / world.depth) < 0.01
-    assert abs(result.focal_px[0] / FOCAL - 1) < 0.01
+    assert np.mean(np.abs(scale * result.depth - world.depth) / world.depth) < 0.005
+    assert abs(result.focal_px[0] / FOCAL - 1) < 0.002
     assert np.isfinite(result.depth).all() and (result.depth > 0).all()
 
 
 def test_cameras_depth_focal_and_mover_are_found(world: PairsWorld, aligned: AlignedPairs) -> None:
     check_good(aligned, world)
     both = (aligned.moving & world.moving).sum()
-    assert both / (aligned.moving | world.moving).sum() > 0.8
+    assert both / (aligned.moving | world.moving).sum() > 0.9  # measured 0.97
     assert aligned.notices == ()
 
 
 def test_poses_and_depth_agree_on_one_scale(world: PairsWorld, aligned: AlignedPairs) -> None:
     found, truth = (p[:, :3, 3] for p in (aligned.world_from_cam, world.world_from_cam))
     scale, _ = similarity(found, truth)
-    # path 0.9 long and depth noise 0.4 %: 2 %
-    assert scale * np.median(aligned.depth) == pytest.approx(np.median(world.depth), rel=0.02)
+    # the path of 0.9 is known to 0.0003 of it, the depth to 0.001; a factor of ten
+    assert scale * np.median(aligned.depth) == pytest.approx(np.median(world.depth), rel=0.01)
 
 
 def test_a_static_world_has_no_mask() -> None:
