@@ -38,10 +38,14 @@ class SolveOptions:
     """Stop when a step lowers the cost by less than this part of it."""
     free_focal: bool = False
     usual_focal_px: float = 0.0
-    """Focal length that a free focal is weakly drawn to."""
+    """Focal length that a free focal is drawn to."""
+    focal_px: float = FOCAL_PRIOR_PX
+    """Cost of a focal length that is e times the usual one, as one residual in pixels."""
     smoothness: float = 0.0
     """Weight of the camera's acceleration (second difference of its centre), pixels per median depth of the prior: the
     same motion in a scene of another size costs the same."""
+    gain_px: float = 1.0
+    """Cost of a depth prior that is e times too far, as one residual in pixels; used with `State.log_gain`."""
     initial_damping: float = 1e-4
     threads: int = 1
     """Chunks of frames that are linearised at the same time."""
@@ -83,7 +87,24 @@ class Local:
     coupling: Float[Tensor, "frames block samples"]
     depth_hessian: Float[Tensor, "frames samples"]
     depth_gradient: Float[Tensor, "frames samples"]
+    gain: "Gain"
     cost: float
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Normal equations of the log gain of every frame's depth prior; it meets nothing but the frame's own depths."""
+
+    hessian: Float[Tensor, " frames"]
+    """float64; infinite where the gain is not free."""
+    gradient: Float[Tensor, " frames"]
+    coupling: Float[Tensor, "frames samples"]
+
+    @classmethod
+    def none(cls, like: Float[Tensor, "frames samples"]) -> "Gain":
+        """No freedom."""
+        zero = torch.zeros(len(like), dtype=torch.float64, device=like.device)
+        return cls(zero + torch.inf, zero, torch.zeros_like(like))
 
 
 def objective(problem: Problem, state: State, options: SolveOptions) -> float:
@@ -119,9 +140,14 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
         coupling=torch.cat([p.coupling for p in parts]),
         depth_hessian=torch.cat([p.depth_hessian for p in parts]),
         depth_gradient=torch.cat([p.depth_gradient for p in parts]),
+        gain=Gain(
+            torch.cat([p.gain.hessian for p in parts]),
+            torch.cat([p.gain.gradient for p in parts]),
+            torch.cat([p.gain.coupling for p in parts]),
+        ),
         cost=sum(p.cost for p in parts)
         + _smoothness_cost(problem, state, options)
-        + 0.5 * (FOCAL_PRIOR_PX * focal_error(state, options)) ** 2,
+        + 0.5 * (options.focal_px * focal_error(state, options)) ** 2,
     )
 
 
@@ -133,13 +159,18 @@ def _of_chunk(
     behind = cauchy_weight(kernel.new_tensor(BEHIND_PX**2), options.kernel_px)[0]
     base = problem.weight[frames]
     cost = (base * torch.where(term.in_front > 0, kernel, behind)).sum(dtype=torch.float64)
-    prior, prior_slope = depth_prior(
-        state.inverse_depth[frames], problem.prior_inverse_depth[frames]
-    )
+    wanted = problem.prior_inverse_depth[frames]
+    if state.log_gain is not None:
+        wanted = wanted * state.log_gain[frames, None].exp().to(wanted)
+    prior, prior_slope = depth_prior(state.inverse_depth[frames], wanted)
     information = problem.prior_weight[frames] ** 2
     prior_cost, prior_kernel = cauchy_weight(information * prior**2, PRIOR_KERNEL_PX)
     cost = cost + prior_cost.sum(dtype=torch.float64)
     information = information * prior_kernel * prior_slope
+    gain = Gain.none(prior)
+    if state.log_gain is not None:
+        gain = _gain(state.log_gain[frames], information / prior_slope, prior, prior_slope, options)
+        cost = cost + 0.5 * (options.gain_px * state.log_gain[frames]).square().sum()
     twists = freedom.twists()
     return _assemble(
         term,
@@ -147,7 +178,24 @@ def _of_chunk(
         by_own=-adjoint_se3(relative_poses(problem, state, frames)) * twists[frames, None, None],
         free=twists[problem.partners[frames]],
         prior=torch.stack((information * prior_slope, information * prior)),
+        gain=gain,
         cost=float(cost),
+    )
+
+
+def _gain(
+    log_gain: Float[Tensor, " frames"],
+    weight: Float[Tensor, "frames samples"],
+    prior: Float[Tensor, "frames samples"],
+    slope: Float[Tensor, "frames samples"],
+    options: SolveOptions,
+) -> Gain:
+    """The residual `inverse_depth / (prior * gain) - 1` by the log gain is `-(1 + residual)`."""
+    by_gain, information = -(1 + prior), options.gain_px**2
+    return Gain(
+        (weight * by_gain**2).sum(1, dtype=torch.float64) + information,
+        (weight * by_gain * prior).sum(1, dtype=torch.float64) + information * log_gain,
+        weight * by_gain * slope,
     )
 
 
@@ -158,6 +206,7 @@ def _assemble(
     by_own: Float[Tensor, "frames slots 6 6"],
     free: Bool[Tensor, "frames slots 6"],
     prior: Float[Tensor, "2 frames samples"],
+    gain: Gain,
     cost: float,
 ) -> Local:
     """Local blocks of one chunk of frames.
@@ -190,6 +239,7 @@ def _assemble(
         coupling,
         by_rho.square().sum((1, 2)) + prior[0],
         (by_rho * residual).sum((1, 2)) + prior[1],
+        gain,
         cost,
     )
 

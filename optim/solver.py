@@ -17,7 +17,6 @@ from torch import Tensor
 from recon4d.errors import DegenerateError, DivergedError
 from recon4d.geometry import exp_se3, orthonormal
 from recon4d.optim.normal import (
-    FOCAL_PRIOR_PX,
     Freedom,
     Local,
     SolveOptions,
@@ -91,7 +90,7 @@ def normal_equations(
     local, layout = linearise(problem, state, freedom, options), _Layout.of(problem)
     band, pose = layout.band(local.hessian), layout.vector(local.gradient)
     _add_smoothness(band, pose, problem, state, freedom, options)
-    focal = float(local.gradient[:, -1].sum()) + FOCAL_PRIOR_PX**2 * focal_error(state, options)
+    focal = float(local.gradient[:, -1].sum()) + options.focal_px**2 * focal_error(state, options)
     return NormalEquations(pose, focal, local.depth_gradient)
 
 
@@ -152,6 +151,8 @@ def _step(
     scaled = local.coupling * inverse[:, None]
     reduced = local.hessian - (scaled @ local.coupling.transpose(1, 2)).to(torch.float64)
     gradient = local.gradient - (scaled @ local.depth_gradient[..., None])[..., 0].to(torch.float64)
+    gains = _Gains.of(local, scaled, inverse, damping)
+    reduced, gradient = gains.eliminated(reduced, gradient)
     band, rhs = layout.band(reduced), layout.vector(gradient)
     diagonal = layout.vector(
         torch.cat((local.hessian.diagonal(dim1=1, dim2=2)[:, :-1], gradient[:, -1:]), 1)
@@ -161,7 +162,7 @@ def _step(
     band[0] += damping * diagonal + np.where(fixed | (band[0] <= 0), 1.0, 1e-9)
     border = None
     if options.free_focal:
-        information = FOCAL_PRIOR_PX**2
+        information = options.focal_px**2
         border = _Border(
             column=layout.vector(torch.cat((reduced[:, :-1, -1], gradient[:, -1:]), 1)),
             corner=float(reduced[:, -1, -1].sum()) * (1 + damping) + information,
@@ -174,7 +175,10 @@ def _step(
     block = torch.cat((block, block.new_full((len(block), 1), focal_step)), dim=1).to(
         local.coupling.dtype
     )
-    depth_step = -(local.depth_gradient + (block[:, None] @ local.coupling)[:, 0]) * inverse
+    gain_step = gains.step(block.to(torch.float64))
+    push = (block[:, None] @ local.coupling)[:, 0]
+    push = push + gain_step[:, None].to(push) * local.gain.coupling
+    depth_step = -(local.depth_gradient + push) * inverse
     floor = MIN_RELATIVE_INVERSE_DEPTH * problem.prior_inverse_depth
     scale = torch.ones(4, dtype=torch.float64, device=delta.device)
     scale[:2] = float(np.exp(focal_step))
@@ -183,7 +187,49 @@ def _step(
         cam_from_world=orthonormal(exp_se3(delta) @ state.cam_from_world),
         inverse_depth=torch.maximum(state.inverse_depth + depth_step, floor),
         intrinsics=state.intrinsics * scale,
+        log_gain=None if state.log_gain is None else state.log_gain + gain_step,
     )
+
+
+@dataclass(frozen=True)
+class _Gains:
+    """The log gains of the depth priors after the depths are eliminated: one scalar in every frame's local block."""
+
+    pivot: Float[Tensor, " frames"]
+    slope: Float[Tensor, " frames"]
+    row: Float[Tensor, "frames block"]
+
+    @classmethod
+    def of(
+        cls,
+        local: Local,
+        scaled: Float[Tensor, "frames block samples"],
+        inverse: Float[Tensor, "frames samples"],
+        damping: float,
+    ) -> "_Gains":
+        coupling = local.gain.coupling
+        through = coupling * inverse
+        taken = (through * coupling).sum(1, dtype=torch.float64)
+        return cls(
+            pivot=local.gain.hessian * (1 + damping) - taken,
+            slope=local.gain.gradient
+            - (through * local.depth_gradient).sum(1, dtype=torch.float64),
+            row=-(scaled @ coupling[..., None])[..., 0].to(torch.float64),
+        )
+
+    def eliminated(
+        self, hessian: Float[Tensor, "frames block block"], gradient: Float[Tensor, "frames block"]
+    ) -> tuple[Float[Tensor, "frames block block"], Float[Tensor, "frames block"]]:
+        """Local blocks without the gains."""
+        part = self.row / self.pivot[:, None]
+        return (
+            hessian - part[:, :, None] * self.row[:, None],
+            gradient - part * self.slope[:, None],
+        )
+
+    def step(self, block: Float[Tensor, "frames block"]) -> Float[Tensor, " frames"]:
+        """Steps of the gains that belong to those of the local blocks."""
+        return -(self.slope + (self.row * block).sum(1)) / self.pivot
 
 
 @dataclass(frozen=True)

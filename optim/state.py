@@ -22,6 +22,9 @@ class State:
     inverse_depth: Float[Tensor, "frames samples"]
     intrinsics: Float[Tensor, "4"]
     """float64 (fx, fy, cx, cy) in pixels; fx and fy vary by a common factor, the centre is fixed."""
+    log_gain: Float[Tensor, " frames"] | None = None
+    """float64 logarithm of the factor of each frame's depth prior, whose scale is then known only as well as
+    `SolveOptions.gain_px` says; None: the prior's scale is right."""
 
     @classmethod
     def of(cls, scene: Scene) -> "State":

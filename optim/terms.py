@@ -105,6 +105,21 @@ def depth_prior(
     return inverse_depth * scale - 1, scale
 
 
+def pointmap_alignment(
+    points: Float[Tensor, "*batch 3 samples"],
+    wanted: Float[Tensor, "*batch 3 samples"],
+    scale: Float[Tensor, "*batch"],
+    rotation: Float[Tensor, "*batch 3 3"],
+    translation: Float[Tensor, "*batch 3"],
+) -> Float[Tensor, "*batch 3 samples"]:
+    """Points of a pair, moved by its similarity, minus the scene's points (DUSt3R Eq. 5, CVPR 2024, before weights).
+
+    Its derivative by the points is `scale * rotation`, by the translation 1, by the scene's points -1.
+    """
+    turned = (scale[..., None, None] * rotation) @ points
+    return turned + translation[..., None] - wanted
+
+
 def cauchy_weight(
     squared: Float[Tensor, "*batch"], scale: float
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
