@@ -84,13 +84,7 @@ def optimise(
     Raises:
         DegenerateError: The masks leave no measurement.
     """
-    samples = px_to_samples(scene.samples_px)
-    frames = np.arange(video.num_frames)[:, None]
-    static = static_weight(motion.probability[frames, samples[..., 0], samples[..., 1]])
-    problem = _measurements(video, flow, samples, options)
-    problem = problem.with_static_weight(
-        torch.from_numpy(static.astype(np.float32)).to(problem.weight)
-    )
+    problem = static_problem(video, flow, scene, motion, options)
     state = State.of(scene)
     kernels_px = (3 * options.kernel_px, options.kernel_px)
     with progress("optimise", total=len(kernels_px)) as counter:
@@ -98,6 +92,19 @@ def optimise(
             state = _solve(problem, state, scene.component, video, options, kernel_px)
             counter.advance()
     return _finish(problem, state, scene.component, video, options)
+
+
+def static_problem(
+    video: Video, flow: Flow, scene: Scene, motion: MotionMasks, options: AlignOptions
+) -> Problem:
+    """Flow at a scene's samples, weighted by how surely the masks call them static."""
+    samples = px_to_samples(scene.samples_px)
+    frames = np.arange(video.num_frames)[:, None]
+    static = static_weight(motion.probability[frames, samples[..., 0], samples[..., 1]])
+    problem = _measurements(video, flow, samples, options)
+    return problem.with_static_weight(
+        torch.from_numpy(static.astype(np.float32)).to(problem.weight)
+    )
 
 
 def static_weight(

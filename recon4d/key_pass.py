@@ -1,0 +1,158 @@
+"""The job between the two passes over the clips of a long video: align the keyframes of all clips together."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from recon4d import pipeline
+from recon4d.checkpoint import load_stage, run_stage
+from recon4d.clip_pass import ClipJob, Keyframes, clip_flow
+from recon4d.clips import Clip, divide
+from recon4d.errors import DegenerateError
+from recon4d.flow.guided import guided_pairs, overlapping
+from recon4d.flow.pairs import window_pairs
+from recon4d.io.growing import create_array
+from recon4d.optim.align import optimise
+from recon4d.optim.keyframes import choose_keyframes
+from recon4d.optim.stitch import Piece, Placement, key_scene_of, link, pieces_of, place
+from recon4d.optim.triangulate import triangulate
+from recon4d.parallel import one_torch_thread
+from recon4d.scene import Flow, MotionMasks, Scene, Video
+
+KEY_OFFSETS = (1, 2, 3, 5, 8)
+"""Places in the list of keyframes between which flow is measured: neighbours, and skips while the pictures overlap."""
+
+
+@dataclass(frozen=True)
+class _Locals:
+    """What the first pass left, and the keyframes that were chosen from it."""
+
+    job: ClipJob
+    video: Video
+    clips: tuple[Clip, ...]
+    scenes: list[Scene]
+    pieces: list[Piece]
+    frames: Int64[np.ndarray, " keyframes"]
+    """Keyframes, ascending."""
+    clip_of: Int64[np.ndarray, " keyframes"]
+    """The clip that each keyframe's depth and masks come from."""
+    piece_of: Int64[np.ndarray, " keyframes"]
+
+
+def align_keyframes(job: ClipJob) -> None:
+    """Choose keyframes and find where they are; `job.clip` is not looked at, the stages lie in the run's folder."""
+    with one_torch_thread():
+        known = _collect(job)
+        placement = place(known.pieces, link(known.pieces))
+        pieces = zip(known.pieces, placement.group, strict=True)
+        names = np.array([(piece.clip, piece.component, group) for piece, group in pieces])
+        run_stage(
+            job.folder,
+            "keyframes",
+            Keyframes,
+            lambda f: Keyframes(known.frames, names, placement.notices),
+        )
+        _align(known, placement)
+
+
+def _collect(job: ClipJob) -> _Locals:
+    video = load_stage(job.folder / "read", Video)
+    clips = divide(video.num_frames, job.config.optim)
+    scenes = [load_stage(clip.folder(job.folder) / "local", Scene) for clip in clips]
+    pieces: list[Piece] = []
+    for clip, scene in zip(clips, scenes, strict=True):
+        pieces += pieces_of(clip.index, clip.first, scene)
+    if not pieces:
+        raise DegenerateError(
+            f"no two of the {video.num_frames} frames could be related by optical flow; recon4d needs frames with "
+            "texture and overlap: check that the video is not black, blank, or too fast"
+        )
+    found = {}
+    for clip, scene in zip(clips, scenes, strict=True):
+        # one frame beyond its own: where it meets the next clip, which then has a keyframe there, too
+        end = min(clip.own_last + 1, clip.last)
+        own = choose_keyframes(scene, clip.own_first - clip.first, end - clip.first, video.size)
+        found.update({int(frame) + clip.first: clip.index for frame in own})
+    frames = np.array(sorted(found))
+    clip_of = np.array([found[frame] for frame in frames.tolist()])
+    piece_of = [
+        _piece_of(pieces, *at) for at in zip(clip_of.tolist(), frames.tolist(), strict=True)
+    ]
+    return _Locals(job, video, clips, scenes, pieces, frames, clip_of, np.array(piece_of))
+
+
+def _piece_of(pieces: list[Piece], clip: int, frame: int) -> int:
+    return next(at for at, p in enumerate(pieces) if p.clip == clip and frame in p.frames)
+
+
+def _align(known: _Locals, placement: Placement) -> Scene:
+    """Flow between keyframes, measured with the help of the stitched geometry, then one batch optimization."""
+    folder, options = known.job.folder, pipeline.align_options(known.job.config)
+    keys = list(zip(known.piece_of.tolist(), known.frames.tolist(), strict=True))
+    start = key_scene_of(known.pieces, placement, keys)
+    video = run_stage(folder, "key_video", Video, lambda f: _key_video(known, f))
+    inverse_depth, motion = _key_maps(known, placement)
+    pairs = overlapping(start, inverse_depth, window_pairs(len(keys), KEY_OFFSETS))
+    flow = run_stage(
+        folder, "key_flow", Flow, lambda f: _key_flow(video, pairs, start, inverse_depth, f)
+    )
+
+    def improve(_: Path) -> Scene:
+        return optimise(video, flow, start, motion, options) if len(pairs) else start
+
+    return run_stage(folder, "align_keyframes", Scene, improve)
+
+
+def _key_video(known: _Locals, folder: Path) -> Video:
+    """The keyframes as a video of their own."""
+    video, frames = known.video, known.frames
+    images = create_array(folder / "images.npy", np.uint8, (len(frames), *video.images.shape[1:]))
+    for at, frame in enumerate(frames):
+        images[at] = video.images[frame]
+    return replace(
+        video,
+        images=images,
+        timestamps_s=np.array(video.timestamps_s[frames]),
+        sources=tuple(video.sources[frame] for frame in frames),
+        sensor_depth=None if video.sensor_depth is None else video.sensor_depth[frames],
+        source_indices=tuple(range(len(frames))),
+        notices=(),
+    )
+
+
+def _key_maps(
+    known: _Locals, placement: Placement
+) -> tuple[Float32[np.ndarray, "keyframes rows cols"], MotionMasks]:
+    """Inverse depth of every `Flow` sample of the keyframes in the common world, and their masks."""
+    depths, moving, border = [], [], 0
+    for at, frame in enumerate(known.frames.tolist()):
+        clip = known.clips[known.clip_of[at]]
+        own, local = clip.folder(known.job.folder), frame - clip.first
+        scale = placement.world_from_piece[known.piece_of[at]].scale
+        found = triangulate(clip_flow(own), local, known.scenes[clip.index])
+        depths.append(found.inverse_depth.numpy() / np.float32(scale))
+        motion = load_stage(own / "motion", MotionMasks)
+        moving.append(np.array(motion.probability[local]))
+        border = motion.border
+    return np.stack(depths), MotionMasks(np.stack(moving), border)
+
+
+def _key_flow(
+    video: Video,
+    pairs: Int64[np.ndarray, "pairs 2"],
+    scene: Scene,
+    inverse_depth: Float32[np.ndarray, "keyframes rows cols"],
+    folder: Path,
+) -> Flow:
+    shape = (2 * len(pairs), *inverse_depth.shape[1:])
+    if not len(pairs):
+        return Flow(pairs, np.zeros((*shape, 2), np.float16), np.zeros(shape, np.uint8))
+    flow_px = create_array(folder / "flow_px.npy", np.float16, (*shape, 2))
+    confidence = create_array(folder / "confidence.npy", np.uint8, shape)
+    measured = guided_pairs(video.images, pairs, scene, inverse_depth)
+    for at, (flows, sure) in enumerate(measured):
+        flow_px[at], flow_px[at + len(pairs)] = flows
+        confidence[at], confidence[at + len(pairs)] = sure
+    return Flow(np.concatenate((pairs, pairs[:, ::-1])), flow_px, confidence)
