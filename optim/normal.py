@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recon4d.geometry import adjoint_se3
-from recon4d.optim.problem import Problem
+from recon4d.optim.problem import PosePrior, Problem
 from recon4d.optim.state import State, flow_term, relative_poses
-from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior
+from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior, known_pose
 from recon4d.parallel import each
 
 CHUNK_RESIDUALS = 100_000
@@ -23,6 +23,10 @@ BEHIND_PX = 20.0
 """Residual charged to a sample that lies behind its partner's camera, pixels: large, but it gives no step."""
 PRIOR_KERNEL_PX = 2.0
 """Scale of the Cauchy kernel on the weighted depth prior: sensors are far off at depth edges."""
+FLOW_SIGMA_PX = 0.2
+"""Standard deviation of a good flow measurement, pixels (DIS on textured surfaces)."""
+POSE_KERNEL_PX = 0.6
+"""Scale of the Cauchy kernel on given poses: three standard deviations, which weigh as much as those of the flow."""
 FOCAL_PRIOR_PX = 1.0
 """Cost of a focal length that is e times the usual one, as one residual in pixels: decides only where data does not."""
 
@@ -134,9 +138,16 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
             min(options.threads, len(chunks)),
         )
     )
+    hessian, gradient, pose_cost = _with_known_poses(
+        torch.cat([p.hessian for p in parts]),
+        torch.cat([p.gradient for p in parts]),
+        problem.poses,
+        state,
+        freedom,
+    )
     return Local(
-        hessian=torch.cat([p.hessian for p in parts]),
-        gradient=torch.cat([p.gradient for p in parts]),
+        hessian=hessian,
+        gradient=gradient,
         coupling=torch.cat([p.coupling for p in parts]),
         depth_hessian=torch.cat([p.depth_hessian for p in parts]),
         depth_gradient=torch.cat([p.depth_gradient for p in parts]),
@@ -146,9 +157,30 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
             torch.cat([p.gain.coupling for p in parts]),
         ),
         cost=sum(p.cost for p in parts)
+        + pose_cost
         + _smoothness_cost(problem, state, options)
         + 0.5 * (options.focal_px * focal_error(state, options)) ** 2,
     )
+
+
+def _with_known_poses(
+    hessian: Float[Tensor, "frames block block"],
+    gradient: Float[Tensor, "frames block"],
+    poses: PosePrior | None,
+    state: State,
+    freedom: Freedom,
+) -> tuple[Float[Tensor, "frames block block"], Float[Tensor, "frames block"], float]:
+    """Add what given poses say of their own frames (in place); also its cost."""
+    if poses is None:
+        return hessian, gradient, 0.0
+    error, jacobian = known_pose(state.cam_from_world, poses.world_from_cam)
+    root = torch.stack((poses.turn_px, poses.centre_px), 1).repeat_interleave(3, dim=1)
+    error, jacobian = error * root, jacobian * root[..., None] * freedom.twists()[:, None]
+    cost, slope = cauchy_weight(error.square().sum(1), POSE_KERNEL_PX)
+    weighted = jacobian.transpose(1, 2) * slope[:, None, None]
+    hessian[:, :6, :6] += weighted @ jacobian
+    gradient[:, :6] += (weighted @ error[..., None])[..., 0]
+    return hessian, gradient, float(cost.sum())
 
 
 def _of_chunk(

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from recon4d.geometry import skew
 
 MIN_DEPTH_RATIO = 0.05
 """A point nearer to the target camera than this part of its depth in the source is treated as behind it."""
@@ -103,6 +106,31 @@ def depth_prior(
     """
     scale = 1 / prior
     return inverse_depth * scale - 1, scale
+
+
+def known_pose(
+    cam_from_world: Float[Tensor, "*batch 4 4"], given_world_from_cam: Float[Tensor, "*batch 4 4"]
+) -> tuple[Float[Tensor, "*batch 6"], Float[Tensor, "*batch 6 6"]]:
+    """How far poses are from given ones, and the derivative by a left twist (rotation, translation) of the poses.
+
+    The first three numbers are the rotation vector that leads from the given orientation to the pose's, in the
+    camera's frame, the others the pose's centre minus the given one. The inverse of the left Jacobian of SO(3) is
+    that of Sola, Deray and Atchuthan (A micro Lie theory, 2018), Eq. 146; poses half a turn apart have none.
+    """
+    rotation = cam_from_world[..., :3, :3]
+    turned = roma.rotmat_to_rotvec(rotation @ given_world_from_cam[..., :3, :3])
+    centre = -(rotation.transpose(-1, -2) @ cam_from_world[..., :3, 3:])[..., 0]
+    residual = torch.cat((turned, centre - given_world_from_cam[..., :3, 3]), dim=-1)
+    angle = turned.norm(dim=-1)[..., None, None]
+    small = angle < 1e-4  # the next term of the series is below 1e-11
+    safe = torch.where(small, torch.ones_like(angle), angle)
+    bend = 1 / safe**2 - (1 + safe.cos()) / (2 * safe * safe.sin())
+    bend = torch.where(small, torch.full_like(angle, 1 / 12), bend)
+    cross, eye = skew(turned), torch.eye(3, dtype=turned.dtype, device=turned.device)
+    jacobian = residual.new_zeros((*residual.shape, 6))
+    jacobian[..., :3, :3] = eye - 0.5 * cross + bend * (cross @ cross)
+    jacobian[..., 3:, 3:] = -rotation.transpose(-1, -2)
+    return residual, jacobian
 
 
 def pointmap_alignment(

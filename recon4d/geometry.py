@@ -3,9 +3,10 @@
 Poses map points from the second-named frame to the first: `x_a = a_from_b @ x_b`. Twists are (rotation, translation).
 """
 
+import numpy as np
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 
@@ -22,6 +23,12 @@ def orthonormal(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 
     Products of many transforms drift off the rotation group, exponentially so when inverses are taken by transposition.
     """
     return rigid(roma.special_procrustes(a_from_b[..., :3, :3]), a_from_b[..., :3, 3])
+
+
+def orthonormal_array(matrix: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, "3 3"]:
+    """The rotation nearest to a matrix (Wahba's problem)."""
+    left, _, right = np.linalg.svd(matrix)
+    return np.asarray(left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right)
 
 
 def rigid(
