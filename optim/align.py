@@ -60,7 +60,9 @@ def initial_scene(
         intrinsics = search_focal(problem, pairs, slots, usual, options)
     geometry = pair_geometry(problem, pairs, slots, intrinsics, options)
     with progress("initialise", total=video.num_frames) as counter:
-        start = initialise(problem, pairs, geometry, intrinsics, counter.advance)
+        start = initialise(
+            problem, pairs, geometry, intrinsics, counter.advance, own_focals=options.own_focals
+        )
     if not start.is_posed.any():
         raise DegenerateError(
             f"no two of the {video.num_frames} frames could be related by optical flow; recon4d needs frames with "
@@ -193,6 +195,7 @@ def _solve(
         max_steps=options.max_steps,
         relative_tolerance=5e-4,
         free_focal=video.intrinsics is None,
+        shared_focal=not options.own_focals,
         usual_focal_px=USUAL_FOCAL * max(video.size),
         smoothness=SMOOTHNESS_PX if (component == component[0]).all() else 0.0,
         threads=options.threads,

@@ -48,14 +48,14 @@ def assemble(
         _place_pieces(world_from_cam, rho, component)
     world_from_cam = _interpolate_lost(world_from_cam, posed, video.timestamps_s)
     intrinsics = np.asarray(state.intrinsics.cpu())
-    angle_deg = float(np.degrees(parallax_px(problem, state, main) / intrinsics[0]))
+    angle_deg = float(np.degrees(parallax_px(problem, state, main) / np.median(intrinsics[:, 0])))
     if known is None:
         world_from_cam = np.linalg.inv(world_from_cam[0]) @ world_from_cam
     if turns_only and video.poses is not None:
         world_from_cam = turned_to_given(world_from_cam, video.poses)
     return Scene(
         world_from_cam=world_from_cam,
-        intrinsics=np.repeat(intrinsics[None], len(component), axis=0),
+        intrinsics=_interpolate_focal(intrinsics, posed, video.timestamps_s),
         samples_px=np.ascontiguousarray(problem.samples_px.transpose(1, 2).cpu()),
         inverse_depth=rho.astype(np.float32),
         inverse_depth_std=std.astype(np.float32),
@@ -119,6 +119,20 @@ def _interpolate_lost(
     if posed.sum() > 1:
         turn = Slerp(known, Rotation.from_matrix(world_from_cam[posed, :3, :3]))
         out[~posed, :3, :3] = turn(when[~posed]).as_matrix()
+    return out
+
+
+def _interpolate_focal(
+    intrinsics: Float64[np.ndarray, "frames 4"],
+    posed: Bool[np.ndarray, " frames"],
+    timestamps_s: Float64[np.ndarray, " frames"],
+) -> Float64[np.ndarray, "frames 4"]:
+    """Lost frames have the focal length between those of their posed neighbours in time."""
+    out = intrinsics.copy()
+    for axis in range(2):
+        out[~posed, axis] = np.interp(
+            timestamps_s[~posed], timestamps_s[posed], intrinsics[posed, axis]
+        )
     return out
 
 

@@ -40,6 +40,8 @@ class AlignOptions:
     """Threads for work that is done pair by pair."""
     device: str = "cpu"
     """Torch device of the optimizer."""
+    own_focals: bool = False
+    """Every frame has a focal length of its own, where intrinsics are not known."""
 
 
 def seed_pairs(
@@ -159,12 +161,12 @@ def _calibrate(
     logger.debug(
         "focal from %.0f to %.1f: cost %.5g, residual %.3f px, parallax %s",
         guess[0],
-        float(state.intrinsics[0]),
+        float(state.shared_intrinsics[0]),
         cost,
         left,
         start.has_parallax,
     )
-    return _Fit(cost, left, np.asarray(state.intrinsics.cpu()), not start.has_parallax)
+    return _Fit(cost, left, np.asarray(state.shared_intrinsics.cpu()), not start.has_parallax)
 
 
 def free_but_first(is_posed: Bool[np.ndarray, " frames"]) -> Freedom:

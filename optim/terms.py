@@ -31,7 +31,8 @@ class FlowTerm:
     inverse_depth: Float[Tensor, "*#edges samples"]
     ray: Float[Tensor, "*#edges 3 samples"]
     target_from_source: Float[Tensor, "*edges 4 4"]
-    focal_px: Float[Tensor, "2"]
+    focal_px: Float[Tensor, "*#edges 2 1"]
+    """Of the target."""
 
     def squared(self) -> Float[Tensor, "*edges samples"]:
         """Squared length of the residual, pixels^2."""
@@ -44,24 +45,28 @@ class FlowTerm:
         zero, xy = torch.zeros_like(x), x * y
         rows = (-xy, 1 + x * x, -y, near, zero, -x * near, -1 - y * y, xy, x, zero, near, -y * near)
         across, down = torch.stack(rows[:6], dim=-2), torch.stack(rows[6:], dim=-2)
-        return torch.stack((across * self.focal_px[0], down * self.focal_px[1]), dim=-3)
+        fx, fy = self.focal_px[..., None, :].unbind(-3)
+        return torch.stack((across * fx, down * fy), dim=-3)
 
     def by_inverse_depth(self) -> Float[Tensor, "*edges 2 samples"]:
         """Derivative by the inverse depth in the source."""
         return self._chain(self.target_from_source[..., :3, 3:])
 
-    def by_log_focal(self) -> Float[Tensor, "*edges 2 samples"]:
-        """Derivative by the logarithm of the focal length that source and target share."""
+    def by_source_focal(self) -> Float[Tensor, "*edges 2 samples"]:
+        """Derivative by the logarithm of the source's focal length."""
         bent = self.ray.clone()
         bent[..., :2, :] *= -1
         bent[..., 2, :] = 0
-        moved = self.target_from_source[..., :3, :3] @ bent
-        return self._chain(moved) + self.focal_px[:, None] * self.normalised
+        return self._chain(self.target_from_source[..., :3, :3] @ bent)
+
+    def by_target_focal(self) -> Float[Tensor, "*edges 2 samples"]:
+        """Derivative by the logarithm of the target's focal length."""
+        return self.focal_px * self.normalised
 
     def _chain(self, by: Float[Tensor, "*edges 3 #samples"]) -> Float[Tensor, "*edges 2 samples"]:
         """Pixels by a derivative of the scaled point."""
         planar = by[..., :2, :] - self.normalised * by[..., 2:, :]
-        return planar * self.inverse_z[..., None, :] * self.focal_px[:, None]
+        return planar * self.inverse_z[..., None, :] * self.focal_px
 
 
 def flow_consistency(
@@ -69,15 +74,19 @@ def flow_consistency(
     targets_px: Float[Tensor, "*edges 2 samples"],
     inverse_depth: Float[Tensor, "*#edges samples"],
     target_from_source: Float[Tensor, "*edges 4 4"],
-    intrinsics: Float[Tensor, "4"],
+    intrinsics: Float[Tensor, "*#edges 4"],
+    target_intrinsics: Float[Tensor, "*#edges 4"] | None = None,
 ) -> FlowTerm:
     """Camera-induced flow minus estimated flow (MuBe4D Eq. 2, before masking and the robust kernel).
+
+    The intrinsics of the target are those of the source where they are not given.
 
     The point is `rotation @ ray + inverse_depth * translation`, i.e. scaled by the inverse depth, so that points at
     infinity are regular.
     """
-    focal, centre = intrinsics[:2], intrinsics[2:]
-    planar = (uv_px - centre[:, None]) / focal[:, None]
+    there = intrinsics if target_intrinsics is None else target_intrinsics
+    focal_px, centre_px = there[..., :2, None], there[..., 2:, None]
+    planar = (uv_px - intrinsics[..., 2:, None]) / intrinsics[..., :2, None]
     ray = torch.cat((planar, torch.ones_like(planar[..., :1, :])), dim=-2)
     point = target_from_source[..., :3, :3] @ ray
     point = point + target_from_source[..., :3, 3:] * inverse_depth[..., None, :]
@@ -86,14 +95,14 @@ def flow_consistency(
     inverse_z = 1 / torch.where(in_front, z, 1.0)
     normalised = point[..., :2, :] * inverse_z[..., None, :]
     return FlowTerm(
-        residual_px=normalised * focal[:, None] + (centre[:, None] - targets_px),
+        residual_px=normalised * focal_px + (centre_px - targets_px),
         in_front=in_front.to(z.dtype),
         normalised=normalised,
         inverse_z=inverse_z,
         inverse_depth=inverse_depth,
         ray=ray,
         target_from_source=target_from_source,
-        focal_px=focal,
+        focal_px=focal_px,
     )
 
 

@@ -270,6 +270,7 @@ def align_options(config: RunConfig) -> AlignOptions:
         max_steps=config.optim.max_steps,
         threads=config.workers or len(os.sched_getaffinity(0)),
         device=device,
+        own_focals=config.focal == "per-frame",
     )
 
 
