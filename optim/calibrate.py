@@ -90,7 +90,7 @@ def search_focal(
 
     The window around the best pair is reconstructed from several focal lengths, each then optimised; the lowest cost
     wins. From some of them nothing has parallax and the camera only turns, from others the same motion is a step past
-    a plane: the simpler is right where it fits as well.
+    a plane: the simpler is right where it fits as well. Where every frame has its own, that of the best pair is found.
     """
     geometry = pair_geometry(problem, pairs, slots, usual, options)
     nothing = np.zeros(problem.num_frames, bool)
@@ -106,7 +106,7 @@ def search_focal(
         _calibrate(window, pairs[inside] - first, slots[inside], usual, ratio, options)
         for ratio in FOCAL_STARTS
     ]
-    return _simplest(tried).intrinsics
+    return np.asarray(_simplest(tried).intrinsics[seed.source - first])
 
 
 def _simplest(tried: list["_Fit"]) -> "_Fit":
@@ -129,7 +129,7 @@ class _Fit:
 
     cost: float
     residual_px: float
-    intrinsics: Float64[np.ndarray, "4"]
+    intrinsics: Float64[np.ndarray, "frames 4"]
     turns_only: bool
 
 
@@ -144,12 +144,17 @@ def _calibrate(
     """What one start ends in."""
     guess = usual.copy()
     guess[:2] *= ratio / USUAL_FOCAL
-    start = initialise(window, pairs, pair_geometry(window, pairs, slots, guess, options), guess)
+    geometry = pair_geometry(window, pairs, slots, guess, options)
+    start = initialise(window, pairs, geometry, guess, own_focals=options.own_focals)
     problem = connected(window, np.where(start.components == 0, 0, -1)).with_static_weight(
         start.static
     )
     free = SolveOptions(
-        kernel_px=1.0, max_steps=20, free_focal=True, usual_focal_px=float(usual[0])
+        kernel_px=1.0,
+        max_steps=20,
+        free_focal=True,
+        shared_focal=not options.own_focals,
+        usual_focal_px=float(usual[0]),
     )
     freedom, state = free_but_first(start.components == 0), start.state
     if not start.has_parallax:
@@ -166,7 +171,7 @@ def _calibrate(
         left,
         start.has_parallax,
     )
-    return _Fit(cost, left, np.asarray(state.shared_intrinsics.cpu()), not start.has_parallax)
+    return _Fit(cost, left, np.asarray(state.intrinsics.cpu()), not start.has_parallax)
 
 
 def free_but_first(is_posed: Bool[np.ndarray, " frames"]) -> Freedom:
