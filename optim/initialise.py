@@ -12,7 +12,7 @@ from torch import Tensor
 from recon4d.backbones.parallax import RelativePose
 from recon4d.geometry import invert_rigid, orthonormal
 from recon4d.optim.normal import Freedom, SolveOptions
-from recon4d.optim.pose import PoseFit, Sightings, fit_depth, fit_pose
+from recon4d.optim.pose import Sightings, fit_depth, fit_pose
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State, flow_term, relative_poses
@@ -23,7 +23,9 @@ logger = logging.getLogger(__name__)
 MIN_SUPPORT = 0.3
 """A frame counts as posed when at least this part of its sightings agrees."""
 MIN_SIGHTINGS = 20.0
-"""... and when their weights sum to at least this."""
+"""... and when the weights of all that could be used sum to at least this."""
+GROWTH_SAMPLES = 450
+"""Samples per frame, about, that the reconstruction grows on: the solve of all frames that follows uses all."""
 WINDOW = 12
 """Frames that are optimised together while the reconstruction grows; the oldest third is held fixed."""
 REFINE_EVERY = 3
@@ -69,6 +71,8 @@ class _Growth:
     posed: Bool[Tensor, " frames"]
     static: Float[Tensor, "frames samples"]
     """How well each sample obeys the cameras so far, in [0, 1]: movers that were seen once do not vote again."""
+    min_sightings: float
+    """Sum of the weights from which on a frame's sightings can pose it."""
     own_focals: bool
     """Every frame has a focal length of its own."""
 
@@ -113,18 +117,10 @@ def initialise(
         own_focals: Find every frame's focal length; the given one is where the seed starts.
     """
     num_frames, num_samples = problem.prior_weight.shape
-    device = problem.samples_px.device
-    eye = torch.eye(4, dtype=torch.float64, device=device)
-    growth = _Growth(
-        problem=problem,
-        intrinsics=torch.from_numpy(intrinsics.copy()).to(device).repeat(num_frames, 1),
-        cam_from_world=eye.repeat(num_frames, 1, 1),
-        inverse_depth=problem.prior_inverse_depth.clone(),
-        posed=torch.zeros(num_frames, dtype=torch.bool, device=device),
-        static=problem.weight.new_ones((num_frames, num_samples)),
-        own_focals=own_focals,
-    )
+    step = max(1, round(num_samples / GROWTH_SAMPLES))
+    growth = _begin(problem.thinned(step), intrinsics, MIN_SIGHTINGS / step, own_focals)
     components = np.full(num_frames, -1)
+    depth_scale = np.ones(num_frames)
     tried = np.zeros(num_frames, bool)
     has_parallax = False
     for component in range(num_frames):
@@ -132,16 +128,65 @@ def initialise(
         if seed is None:
             break
         piece = replace(growth, posed=torch.zeros_like(growth.posed))
-        has_parallax |= _plant(piece, seed, geometry[seed.index])
+        is_deep = _plant(piece, seed, geometry[seed.index])
+        has_parallax |= is_deep
         _grow(piece, seed, components >= 0, advance)
         new = piece.posed.cpu().numpy()
+        depth_scale[new] = 1.0 if is_deep else FAR
         tried[[seed.source, seed.target]] = True
         if new.sum() >= 2:
             components[new] = component
             growth.posed |= piece.posed
             tried |= new
-    state = growth.state(0, num_frames)
-    return Start(state, components >= 0, components, growth.static, has_parallax)
+    whole = _with_all_samples(growth, problem, depth_scale)
+    return Start(
+        whole.state(0, num_frames), components >= 0, components, whole.static, has_parallax
+    )
+
+
+def _begin(
+    problem: Problem,
+    intrinsics: Float64[np.ndarray, "4"],
+    min_sightings: float,
+    own_focals: bool,
+) -> _Growth:
+    """No frame is posed yet."""
+    num_frames, num_samples = problem.prior_weight.shape
+    device = problem.samples_px.device
+    eye = torch.eye(4, dtype=torch.float64, device=device)
+    return _Growth(
+        problem=problem,
+        intrinsics=torch.from_numpy(intrinsics.copy()).to(device).repeat(num_frames, 1),
+        cam_from_world=eye.repeat(num_frames, 1, 1),
+        inverse_depth=problem.prior_inverse_depth.clone(),
+        posed=torch.zeros(num_frames, dtype=torch.bool, device=device),
+        static=problem.weight.new_ones((num_frames, num_samples)),
+        min_sightings=min_sightings,
+        own_focals=own_focals,
+    )
+
+
+def _with_all_samples(
+    growth: _Growth, problem: Problem, depth_scale: Float64[np.ndarray, " frames"]
+) -> _Growth:
+    """The same cameras, with depth and agreement of every sample of the whole problem.
+
+    Args:
+        growth: On some of the samples.
+        problem: All of them.
+        depth_scale: Factor of the prior inverse depth of each frame's piece.
+    """
+    frames, samples = problem.prior_weight.shape
+    whole = replace(
+        growth,
+        problem=problem,
+        inverse_depth=problem.prior_inverse_depth.clone(),
+        static=problem.weight.new_ones((frames, samples)),
+    )
+    for frame in torch.nonzero(growth.posed)[:, 0].tolist():
+        whole.inverse_depth[frame] = _depth_of(whole, frame, depth_scale[frame])
+        whole.static[frame] = _agreement(whole, frame)
+    return whole
 
 
 @dataclass(frozen=True)
@@ -275,7 +320,7 @@ def _add(growth: _Growth, frame: int) -> bool:
     guesses, intrinsics = _guesses(growth, frame)
     fit = fit_pose(sightings, guesses, intrinsics, free_focal=growth.own_focals)
     logger.debug("frame %d: support %.2f of %.0f", frame, fit.support, fit.total)
-    if not _is_good(fit):
+    if fit.total < growth.min_sightings or fit.support < MIN_SUPPORT:
         return False
     growth.cam_from_world[frame] = orthonormal(fit.cam_from_world)
     growth.intrinsics[frame] = fit.intrinsics
@@ -283,10 +328,6 @@ def _add(growth: _Growth, frame: int) -> bool:
     growth.inverse_depth[frame] = _depth_of(growth, frame)
     growth.static[frame] = _agreement(growth, frame)
     return True
-
-
-def _is_good(fit: PoseFit) -> bool:
-    return fit.total >= MIN_SIGHTINGS and fit.support >= MIN_SUPPORT
 
 
 def sightings_sources(growth: _Growth, frame: int) -> Int64[Tensor, " sources"]:

@@ -63,6 +63,17 @@ class Problem:
             prior_weight=self.prior_weight[first:last],
         )
 
+    def thinned(self, step: int) -> "Problem":
+        """Every so-manieth sample alone."""
+        return Problem(
+            samples_px=self.samples_px[..., ::step].contiguous(),
+            partners=self.partners,
+            targets_px=self.targets_px[..., ::step].contiguous(),
+            weight=self.weight[..., ::step].contiguous(),
+            prior_inverse_depth=self.prior_inverse_depth[..., ::step].contiguous(),
+            prior_weight=self.prior_weight[..., ::step].contiguous(),
+        )
+
     def measures_depth(self, frame: int) -> bool:
         """Whether the prior of a frame is a measurement, not a guess, for at least a third of its samples."""
         return bool((self.prior_weight[frame] > GUESS_PX).float().mean() > 1 / 3)
