@@ -46,4 +46,7 @@ def mahalanobis2(
     """Square of residuals (u, v) in standard deviations, with a covariance plus an isotropic variance."""
     u, v = residual_px
     uu, uv, vv = covariance[0] + variance, covariance[1], covariance[2] + variance
-    return (vv * u * u - 2 * uv * u * v + uu * v * v) / (uu * vv - uv * uv)
+    # u (vv u - uv v) + v (uu v - uv u) over the determinant, in place: memory is what it costs
+    total = (vv * u).addcmul_(uv, v, value=-1).mul_(u)
+    total.addcmul_((uu * v).addcmul_(uv, u, value=-1), v)
+    return total.div_(uu.mul_(vv).sub_(uv * uv))

@@ -8,7 +8,7 @@ from jaxtyping import Bool
 
 from recon4d.optim.align import SMOOTHNESS_PX, static_problem
 from recon4d.optim.assemble import inverse_depth_std
-from recon4d.optim.calibrate import AlignOptions, connected
+from recon4d.optim.calibrate import USUAL_FOCAL, AlignOptions, connected
 from recon4d.optim.normal import Freedom, SolveOptions
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
@@ -27,6 +27,9 @@ def optimise_between(
     progress: Progress = no_progress,
 ) -> Scene:
     """Optimise the frames that are not held; poses, depth and focal length of the others come back bit by bit.
+
+    A focal length that all frames share is the keyframes': it is held throughout. Where every frame has its own, those
+    of the frames that are not held are free.
 
     A clip without any measured depth (the camera stands or only turns) turns its free frames, nothing else.
 
@@ -70,6 +73,9 @@ def _options(video: Video, scene: Scene, options: AlignOptions, kernel_px: float
     return SolveOptions(
         kernel_px=kernel_px,
         max_steps=options.max_steps,
+        free_focal=options.own_focals and video.intrinsics is None,
+        shared_focal=not options.own_focals,
+        usual_focal_px=USUAL_FOCAL * max(video.size),
         relative_tolerance=5e-4,
         smoothness=SMOOTHNESS_PX if one_piece else 0.0,
         threads=options.threads,
@@ -82,6 +88,7 @@ def _restored(state: State, start: State, held: Bool[torch.Tensor, " frames"]) -
         state,
         cam_from_world=torch.where(held[:, None, None], start.cam_from_world, state.cam_from_world),
         inverse_depth=torch.where(held[:, None], start.inverse_depth, state.inverse_depth),
+        intrinsics=torch.where(held[:, None], start.intrinsics, state.intrinsics),
     )
 
 
@@ -102,5 +109,10 @@ def _finish(
         std[:] = np.inf
     std[scene.component < 0] = np.inf
     return replace(
-        scene, world_from_cam=poses, inverse_depth=rho, inverse_depth_std=std, notices=()
+        scene,
+        world_from_cam=poses,
+        intrinsics=np.asarray(state.intrinsics.cpu()),
+        inverse_depth=rho,
+        inverse_depth_std=std,
+        notices=(),
     )

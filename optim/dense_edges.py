@@ -17,10 +17,8 @@ SAME_COLOUR = 10.0
 """Standard deviation of colours within one surface, per channel of 0 to 255."""
 FAR_SIDE = 0.4
 """Quantile of the inverse depths that a pixel takes: below the median: patches of the flow make near things fat."""
-MIN_VOTE = 0.1
+MIN_VOTE = 0.3
 """Weight of a candidate that nothing confirms."""
-ROUNDS = 2
-"""How often pixels choose: the second time among those that have chosen."""
 
 
 def choose_sides(
@@ -30,23 +28,18 @@ def choose_sides(
     depths = surface.inverse_depth
     planes = guide.permute(3, 0, 1, 2).reshape(3, -1)
     offsets = range(-REACH, REACH + 1, REACH_STEP)
-    for _ in range(ROUNDS):
-        ranges = relative_range(depths, WINDOW)
-        here = (ranges > STEEP * (WINDOW - 1) / depths.shape[2]).nonzero().T
-        near = _flat_neighbours(here, depths.shape, offsets)
-        middle = _flat(here, depths.shape)
-        colour = _colour_change(planes[:, middle], planes, near)
-        trust = surface.confidence.reshape(-1)[near].add_(MIN_VOTE)
-        vote = colour.mul_(-0.5 / SAME_COLOUR**2).exp_().mul_(trust)
-        candidates, order = depths.reshape(-1)[near].sort(dim=0)
-        reached = vote.gather(0, order).cumsum_(0)
-        half = (reached < FAR_SIDE * reached[-1]).sum(0, keepdim=True)
-        depths = (
-            depths.flatten()
-            .index_copy_(0, middle, candidates.gather(0, half)[0])
-            .view(depths.shape)
-        )
-    return depths
+    ranges = relative_range(depths, WINDOW)
+    here = (ranges > STEEP * (WINDOW - 1) / depths.shape[2]).nonzero().T
+    near = _flat_neighbours(here, depths.shape, offsets)
+    middle = _flat(here, depths.shape)
+    colour = _colour_change(planes[:, middle], planes, near)
+    trust = surface.confidence.reshape(-1)[near].add_(MIN_VOTE)
+    vote = colour.mul_(-0.5 / SAME_COLOUR**2).exp_().mul_(trust)
+    candidates, order = depths.reshape(-1)[near].sort(dim=0)
+    reached = vote.gather(0, order).cumsum_(0)
+    half = (reached < FAR_SIDE * reached[-1]).sum(0, keepdim=True)
+    chosen = candidates.gather(0, half)[0]
+    return depths.flatten().index_copy_(0, middle, chosen).view(depths.shape)
 
 
 def _flat(here: Int64[Tensor, "3 points"], shape: torch.Size) -> Int64[Tensor, " points"]:

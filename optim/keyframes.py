@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from recon4d.geometry import transfer
 from recon4d.scene import Scene
@@ -16,7 +16,11 @@ MAX_GAP = 12
 
 
 def choose_keyframes(
-    scene: Scene, first: int, last: int, size: tuple[int, int]
+    scene: Scene,
+    first: int,
+    last: int,
+    size: tuple[int, int],
+    wanted: Bool[np.ndarray, " frames"],
 ) -> Int64[np.ndarray, " keyframes"]:
     """Keyframes among the posed frames first..last-1; the first and the last of every piece are among them.
 
@@ -25,6 +29,7 @@ def choose_keyframes(
         first: First frame.
         last: One beyond the last frame.
         size: (width, height) of the picture in pixels.
+        wanted: Frames that become keyframes if they are posed.
     """
     chosen: list[int] = []
     previous = -1
@@ -34,7 +39,7 @@ def choose_keyframes(
         begins = not chosen or scene.component[frame] != scene.component[chosen[-1]]
         if begins and previous >= 0:
             chosen.append(previous)
-        if begins or _is_far(scene, chosen[-1], frame, size):
+        if begins or wanted[frame] or _is_far(scene, chosen[-1], frame, size):
             chosen.append(frame)
         previous = frame
     if previous >= 0:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from recon4d.geometry import orthonormal_array
 from recon4d.scene import Scene
 
 MIN_SAMPLES = 20
@@ -58,7 +59,7 @@ class Similarity:
 
 
 def take(scene: Scene, frames: Int64[np.ndarray, " frames"]) -> Scene:
-    """Some frames of a scene, without its notices."""
+    """Some frames of a scene, without its notices and what became of given poses."""
     return replace(
         scene,
         world_from_cam=np.array(scene.world_from_cam[frames]),
@@ -68,6 +69,7 @@ def take(scene: Scene, frames: Int64[np.ndarray, " frames"]) -> Scene:
         inverse_depth_std=np.array(scene.inverse_depth_std[frames]),
         is_posed=np.array(scene.is_posed[frames]),
         component=np.array(scene.component[frames]),
+        is_pose_trusted=None,
         notices=(),
     )
 
@@ -121,14 +123,9 @@ def _log_ratio(here: Scene, there: Scene) -> Float64[np.ndarray, "frames samples
 
 def mean_rotation(rotations: Float64[np.ndarray, "frames 3 3"]) -> Float64[np.ndarray, "3 3"]:
     """Chordal mean of those rotations that lie near their entrywise median."""
-    middle = _nearest(np.median(rotations, axis=0))
+    middle = orthonormal_array(np.median(rotations, axis=0))
     far = np.linalg.norm(rotations - middle, axis=(1, 2))
-    return _nearest(rotations[far <= max(2 * float(np.median(far)), 1e-9)].mean(0))
-
-
-def _nearest(matrix: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, "3 3"]:
-    u, _, vt = np.linalg.svd(matrix)
-    return np.asarray(u @ np.diag((1, 1, np.linalg.det(u @ vt))) @ vt)
+    return orthonormal_array(rotations[far <= max(2 * float(np.median(far)), 1e-9)].mean(0))
 
 
 def depth_scale(here: Scene, there: Scene, frame_here: int, frame_there: int) -> float:

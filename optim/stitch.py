@@ -143,10 +143,34 @@ def carry(
     rho = (scene.inverse_depth / scale).astype(np.float32)
     std = (scene.inverse_depth_std / scale).astype(np.float32)
     poses[keys], rho[keys] = key_scene.world_from_cam, key_scene.inverse_depth
-    intrinsics = np.repeat(key_scene.intrinsics[:1], len(poses), axis=0)
     return replace(
-        scene, world_from_cam=poses, inverse_depth=rho, inverse_depth_std=std, intrinsics=intrinsics
+        scene,
+        world_from_cam=poses,
+        inverse_depth=rho,
+        inverse_depth_std=std,
+        intrinsics=_carry_focal(scene, keys, key_scene, timestamps_s),
     )
+
+
+def _carry_focal(
+    scene: Scene,
+    keys: Int64[np.ndarray, " keys"],
+    key_scene: Scene,
+    timestamps_s: Float64[np.ndarray, " frames"],
+) -> Float64[np.ndarray, "frames 4"]:
+    """The keyframes' intrinsics; frames between them keep how they differ from them in the clip.
+
+    Where the focal length is shared, that is not at all, bit by bit.
+    """
+
+    def between(of_keys: Float64[np.ndarray, "keys 4"]) -> Float64[np.ndarray, "frames 4"]:
+        columns = [np.interp(timestamps_s, timestamps_s[keys], column) for column in of_keys.T]
+        return np.stack(columns, axis=1)
+
+    intrinsics = np.asarray(scene.intrinsics / between(scene.intrinsics[keys]))
+    intrinsics *= between(key_scene.intrinsics)
+    intrinsics[keys] = key_scene.intrinsics
+    return intrinsics
 
 
 def _fit(scene: Scene, key_scene: Scene, frame: int, key: int) -> Similarity:
@@ -184,13 +208,15 @@ def key_scene_of(
     pieces: list[Piece],
     placement: Placement,
     keys: list[tuple[int, int]],
+    own_focals: bool = False,
 ) -> Scene:
-    """The keyframes in the common world, with one focal length: the median of the pieces'.
+    """The keyframes in the common world.
 
     Args:
         pieces: Of all clips.
         placement: Where they lie.
         keys: (piece, frame of the whole video) of every keyframe, ascending by frame.
+        own_focals: Every keyframe keeps its focal length; otherwise all get the median of the pieces'.
     """
     parts = []
     for at, frame in keys:
@@ -200,10 +226,10 @@ def key_scene_of(
         parts.append(replace(part, component=np.array([int(placement.group[at])])))
     scene = join(parts)
     measured = np.isfinite(scene.inverse_depth_std).any(1)
-    focal = np.median(scene.intrinsics[measured if measured.any() else slice(None)], axis=0)
+    if not own_focals:
+        known = scene.intrinsics[measured if measured.any() else slice(None)]
+        scene = replace(
+            scene, intrinsics=np.repeat(np.median(known, axis=0)[None], len(keys), axis=0)
+        )
     names, counts = np.unique(scene.component, return_counts=True)
-    return replace(
-        scene,
-        intrinsics=np.repeat(focal[None], len(keys), axis=0),
-        is_posed=np.asarray(scene.component == names[counts.argmax()]),
-    )
+    return replace(scene, is_posed=np.asarray(scene.component == names[counts.argmax()]))

@@ -145,11 +145,13 @@ def _align_between(job: ClipJob) -> Scene:
     inside = (keyframes.frames >= clip.first) & (keyframes.frames < clip.last)
     inside[inside] = component[keyframes.frames[inside] - clip.first] >= 0
     keys = keyframes.frames[inside] - clip.first
-    scene = carry(local, keys, take(key_scene, np.flatnonzero(inside)), video.timestamps_s)
     main = int(key_scene.component[key_scene.is_posed][0])
-    scene = dataclasses.replace(scene, is_posed=component == main)
+    local = dataclasses.replace(local, is_posed=component == main)
     if not len(keys):
-        return scene
+        nearest = np.abs(keyframes.frames - (clip.first + clip.last) / 2).argmin()
+        intrinsics = np.repeat(key_scene.intrinsics[nearest][None], len(component), axis=0)
+        return dataclasses.replace(local, intrinsics=intrinsics)
+    scene = carry(local, keys, take(key_scene, np.flatnonzero(inside)), video.timestamps_s)
     motion = load_stage(job.own / "motion", MotionMasks)
     held = np.zeros(len(component), bool)
     held[keys if job.config.optim.keyframes == "fixed" else keys[:1]] = True

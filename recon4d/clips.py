@@ -45,7 +45,7 @@ def is_long(num_frames: int, optim: OptimConfig) -> bool:
 
 
 def divide(num_frames: int, optim: OptimConfig) -> tuple[Clip, ...]:
-    """Clips of equal length that overlap by `clip_overlap` frames or more, and meet in the middle of what they share."""
+    """Clips of equal length that overlap by `clip_overlap` frames or more, and meet in the middle of the overlap."""
     length, overlap = min(optim.clip_frames, num_frames), optim.clip_overlap
     count = max(1, -(-(num_frames - overlap) // (length - overlap)))
     steps = max(count - 1, 1)

@@ -3,9 +3,9 @@
 Poses map points from the second-named frame to the first: `x_a = a_from_b @ x_b`. Twists are (rotation, translation).
 """
 
-import roma
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 
@@ -17,11 +17,22 @@ def invert_rigid(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch
 
 
 def orthonormal(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
-    """Nearest rigid transforms.
+    """Rigid transforms without the rounding errors of the products that they come from.
 
     Products of many transforms drift off the rotation group, exponentially so when inverses are taken by transposition.
+    One Newton step towards the polar factor (Higham, 1986) squares a drift of 1e-8 to below rounding; unlike an SVD it
+    makes no device wait.
     """
-    return rigid(roma.special_procrustes(a_from_b[..., :3, :3]), a_from_b[..., :3, 3])
+    rotation = a_from_b[..., :3, :3]
+    three = 3 * torch.eye(3, dtype=rotation.dtype, device=rotation.device)
+    nearer = 0.5 * rotation @ (three - rotation.transpose(-1, -2) @ rotation)
+    return rigid(nearer, a_from_b[..., :3, 3])
+
+
+def orthonormal_array(matrix: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, "3 3"]:
+    """The rotation nearest to a matrix (Wahba's problem)."""
+    left, _, right = np.linalg.svd(matrix)
+    return np.asarray(left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right)
 
 
 def rigid(

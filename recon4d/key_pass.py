@@ -14,12 +14,12 @@ from recon4d.errors import DegenerateError
 from recon4d.flow.guided import guided_pairs, overlapping
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.growing import create_array
-from recon4d.optim.align import optimise
+from recon4d.optim.align import optimise, place_by_poses
 from recon4d.optim.keyframes import choose_keyframes
 from recon4d.optim.stitch import Piece, Placement, key_scene_of, link, pieces_of, place
 from recon4d.optim.triangulate import triangulate
 from recon4d.parallel import one_torch_thread
-from recon4d.scene import Flow, MotionMasks, Scene, Video
+from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 
 KEY_OFFSETS = (1, 2, 3, 5, 8)
 """Places in the list of keyframes between which flow is measured: neighbours, and skips while the pictures overlap."""
@@ -31,6 +31,8 @@ class _Locals:
 
     job: ClipJob
     video: Video
+    poses: KnownPoses | None
+    """Given ones, of the whole video; their frames are keyframes."""
     clips: tuple[Clip, ...]
     scenes: list[Scene]
     pieces: list[Piece]
@@ -59,6 +61,7 @@ def align_keyframes(job: ClipJob) -> None:
 
 def _collect(job: ClipJob) -> _Locals:
     video = load_stage(job.folder / "read", Video)
+    poses = None if job.config.poses is None else load_stage(job.folder / "poses", KnownPoses)
     clips = divide(video.num_frames, job.config.optim)
     scenes = [load_stage(clip.folder(job.folder) / "local", Scene) for clip in clips]
     pieces: list[Piece] = []
@@ -69,18 +72,22 @@ def _collect(job: ClipJob) -> _Locals:
             f"no two of the {video.num_frames} frames could be related by optical flow; recon4d needs frames with "
             "texture and overlap: check that the video is not black, blank, or too fast"
         )
+    is_given = np.zeros(video.num_frames, bool) if poses is None else poses.is_given
     found = {}
     for clip, scene in zip(clips, scenes, strict=True):
         # one frame beyond its own: where it meets the next clip, which then has a keyframe there, too
         end = min(clip.own_last + 1, clip.last)
-        own = choose_keyframes(scene, clip.own_first - clip.first, end - clip.first, video.size)
+        wanted = is_given[clip.first : clip.last]
+        own = choose_keyframes(
+            scene, clip.own_first - clip.first, end - clip.first, video.size, wanted
+        )
         found.update({int(frame) + clip.first: clip.index for frame in own})
     frames = np.array(sorted(found))
     clip_of = np.array([found[frame] for frame in frames.tolist()])
     piece_of = [
         _piece_of(pieces, *at) for at in zip(clip_of.tolist(), frames.tolist(), strict=True)
     ]
-    return _Locals(job, video, clips, scenes, pieces, frames, clip_of, np.array(piece_of))
+    return _Locals(job, video, poses, clips, scenes, pieces, frames, clip_of, np.array(piece_of))
 
 
 def _piece_of(pieces: list[Piece], clip: int, frame: int) -> int:
@@ -91,7 +98,7 @@ def _align(known: _Locals, placement: Placement) -> Scene:
     """Flow between keyframes, measured with the help of the stitched geometry, then one batch optimization."""
     folder, options = known.job.folder, pipeline.align_options(known.job.config)
     keys = list(zip(known.piece_of.tolist(), known.frames.tolist(), strict=True))
-    start = key_scene_of(known.pieces, placement, keys)
+    start = key_scene_of(known.pieces, placement, keys, options.own_focals)
     video = run_stage(folder, "key_video", Video, lambda f: _key_video(known, f))
     inverse_depth, motion = _key_maps(known, placement)
     pairs = overlapping(start, inverse_depth, window_pairs(len(keys), KEY_OFFSETS))
@@ -99,10 +106,27 @@ def _align(known: _Locals, placement: Placement) -> Scene:
         folder, "key_flow", Flow, lambda f: _key_flow(video, pairs, start, inverse_depth, f)
     )
 
+    video = replace(video, poses=_key_poses(known))
+
     def improve(_: Path) -> Scene:
-        return optimise(video, flow, start, motion, options) if len(pairs) else start
+        if not len(pairs):
+            return start
+        placed = start
+        if video.poses is not None:
+            placed = place_by_poses(video, flow, start, motion, options)
+        return optimise(video, flow, placed, motion, options)
 
     return run_stage(folder, "align_keyframes", Scene, improve)
+
+
+def _key_poses(known: _Locals) -> KnownPoses | None:
+    """Given poses of keyframes; None where there are none."""
+    given, frames = known.poses, known.frames
+    if given is None or not given.is_given[frames].any():
+        return None
+    return replace(
+        given, world_from_cam=given.world_from_cam[frames], is_given=given.is_given[frames]
+    )
 
 
 def _key_video(known: _Locals, folder: Path) -> Video:

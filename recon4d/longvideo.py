@@ -23,13 +23,14 @@ from recon4d.io.preview import write_preview
 from recon4d.io.result import make_frame_folders, read_frame, write_texts
 from recon4d.key_pass import align_keyframes
 from recon4d.optim.assemble import interpolate_lost, lost_notices
+from recon4d.optim.known import pose_notices
 from recon4d.optim.similarity import join, take
 from recon4d.options import to_toml
 from recon4d.pipeline import align_options
 from recon4d.progress import Progress
 from recon4d.report import Check, report
 from recon4d.rounds import Round, Rounds
-from recon4d.scene import MotionMasks, Notice, Reconstruction, Scene, Video
+from recon4d.scene import KnownPoses, MotionMasks, Notice, Reconstruction, Scene, Video
 from recon4d.spread import spread_evenly
 
 PREVIEW_FRAMES = 60
@@ -116,18 +117,33 @@ def _whole_scene(run: Run) -> Scene:
         parts.append(take(slim, own))
     scene = join(parts)
     poses = interpolate_lost(scene.world_from_cam, scene.component >= 0, run.video.timestamps_s)
-    keys = load_stage(run.folder / "align_keyframes", Scene)
+    notices = _key_notices(run)
     return replace(
         scene,
         world_from_cam=poses,
-        intrinsics=np.repeat(keys.intrinsics[:1], len(poses), axis=0),
-        notices=(*_notices_of(keys.notices), *lost_notices(scene.component)),
+        notices=(*notices, *lost_notices(scene.component), *_pose_notices(run, notices)),
     )
 
 
-def _notices_of(notices: tuple[Notice, ...]) -> tuple[Notice, ...]:
+def _key_notices(run: Run) -> tuple[Notice, ...]:
     """What the keyframes say about the whole."""
-    return tuple(n for n in notices if n.code not in ("lost_frames", "disconnected"))
+    keys = load_stage(run.folder / "align_keyframes", Scene)
+    return tuple(n for n in keys.notices if n.code in ("no_parallax", "low_parallax"))
+
+
+def _pose_notices(run: Run, found: tuple[Notice, ...]) -> tuple[Notice, ...]:
+    """What became of given poses, with the frames of the whole video."""
+    if run.config.poses is None:
+        return ()
+    given = load_stage(run.folder / "poses", KnownPoses)
+    keys = load_stage(run.folder / "align_keyframes", Scene)
+    used = None
+    if keys.is_pose_trusted is not None:
+        frames = load_stage(run.folder / "keyframes", Keyframes).frames
+        is_used = np.zeros(len(given.is_given), bool)
+        is_used[frames[keys.is_pose_trusted]] = True
+        used = replace(given, is_given=is_used)
+    return pose_notices(given, used, any(n.code == "no_parallax" for n in found))
 
 
 def _report(run: Run, scene: Scene) -> dict[str, object]:

@@ -13,6 +13,12 @@ from recon4d.parallel import each, one_opencv_thread
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow
 
+PATCH_STRIDE = 4
+"""Samples between two patches of DIS; its own are 8 wide."""
+DESCENT_STEPS = 12
+"""Of every patch."""
+REFINEMENT_STEPS = 3
+"""Of the variational refinement, per scale."""
 CONSISTENCY_PX = 0.5
 """Forward-backward error at which the confidence has fallen to 1/e, pixels, for short displacements."""
 MIN_CONTRAST = 1.0
@@ -68,6 +74,8 @@ class GrayView:
     """What is compared of a frame."""
 
     gray: UInt8[np.ndarray, "height width"]
+    small: UInt8[np.ndarray, "rows cols"]
+    """The same at the sampling of `Flow`."""
     texture: Float32[np.ndarray, "rows cols"]
     """Weight of every sample, in [0, 1]: see `texture`."""
 
@@ -87,7 +95,8 @@ class GrayViews:
         if view is None:
             image = np.ascontiguousarray(self._images[index])
             gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-            view = GrayView(gray, texture(gray))
+            small = shrunk(gray)
+            view = GrayView(gray, small, texture(small))
             self._views[index] = view
             if len(self._views) > self._capacity:
                 self._views.pop(min(self._views), None)
@@ -98,17 +107,25 @@ def both_ways(
     a: GrayView, b: GrayView
 ) -> tuple[Float16[np.ndarray, "2 rows cols 2"], UInt8[np.ndarray, "2 rows cols"]]:
     """Flow a to b and b to a with their consistency confidence, sampled every `FLOW_STRIDE` pixels."""
-    there, back = sampled(dis_flow(a.gray, b.gray)), sampled(dis_flow(b.gray, a.gray))
+    there, back = dis_flow(a.small, b.small), dis_flow(b.small, a.small)
     return with_confidence(there, back, a, b)
 
 
 def dis_flow(
-    gray_a: UInt8[np.ndarray, "height width"], gray_b: UInt8[np.ndarray, "height width"]
-) -> Float32[np.ndarray, "height width 2"]:
-    """Flow a to b of every pixel."""
+    small_a: UInt8[np.ndarray, "rows cols"], small_b: UInt8[np.ndarray, "rows cols"]
+) -> Float32[np.ndarray, "rows cols 2"]:
+    """Flow a to b, in pixels of the working size, from images at the sampling of `Flow`.
+
+    OpenCV's medium preset halves the image in the same way, spends twice the time on more patches and more descent,
+    and gains nothing that the next round's flow or the optimizer would notice.
+    """
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    start = np.zeros((*gray_a.shape, 2), np.float32)
-    return np.asarray(dis.calc(gray_a, gray_b, start), np.float32)
+    dis.setFinestScale(0)
+    dis.setPatchStride(PATCH_STRIDE)
+    dis.setGradientDescentIterations(DESCENT_STEPS)
+    dis.setVariationalRefinementIterations(REFINEMENT_STEPS)
+    start = np.zeros((*small_a.shape, 2), np.float32)
+    return np.asarray(dis.calc(small_a, small_b, start), np.float32) * FLOW_STRIDE
 
 
 def with_confidence(
@@ -126,17 +143,15 @@ def with_confidence(
     return flows, np.stack(sure).round().astype(np.uint8)
 
 
-def sampled(flow_px: Float32[np.ndarray, "height width 2"]) -> Float32[np.ndarray, "rows cols 2"]:
-    """Flow every `FLOW_STRIDE` pixels."""
-    height, width = flow_px.shape[:2]
-    size = (width // FLOW_STRIDE, height // FLOW_STRIDE)
-    return np.asarray(cv2.resize(flow_px, size, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def texture(gray: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows cols"]:
-    """0 where an image is blank (only noise, contrast below `MIN_CONTRAST`), 1 from twice that on."""
+def shrunk(gray: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "rows cols"]:
+    """An image at the sampling of `Flow`."""
     size = (gray.shape[1] // FLOW_STRIDE, gray.shape[0] // FLOW_STRIDE)
-    small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def texture(gray: UInt8[np.ndarray, "rows cols"]) -> Float32[np.ndarray, "rows cols"]:
+    """0 where an image is blank (only noise, contrast below `MIN_CONTRAST`), 1 from twice that on."""
+    small = gray.astype(np.float32)
     window = (CONTRAST_PX, CONTRAST_PX)
     mean = cv2.blur(small, window)
     contrast = np.sqrt(np.maximum(cv2.blur(small * small, window) - mean * mean, 0))

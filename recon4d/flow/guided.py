@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from recon4d.flow.dis import GrayView, GrayViews, dis_flow, sampled, with_confidence
+from recon4d.flow.dis import GrayView, GrayViews, dis_flow, shrunk, with_confidence
 from recon4d.geometry import rays
 from recon4d.io.growing import create_array
 from recon4d.optim.triangulate import (
@@ -30,7 +30,7 @@ from recon4d.scene import FLOW_STRIDE, Flow, Scene
 
 KEPT_OFFSETS = (1, 2)
 """Frames so far apart keep their flow: it is short, and holds where the geometry is wrong."""
-GUIDED_OFFSETS = (5, 8, 16, 32)
+GUIDED_OFFSETS = (5, 16, 32)
 """Frames so far apart are compared with the help of the geometry."""
 MIN_OVERLAP = 0.3
 """Pairs are not compared when less than this part of the static world stays in the picture, either way."""
@@ -199,7 +199,7 @@ def _compare(
     warped = cv2.remap(
         b.gray, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    rest = sampled(dis_flow(a.gray, np.asarray(warped, np.uint8)))
+    rest = dis_flow(a.small, shrunk(np.asarray(warped, np.uint8)))
     at = rest / FLOW_STRIDE + _grid(*predicted.shape[:2])
     along = cv2.remap(
         predicted, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
