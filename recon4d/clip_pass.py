@@ -60,6 +60,8 @@ class Keyframes:
     """Indices in the whole video, ascending."""
     pieces: Int64[np.ndarray, "pieces 3"]
     """Clip, component within the clip, and component in the whole video of every piece of every clip."""
+    loops: Int64[np.ndarray, "pairs 2"]
+    """Frames of the whole video that show the same place again."""
     notices: tuple[Notice, ...] = ()
 
     def components(self, clip: Clip, scene: Scene) -> Int64[np.ndarray, " frames"]:

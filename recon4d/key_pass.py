@@ -14,8 +14,10 @@ from recon4d.errors import DegenerateError
 from recon4d.flow.guided import guided_pairs, overlapping
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.growing import create_array
+from recon4d.key_loops import KeyMaps, find_loops, place_with_loops
 from recon4d.optim.align import optimise, place_by_poses
 from recon4d.optim.keyframes import choose_keyframes
+from recon4d.optim.similarity import Similarity
 from recon4d.optim.stitch import Piece, Placement, key_scene_of, link, pieces_of, place
 from recon4d.optim.triangulate import triangulate
 from recon4d.parallel import one_torch_thread
@@ -42,21 +44,40 @@ class _Locals:
     """The clip that each keyframe's depth and masks come from."""
     piece_of: Int64[np.ndarray, " keyframes"]
 
+    def scene(self, placement: Placement) -> Scene:
+        """The keyframes, where the pieces are placed."""
+        keys = list(zip(self.piece_of.tolist(), self.frames.tolist(), strict=True))
+        own_focals = self.job.config.focal == "per-frame"
+        return key_scene_of(self.pieces, placement, keys, own_focals)
+
 
 def align_keyframes(job: ClipJob) -> None:
     """Choose keyframes and find where they are; `job.clip` is not looked at, the stages lie in the run's folder."""
     with one_torch_thread():
         known = _collect(job)
-        placement = place(known.pieces, link(known.pieces))
+        video = run_stage(job.folder, "key_video", Video, lambda f: _key_video(known, f))
+        maps, links = _key_maps(known), link(known.pieces)
+        chained = place(known.pieces, links)
+        loops, more = find_loops(
+            video,
+            known.scene(_unmoved(chained)),
+            known.scene(chained),
+            known.piece_of,
+            maps,
+            KEY_OFFSETS[-1] + 1,
+        )
+        placement = place_with_loops(known.pieces, links, more)
         pieces = zip(known.pieces, placement.group, strict=True)
         names = np.array([(piece.clip, piece.component, group) for piece, group in pieces])
-        run_stage(
-            job.folder,
-            "keyframes",
-            Keyframes,
-            lambda f: Keyframes(known.frames, names, placement.notices),
-        )
-        _align(known, placement)
+        keyframes = Keyframes(known.frames, names, known.frames[loops], placement.notices)
+        run_stage(job.folder, "keyframes", Keyframes, lambda f: keyframes)
+        _align(known, video, placement, maps, loops)
+
+
+def _unmoved(placement: Placement) -> Placement:
+    """Every piece in its own world."""
+    still = tuple(Similarity.identity() for _ in placement.world_from_piece)
+    return replace(placement, world_from_piece=still)
 
 
 def _collect(job: ClipJob) -> _Locals:
@@ -94,18 +115,21 @@ def _piece_of(pieces: list[Piece], clip: int, frame: int) -> int:
     return next(at for at, p in enumerate(pieces) if p.clip == clip and frame in p.frames)
 
 
-def _align(known: _Locals, placement: Placement) -> Scene:
+def _align(
+    known: _Locals,
+    video: Video,
+    placement: Placement,
+    maps: KeyMaps,
+    loops: Int64[np.ndarray, "pairs 2"],
+) -> Scene:
     """Flow between keyframes, measured with the help of the stitched geometry, then one batch optimization."""
     folder, options = known.job.folder, pipeline.align_options(known.job.config)
-    keys = list(zip(known.piece_of.tolist(), known.frames.tolist(), strict=True))
-    start = key_scene_of(known.pieces, placement, keys, options.own_focals)
-    video = run_stage(folder, "key_video", Video, lambda f: _key_video(known, f))
-    inverse_depth, motion = _key_maps(known, placement)
-    pairs = overlapping(start, inverse_depth, window_pairs(len(keys), KEY_OFFSETS))
+    start, inverse_depth = known.scene(placement), maps.common(placement, known.piece_of)
+    pairs = np.concatenate((window_pairs(len(known.frames), KEY_OFFSETS), loops))
+    pairs = overlapping(start, inverse_depth, pairs)
     flow = run_stage(
         folder, "key_flow", Flow, lambda f: _key_flow(video, pairs, start, inverse_depth, f)
     )
-
     video = replace(video, poses=_key_poses(known))
 
     def improve(_: Path) -> Scene:
@@ -113,8 +137,8 @@ def _align(known: _Locals, placement: Placement) -> Scene:
             return start
         placed = start
         if video.poses is not None:
-            placed = place_by_poses(video, flow, start, motion, options)
-        return optimise(video, flow, placed, motion, options)
+            placed = place_by_poses(video, flow, start, maps.motion, options)
+        return optimise(video, flow, placed, maps.motion, options)
 
     return run_stage(folder, "align_keyframes", Scene, improve)
 
@@ -146,21 +170,18 @@ def _key_video(known: _Locals, folder: Path) -> Video:
     )
 
 
-def _key_maps(
-    known: _Locals, placement: Placement
-) -> tuple[Float32[np.ndarray, "keyframes rows cols"], MotionMasks]:
-    """Inverse depth of every `Flow` sample of the keyframes in the common world, and their masks."""
+def _key_maps(known: _Locals) -> KeyMaps:
+    """Inverse depth of every `Flow` sample of the keyframes, and their masks."""
     depths, moving, border = [], [], 0
     for at, frame in enumerate(known.frames.tolist()):
         clip = known.clips[known.clip_of[at]]
         own, local = clip.folder(known.job.folder), frame - clip.first
-        scale = placement.world_from_piece[known.piece_of[at]].scale
         found = triangulate(clip_flow(own), local, known.scenes[clip.index])
-        depths.append(found.inverse_depth.numpy() / np.float32(scale))
+        depths.append(found.inverse_depth.numpy())
         motion = load_stage(own / "motion", MotionMasks)
         moving.append(np.array(motion.probability[local]))
         border = motion.border
-    return np.stack(depths), MotionMasks(np.stack(moving), border)
+    return KeyMaps(np.stack(depths), MotionMasks(np.stack(moving), border))
 
 
 def _key_flow(

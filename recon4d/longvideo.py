@@ -165,6 +165,7 @@ def _report(run: Run, scene: Scene) -> dict[str, object]:
         "peak_rss_mb": max(cost["peak_rss_mb"] for cost in costs.values()),
         "clips": clips,
         "keyframes": keyframes.frames.tolist(),
+        "loops": keyframes.loops.tolist(),
     }
 
 
