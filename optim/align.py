@@ -13,14 +13,14 @@ from recon4d.optim.calibrate import (
     USUAL_FOCAL,
     AlignOptions,
     connected,
-    free_but_first,
     pair_geometry,
     search_focal,
     seed_pairs,
     usual_intrinsics,
 )
 from recon4d.optim.initialise import initialise
-from recon4d.optim.normal import SolveOptions
+from recon4d.optim.known import held, place, pose_prior, trusted_poses
+from recon4d.optim.normal import Freedom, SolveOptions
 from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.problem import (
     GUESS_PX,
@@ -32,7 +32,7 @@ from recon4d.optim.problem import (
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
 from recon4d.progress import Progress, no_progress
-from recon4d.scene import Flow, MotionMasks, Scene, Video
+from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 
 SMOOTHNESS_PX = 10.0
 """Weight of the camera's acceleration, pixels per median depth: nothing beside a frame with texture (thousands of
@@ -60,15 +60,25 @@ def initial_scene(
         intrinsics = search_focal(problem, pairs, slots, usual, options)
     geometry = pair_geometry(problem, pairs, slots, intrinsics, options)
     with progress("initialise", total=video.num_frames) as counter:
-        start = initialise(problem, pairs, geometry, intrinsics, counter.advance)
+        start = initialise(
+            problem, pairs, geometry, intrinsics, counter.advance, own_focals=options.own_focals
+        )
     if not start.is_posed.any():
         raise DegenerateError(
             f"no two of the {video.num_frames} frames could be related by optical flow; recon4d needs frames with "
             "texture and overlap: check that the video is not black, blank, or too fast"
         )
     problem = problem.with_static_weight(start.static)
-    state = _solve(problem, start.state, start.components, video, options, START_KERNEL_PX)
-    return _finish(problem, state, start.components, video, options)
+    component = start.components
+    state = _solve(problem, start.state, component, video, options, START_KERNEL_PX)
+    known = None
+    if video.poses is not None and not _turns_only(problem, state, component, video):
+
+        def refine(state: State, known: KnownPoses) -> State:
+            return _solve(problem, state, component, video, options, START_KERNEL_PX, known=known)
+
+        state, known = place(state, video, main_piece(component), refine)
+    return _finish(problem, state, component, video, options, known)
 
 
 def optimise(
@@ -91,13 +101,13 @@ def optimise(
     problem = problem.with_static_weight(
         torch.from_numpy(static.astype(np.float32)).to(problem.weight)
     )
-    state = State.of(scene)
+    state, known = State.of(scene), trusted_poses(video, scene)
     kernels_px = (3 * options.kernel_px, options.kernel_px)
     with progress("optimise", total=len(kernels_px)) as counter:
         for kernel_px in kernels_px:
-            state = _solve(problem, state, scene.component, video, options, kernel_px)
+            state = _solve(problem, state, scene.component, video, options, kernel_px, known=known)
             counter.advance()
-    return _finish(problem, state, scene.component, video, options)
+    return _finish(problem, state, scene.component, video, options, known)
 
 
 def static_weight(
@@ -119,17 +129,24 @@ def _finish(
     component: Int64[np.ndarray, " frames"],
     video: Video,
     options: AlignOptions,
+    known: KnownPoses | None,
 ) -> Scene:
     """The scene; where rotations explain the flow as well, with cameras that turn about one centre."""
-    turns_only = False
-    if video.sensor_depth is None:
-        parallax = unexplained_parallax_px(problem, state, main_piece(component))
-        turns_only = parallax < NO_PARALLAX_PX
+    turns_only = known is None and _turns_only(problem, state, component, video)
     if turns_only:
         state = _solve(
             problem, state.centred(), component, video, options, options.kernel_px, turns_only=True
         )
-    return assemble(problem, state, component, video, turns_only)
+    return assemble(problem, state, component, video, turns_only, known)
+
+
+def _turns_only(
+    problem: Problem, state: State, component: Int64[np.ndarray, " frames"], video: Video
+) -> bool:
+    """Whether rotations alone explain the flow; a sensor tells depth all the same."""
+    if video.sensor_depth is not None:
+        return False
+    return unexplained_parallax_px(problem, state, main_piece(component)) < NO_PARALLAX_PX
 
 
 def _measurements(
@@ -163,13 +180,14 @@ def _solve(
     kernel_px: float,
     *,
     turns_only: bool = False,
+    known: KnownPoses | None = None,
 ) -> State:
-    """One batch optimization of every piece; the first pose of each is fixed."""
+    """One batch optimization of every piece; the first pose of each is fixed, unless given poses hold the piece."""
     if video.sensor_depth is None:  # the guess of the prior follows the scene's own scale
         problem = problem.with_prior_scaled(float(state.inverse_depth[component >= 0].median()))
-    freedom = free_but_first(component >= 0)
-    for piece in np.unique(component[component > 0]):
-        freedom.pose[int(np.argmax(component == piece))] = False
+    freedom = _freedom(component, known)
+    if known is not None:
+        problem = replace(problem, poses=pose_prior(known, state))
     if turns_only:
         freedom = freedom.turning()
     solve_options = SolveOptions(
@@ -177,8 +195,22 @@ def _solve(
         max_steps=options.max_steps,
         relative_tolerance=5e-4,
         free_focal=video.intrinsics is None,
+        shared_focal=not options.own_focals,
         usual_focal_px=USUAL_FOCAL * max(video.size),
         smoothness=SMOOTHNESS_PX if (component == component[0]).all() else 0.0,
         threads=options.threads,
     )
     return solve(connected(problem, component), state, freedom, solve_options)
+
+
+def _freedom(component: Int64[np.ndarray, " frames"], known: KnownPoses | None) -> Freedom:
+    """All posed frames are free but the first of each piece, or those poses that are known exactly."""
+    free = component >= 0
+    pose = free.copy()
+    for piece in np.unique(component[free]):
+        own = component == piece
+        if known is None or not known.is_given[own].any():
+            pose[int(np.argmax(own))] = False
+    if known is not None:
+        pose &= ~held(known)
+    return Freedom(torch.from_numpy(pose), torch.from_numpy(free))

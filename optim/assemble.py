@@ -6,14 +6,13 @@ from jaxtyping import Bool, Float64, Int64
 from scipy.spatial.transform import Rotation, Slerp
 
 from recon4d.geometry import invert_rigid
-from recon4d.optim.normal import SolveOptions, depth_information
+from recon4d.optim.known import pose_notices, turned_to_given
+from recon4d.optim.normal import FLOW_SIGMA_PX, SolveOptions, depth_information
 from recon4d.optim.parallax import parallax_px
 from recon4d.optim.problem import GUESS_PX, Problem
 from recon4d.optim.state import State
-from recon4d.scene import Notice, Scene, Video
+from recon4d.scene import KnownPoses, Notice, Scene, Video
 
-FLOW_SIGMA_PX = 0.2
-"""Standard deviation of a good flow measurement, pixels (DIS on textured surfaces)."""
 LOW_PARALLAX_DEG = 1.0
 """Median parallax angle between the farthest compared frames below which depth is said to be weak."""
 
@@ -24,8 +23,9 @@ def assemble(
     component: Int64[np.ndarray, " frames"],
     video: Video,
     turns_only: bool,
+    known: KnownPoses | None = None,
 ) -> Scene:
-    """Express the state in the first camera's frame, with standard deviations and notices.
+    """Express the state in the first camera's frame, or that of given poses, with standard deviations and notices.
 
     Args:
         problem: The measurements.
@@ -33,6 +33,7 @@ def assemble(
         component: Connected piece of each frame, -1 = lost.
         video: Its times place lost frames between others.
         turns_only: The cameras share one centre, so nothing is known of depth.
+        known: Given poses that the state is optimised with, and whose frame it has.
     """
     posed, main = component >= 0, main_piece(component)
     is_metric = video.sensor_depth is not None
@@ -47,17 +48,24 @@ def assemble(
         _place_pieces(world_from_cam, rho, component)
     world_from_cam = _interpolate_lost(world_from_cam, posed, video.timestamps_s)
     intrinsics = np.asarray(state.intrinsics.cpu())
-    angle_deg = float(np.degrees(parallax_px(problem, state, main) / intrinsics[0]))
+    angle_deg = float(np.degrees(parallax_px(problem, state, main) / np.median(intrinsics[:, 0])))
+    if known is None:
+        world_from_cam = np.linalg.inv(world_from_cam[0]) @ world_from_cam
+    if turns_only and video.poses is not None:
+        world_from_cam = turned_to_given(world_from_cam, video.poses)
     return Scene(
-        world_from_cam=np.linalg.inv(world_from_cam[0]) @ world_from_cam,
-        intrinsics=np.repeat(intrinsics[None], len(component), axis=0),
+        world_from_cam=world_from_cam,
+        intrinsics=_interpolate_focal(intrinsics, posed, video.timestamps_s),
         samples_px=np.ascontiguousarray(problem.samples_px.transpose(1, 2).cpu()),
         inverse_depth=rho.astype(np.float32),
         inverse_depth_std=std.astype(np.float32),
         is_posed=main,
         is_metric=is_metric,
         component=component,
-        notices=_parallax_notice(turns_only, angle_deg) + _lost_notices(component),
+        is_pose_trusted=None if known is None else known.is_given,
+        notices=_parallax_notice(turns_only, angle_deg)
+        + _lost_notices(component)
+        + pose_notices(video.poses, known, turns_only),
     )
 
 
@@ -111,6 +119,20 @@ def _interpolate_lost(
     if posed.sum() > 1:
         turn = Slerp(known, Rotation.from_matrix(world_from_cam[posed, :3, :3]))
         out[~posed, :3, :3] = turn(when[~posed]).as_matrix()
+    return out
+
+
+def _interpolate_focal(
+    intrinsics: Float64[np.ndarray, "frames 4"],
+    posed: Bool[np.ndarray, " frames"],
+    timestamps_s: Float64[np.ndarray, " frames"],
+) -> Float64[np.ndarray, "frames 4"]:
+    """Lost frames have the focal length between those of their posed neighbours in time."""
+    out = intrinsics.copy()
+    for axis in range(2):
+        out[~posed, axis] = np.interp(
+            timestamps_s[~posed], timestamps_s[posed], intrinsics[posed, axis]
+        )
     return out
 
 

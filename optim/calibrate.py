@@ -40,6 +40,8 @@ class AlignOptions:
     """Threads for work that is done pair by pair."""
     device: str = "cpu"
     """Torch device of the optimizer."""
+    own_focals: bool = False
+    """Every frame has a focal length of its own, where intrinsics are not known."""
 
 
 def seed_pairs(
@@ -88,7 +90,7 @@ def search_focal(
 
     The window around the best pair is reconstructed from several focal lengths, each then optimised; the lowest cost
     wins. From some of them nothing has parallax and the camera only turns, from others the same motion is a step past
-    a plane: the simpler is right where it fits as well.
+    a plane: the simpler is right where it fits as well. Where every frame has its own, that of the best pair is found.
     """
     geometry = pair_geometry(problem, pairs, slots, usual, options)
     nothing = np.zeros(problem.num_frames, bool)
@@ -104,7 +106,7 @@ def search_focal(
         _calibrate(window, pairs[inside] - first, slots[inside], usual, ratio, options)
         for ratio in FOCAL_STARTS
     ]
-    return _simplest(tried).intrinsics
+    return np.asarray(_simplest(tried).intrinsics[seed.source - first])
 
 
 def _simplest(tried: list["_Fit"]) -> "_Fit":
@@ -127,7 +129,7 @@ class _Fit:
 
     cost: float
     residual_px: float
-    intrinsics: Float64[np.ndarray, "4"]
+    intrinsics: Float64[np.ndarray, "frames 4"]
     turns_only: bool
 
 
@@ -142,12 +144,17 @@ def _calibrate(
     """What one start ends in."""
     guess = usual.copy()
     guess[:2] *= ratio / USUAL_FOCAL
-    start = initialise(window, pairs, pair_geometry(window, pairs, slots, guess, options), guess)
+    geometry = pair_geometry(window, pairs, slots, guess, options)
+    start = initialise(window, pairs, geometry, guess, own_focals=options.own_focals)
     problem = connected(window, np.where(start.components == 0, 0, -1)).with_static_weight(
         start.static
     )
     free = SolveOptions(
-        kernel_px=1.0, max_steps=20, free_focal=True, usual_focal_px=float(usual[0])
+        kernel_px=1.0,
+        max_steps=20,
+        free_focal=True,
+        shared_focal=not options.own_focals,
+        usual_focal_px=float(usual[0]),
     )
     freedom, state = free_but_first(start.components == 0), start.state
     if not start.has_parallax:
@@ -159,7 +166,7 @@ def _calibrate(
     logger.debug(
         "focal from %.0f to %.1f: cost %.5g, residual %.3f px, parallax %s",
         guess[0],
-        float(state.intrinsics[0]),
+        float(state.shared_intrinsics[0]),
         cost,
         left,
         start.has_parallax,

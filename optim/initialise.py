@@ -70,7 +70,7 @@ class _Growth:
     """The part of the video that is reconstructed so far. Local to this module and mutable: it grows."""
 
     problem: Problem
-    intrinsics: Float[Tensor, "4"]
+    intrinsics: Float[Tensor, "frames 4"]
     cam_from_world: Float[Tensor, "frames 4 4"]
     inverse_depth: Float[Tensor, "frames samples"]
     posed: Bool[Tensor, " frames"]
@@ -78,15 +78,20 @@ class _Growth:
     """How well each sample obeys the cameras so far, in [0, 1]: movers that were seen once do not vote again."""
     min_sightings: float
     """Sum of the agreeing weights from which on a frame's sightings can pose it."""
+    own_focals: bool
+    """Every frame has a focal length of its own."""
 
     def state(self, first: int, last: int) -> State:
         return State(
-            self.cam_from_world[first:last], self.inverse_depth[first:last], self.intrinsics
+            self.cam_from_world[first:last],
+            self.inverse_depth[first:last],
+            self.intrinsics[first:last],
         )
 
     def keep(self, first: int, last: int, state: State) -> None:
         self.cam_from_world[first:last] = state.cam_from_world
         self.inverse_depth[first:last] = state.inverse_depth
+        self.intrinsics[first:last] = state.intrinsics
 
     def restrict(self, first: int, last: int) -> Problem:
         """The window's measurements between posed frames, on samples that do not move."""
@@ -103,6 +108,8 @@ def initialise(
     geometry: list[RelativePose | None],
     intrinsics: Float64[np.ndarray, "4"],
     advance: Callable[[int], None] = lambda _: None,
+    *,
+    own_focals: bool = False,
 ) -> Start:
     """Pose every frame that the flow connects to others.
 
@@ -112,10 +119,11 @@ def initialise(
         geometry: Two-view geometry of these pairs.
         intrinsics: Known or assumed (fx, fy, cx, cy).
         advance: Told the number of frames that were added.
+        own_focals: Find every frame's focal length; the given one is where the seed starts.
     """
     num_frames, num_samples = problem.prior_weight.shape
     step = max(1, round(num_samples / GROWTH_SAMPLES))
-    growth = _begin(problem.thinned(step), intrinsics, MIN_SIGHTINGS / step)
+    growth = _begin(problem.thinned(step), intrinsics, MIN_SIGHTINGS / step, own_focals)
     components = np.full(num_frames, -1)
     depth_scale = np.ones(num_frames)
     tried = np.zeros(num_frames, bool)
@@ -141,19 +149,25 @@ def initialise(
     )
 
 
-def _begin(problem: Problem, intrinsics: Float64[np.ndarray, "4"], min_sightings: float) -> _Growth:
+def _begin(
+    problem: Problem,
+    intrinsics: Float64[np.ndarray, "4"],
+    min_sightings: float,
+    own_focals: bool,
+) -> _Growth:
     """No frame is posed yet."""
     num_frames, num_samples = problem.prior_weight.shape
     device = problem.samples_px.device
     eye = torch.eye(4, dtype=torch.float64, device=device)
     return _Growth(
         problem=problem,
-        intrinsics=torch.from_numpy(intrinsics.copy()).to(device),
+        intrinsics=torch.from_numpy(intrinsics.copy()).to(device).repeat(num_frames, 1),
         cam_from_world=eye.repeat(num_frames, 1, 1),
         inverse_depth=problem.prior_inverse_depth.clone(),
         posed=torch.zeros(num_frames, dtype=torch.bool, device=device),
         static=problem.weight.new_ones((num_frames, num_samples)),
         min_sightings=min_sightings,
+        own_focals=own_focals,
     )
 
 
@@ -284,7 +298,14 @@ def _refine(
         free[slice(count - third, count) if newest_first else slice(0, third)] = False
     else:
         free[0] = False
-    options = SolveOptions(kernel_px=1.0, max_steps=8 if not hold else 4, relative_tolerance=1e-3)
+    options = SolveOptions(
+        kernel_px=1.0,
+        max_steps=8 if not hold else 4,
+        relative_tolerance=1e-3,
+        free_focal=growth.own_focals,
+        shared_focal=False,
+        usual_focal_px=float(growth.intrinsics[first, 0]),
+    )
     freedom = Freedom(pose=free & posed, depth=(free if hold else torch.ones_like(free)) & posed)
     growth.keep(
         first,
@@ -301,12 +322,14 @@ def _add(growth: _Growth, frame: int) -> bool:
     sightings = _sightings(growth, frame)
     if sightings is None:
         return False
-    fit = fit_pose(sightings, _guesses(growth, frame), growth.intrinsics)
+    guesses, intrinsics = _guesses(growth, frame)
+    fit = fit_pose(sightings, guesses, intrinsics, free_focal=growth.own_focals)
     logger.debug("frame %d: support %.2f of %.0f", frame, fit.support, fit.total)
     needed = max(growth.min_sightings, MIN_AGREEING * sightings.weight.numel())
     if fit.support < MIN_SUPPORT or fit.support * fit.total < needed:
         return False
     growth.cam_from_world[frame] = orthonormal(fit.cam_from_world)
+    growth.intrinsics[frame] = fit.intrinsics
     growth.posed[frame] = True
     growth.inverse_depth[frame] = _depth_of(growth, frame)
     growth.static[frame] = _agreement(growth, frame)
@@ -332,11 +355,12 @@ def _sightings(growth: _Growth, frame: int) -> Sightings | None:
         inverse_depth=growth.inverse_depth[sources],
         weight=problem.weight[sources, slot] * growth.static[sources],
         cam_from_world=growth.cam_from_world[sources],
+        intrinsics=growth.intrinsics[sources],
     )
 
 
-def _guesses(growth: _Growth, frame: int) -> Float[Tensor, "starts 4 4"]:
-    """The nearest posed frames' poses, and constant velocity."""
+def _guesses(growth: _Growth, frame: int) -> tuple[Float[Tensor, "starts 4 4"], Float[Tensor, "4"]]:
+    """The nearest posed frames' poses, and constant velocity; the nearest one's intrinsics."""
     posed = torch.nonzero(growth.posed)[:, 0]
     near = posed[(posed - frame).abs().argsort()[:2]]
     poses = growth.cam_from_world
@@ -346,7 +370,7 @@ def _guesses(growth: _Growth, frame: int) -> Float[Tensor, "starts 4 4"]:
         guesses.append(poses[b])
         if abs(int(a - b)) == abs(int(frame - a)):
             guesses.append(poses[a] @ invert_rigid(poses[b]) @ poses[a])
-    return torch.stack(guesses)
+    return torch.stack(guesses), growth.intrinsics[near[0]]
 
 
 def _depth_of(growth: _Growth, frame: int, prior_scale: float = 1.0) -> Float[Tensor, " samples"]:
@@ -360,7 +384,8 @@ def _depth_of(growth: _Growth, frame: int, prior_scale: float = 1.0) -> Float[Te
         problem.targets_px[frame][use],
         problem.weight[frame][use],
         relative[use],
-        growth.intrinsics,
+        growth.intrinsics[frame],
+        growth.intrinsics[partners[use]],
         problem.prior_inverse_depth[frame] * prior_scale,
         problem.prior_weight[frame],
     )

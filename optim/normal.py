@@ -1,8 +1,9 @@
 """The objective and its normal equations, frame by frame.
 
-Every frame n has its own local block of unknowns: its pose, the poses of its partners, and the shared log focal. Its
-samples couple only those. Residuals and Jacobians are computed in the dtype of the problem (float32), the sums that
-meet other frames in float64; memory is bounded by chunks of frames.
+Every frame n has its own local block of unknowns: its camera, those of its partners, and what all share. A camera is a
+pose (6 numbers), and all share one log focal; or each camera has a seventh number, its own log focal. Samples couple
+only the unknowns of their frame's block. Residuals and Jacobians are computed in the dtype of the problem (float32),
+the sums that meet other frames in float64; memory is bounded by chunks of frames.
 """
 
 from dataclasses import dataclass, replace
@@ -12,9 +13,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recon4d.geometry import adjoint_se3
-from recon4d.optim.problem import Problem
+from recon4d.optim.problem import PosePrior, Problem
 from recon4d.optim.state import State, flow_term, relative_poses
-from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior
+from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior, known_pose
 from recon4d.parallel import each
 
 CHUNK_RESIDUALS = 100_000
@@ -23,6 +24,13 @@ BEHIND_PX = 20.0
 """Residual charged to a sample that lies behind its partner's camera, pixels: large, but it gives no step."""
 PRIOR_KERNEL_PX = 2.0
 """Scale of the Cauchy kernel on the weighted depth prior: sensors are far off at depth edges."""
+FLOW_SIGMA_PX = 0.2
+"""Standard deviation of a good flow measurement, pixels (DIS on textured surfaces)."""
+POSE_KERNEL_PX = 0.6
+"""Scale of the Cauchy kernel on given poses: three standard deviations, which weigh as much as those of the flow."""
+FOCAL_WALK_PX = 30.0
+"""Cost of a focal length of a frame's own that is e times that of the frame before, as one residual in pixels: a change
+of 1 % costs as much as 1.5 standard deviations of one flow measurement, of which a frame has thousands."""
 FOCAL_PRIOR_PX = 1.0
 """Cost of a focal length that is e times the usual one, as one residual in pixels: decides only where data does not."""
 
@@ -37,6 +45,8 @@ class SolveOptions:
     relative_tolerance: float = 1e-4
     """Stop when a step lowers the cost by less than this part of it."""
     free_focal: bool = False
+    shared_focal: bool = True
+    """All frames share one focal length; otherwise, where it is free, each has its own."""
     usual_focal_px: float = 0.0
     """Focal length that a free focal is drawn to."""
     focal_px: float = FOCAL_PRIOR_PX
@@ -50,6 +60,11 @@ class SolveOptions:
     threads: int = 1
     """Chunks of frames that are linearised at the same time."""
 
+    @property
+    def has_own_focals(self) -> bool:
+        """Whether every frame's focal length is an unknown of its own."""
+        return self.free_focal and not self.shared_focal
+
 
 @dataclass(frozen=True)
 class Freedom:
@@ -59,10 +74,20 @@ class Freedom:
     depth: Bool[Tensor, " frames"]
     turns_only: bool = False
     """Poses turn but do not translate."""
+    focal: Bool[Tensor, " frames"] | None = None
+    """Focal lengths of single frames, where these have their own; None: those of frames whose depth may move."""
 
     def turning(self) -> "Freedom":
         """The same, for cameras that turn about one centre."""
-        return Freedom(self.pose, torch.zeros_like(self.depth), turns_only=True)
+        focal = self.depth if self.focal is None else self.focal
+        return Freedom(self.pose, torch.zeros_like(self.depth), turns_only=True, focal=focal)
+
+    def cameras(self, own_focal: bool) -> Bool[Tensor, "frames camera"]:
+        """Which of each camera's unknowns may move: its twist, and its log focal where it has one of its own."""
+        if not own_focal:
+            return self.twists()
+        focal = self.depth if self.focal is None else self.focal
+        return torch.cat((self.twists(), focal[:, None]), dim=1)
 
     def twists(self) -> Bool[Tensor, "frames 6"]:
         """Which components of each pose's twist (rotation, translation) may move."""
@@ -80,7 +105,7 @@ class Freedom:
 
 @dataclass(frozen=True)
 class Local:
-    """Normal equations of every frame's local block: own pose, partners' poses, log focal."""
+    """Normal equations of every frame's local block: own camera, partners' cameras, log focal where it is shared."""
 
     hessian: Float[Tensor, "frames block block"]
     gradient: Float[Tensor, "frames block"]
@@ -134,9 +159,16 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
             min(options.threads, len(chunks)),
         )
     )
+    hessian, gradient, pose_cost = _with_known_poses(
+        torch.cat([p.hessian for p in parts]),
+        torch.cat([p.gradient for p in parts]),
+        problem.poses,
+        state,
+        freedom,
+    )
     return Local(
-        hessian=torch.cat([p.hessian for p in parts]),
-        gradient=torch.cat([p.gradient for p in parts]),
+        hessian=hessian,
+        gradient=gradient,
         coupling=torch.cat([p.coupling for p in parts]),
         depth_hessian=torch.cat([p.depth_hessian for p in parts]),
         depth_gradient=torch.cat([p.depth_gradient for p in parts]),
@@ -146,9 +178,30 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
             torch.cat([p.gain.coupling for p in parts]),
         ),
         cost=sum(p.cost for p in parts)
+        + pose_cost
         + _smoothness_cost(problem, state, options)
-        + 0.5 * (options.focal_px * focal_error(state, options)) ** 2,
+        + _focal_cost(state, options),
     )
+
+
+def _with_known_poses(
+    hessian: Float[Tensor, "frames block block"],
+    gradient: Float[Tensor, "frames block"],
+    poses: PosePrior | None,
+    state: State,
+    freedom: Freedom,
+) -> tuple[Float[Tensor, "frames block block"], Float[Tensor, "frames block"], float]:
+    """Add what given poses say of their own frames (in place); also its cost."""
+    if poses is None:
+        return hessian, gradient, 0.0
+    error, jacobian = known_pose(state.cam_from_world, poses.world_from_cam)
+    root = torch.stack((poses.turn_px, poses.centre_px), 1).repeat_interleave(3, dim=1)
+    error, jacobian = error * root, jacobian * root[..., None] * freedom.twists()[:, None]
+    cost, slope = cauchy_weight(error.square().sum(1), POSE_KERNEL_PX)
+    weighted = jacobian.transpose(1, 2) * slope[:, None, None]
+    hessian[:, :6, :6] += weighted @ jacobian
+    gradient[:, :6] += (weighted @ error[..., None])[..., 0]
+    return hessian, gradient, float(cost.sum())
 
 
 def _of_chunk(
@@ -171,12 +224,13 @@ def _of_chunk(
     if state.log_gain is not None:
         gain = _gain(state.log_gain[frames], information / prior_slope, prior, prior_slope, options)
         cost = cost + 0.5 * (options.gain_px * state.log_gain[frames]).square().sum()
-    twists = freedom.twists()
+    own_focal = options.has_own_focals
+    free = freedom.cameras(own_focal)
     return _assemble(
         term,
         base * slope * term.in_front,
-        by_own=-adjoint_se3(relative_poses(problem, state, frames)) * twists[frames, None, None],
-        free=twists[problem.partners[frames]],
+        by_own=_by_own(problem, state, frames, own_focal) * free[frames, None, None],
+        free=free[problem.partners[frames]],
         prior=torch.stack((information * prior_slope, information * prior)),
         gain=gain,
         cost=float(cost),
@@ -199,37 +253,55 @@ def _gain(
     )
 
 
+def _by_own(
+    problem: Problem, state: State, frames: slice, own_focal: bool
+) -> Float[Tensor, "frames slots slot_unknowns camera"]:
+    """Derivative of a slot's unknowns (see `_assemble`) by the camera of the source."""
+    by_twist = -adjoint_se3(relative_poses(problem, state, frames))
+    camera = 7 if own_focal else 6
+    by_own = by_twist.new_zeros((*by_twist.shape[:2], camera + 1, camera))
+    by_own[..., :6, :6] = by_twist
+    if own_focal:
+        by_own[..., 7, 6] = 1
+    return by_own
+
+
 def _assemble(
     term: FlowTerm,
     weight: Float[Tensor, "frames slots samples"],
     *,
-    by_own: Float[Tensor, "frames slots 6 6"],
-    free: Bool[Tensor, "frames slots 6"],
+    by_own: Float[Tensor, "frames slots slot_unknowns camera"],
+    free: Bool[Tensor, "frames slots camera"],
     prior: Float[Tensor, "2 frames samples"],
     gain: Gain,
     cost: float,
 ) -> Local:
     """Local blocks of one chunk of frames.
 
-    Per slot, the normal equations of the twist of `target_from_source`, the log focal and the inverse depth; then the
-    chain rule: that twist is the partner's twist plus `by_own` times the own one.
+    Per slot, the normal equations of the slot's unknowns and the inverse depth. A slot's unknowns are the twist of
+    `target_from_source` and the log focal of both frames where it is shared, else that of the target, then that of the
+    source. Then the chain rule: they are the target's camera, plus `by_own` times the source's, plus what is shared.
     """
+    camera = by_own.shape[3]
     root = weight.sqrt()[:, :, None]
-    residual, focal = term.residual_px * root, term.by_log_focal() * root
-    by_rho = term.by_inverse_depth() * root
+    residual, by_rho = term.residual_px * root, term.by_inverse_depth() * root
+    by_focals = [term.by_target_focal(), term.by_source_focal()]
+    if camera == 6:
+        by_focals = [by_focals[0] + by_focals[1]]
+    focal = torch.stack(by_focals, dim=2) * root[:, :, None]  # frames slots focals 2 samples
     pose = (term.by_pose() * root[:, :, None]).transpose(2, 3)  # frames slots 6 2 samples
-    stacked = torch.cat((pose, focal[:, :, None], residual[:, :, None]), dim=2).flatten(3)
-    normal = (stacked @ stacked.transpose(2, 3)).to(torch.float64)  # frames slots 8 8
-    cross = (pose * by_rho[:, :, None]).sum(3)  # frames slots 6 samples
+    stacked = torch.cat((pose, focal, residual[:, :, None]), dim=2).flatten(3)
+    normal = (stacked @ stacked.transpose(2, 3)).to(torch.float64)
+    cross = torch.cat(((pose * by_rho[:, :, None]).sum(3), (focal * by_rho[:, :, None]).sum(3)), 2)
     hessian, gradient = _chain(normal, by_own, free.to(torch.float64))
     to_own = (
         by_own.to(cross.dtype).permute(0, 3, 1, 2).flatten(2)
-    )  # frames 6 slots*6, transposed blocks
+    )  # transposed blocks, side by side
     coupling = torch.cat(
         (
             to_own @ cross.flatten(1, 2),
-            (cross * free[..., None]).flatten(1, 2),
-            (by_rho * focal).sum((1, 2))[:, None],
+            (cross[:, :, :camera] * free[..., None]).flatten(1, 2),
+            cross[:, :, camera:7].sum(1),
         ),
         dim=1,
     )
@@ -245,37 +317,54 @@ def _assemble(
 
 
 def _chain(
-    normal: Float[Tensor, "frames slots 8 8"],
-    by_own: Float[Tensor, "frames slots 6 6"],
-    free: Float[Tensor, "frames slots 6"],
+    normal: Float[Tensor, "frames slots n n"],
+    by_own: Float[Tensor, "frames slots slot_unknowns camera"],
+    free: Float[Tensor, "frames slots camera"],
 ) -> tuple[Float[Tensor, "frames block block"], Float[Tensor, "frames block"]]:
-    """Hessian and gradient by (own pose, partners' poses, log focal) from those of relative twist and log focal."""
-    frames, slots = free.shape[:2]
+    """Hessian and gradient of local blocks from those of the slots' unknowns, whose last column is the residual."""
+    frames, slots, camera = free.shape
     to_own = by_own.transpose(2, 3)
-    relative, rest = normal[:, :, :6, :6], normal[:, :, :6, 6:]
-    own_rest, partner_rest = (to_own @ rest).sum(1), (rest * free[..., None]).flatten(1, 2)
-    block = 6 * (slots + 1) + 1
-    hessian = normal.new_zeros((frames, block, block))
-    hessian[:, :6, :6] = (to_own @ relative @ by_own).sum(1)
-    hessian[:, :6, 6:-1] = (to_own @ relative * free[:, :, None]).transpose(1, 2).flatten(2)
-    hessian[:, 6:-1, :6] = hessian[:, :6, 6:-1].transpose(1, 2)
+    inner, rest = normal[:, :, :-1, :-1], normal[:, :, :-1, [*range(camera, 7), -1]]
+    own_rest = (to_own @ rest).sum(1)
+    partner_rest = (rest[:, :, :camera] * free[..., None]).flatten(1, 2)
+    cameras = camera * (slots + 1)
+    hessian = normal.new_zeros((frames, cameras + 7 - camera, cameras + 7 - camera))
+    hessian[:, :camera, :camera] = (to_own @ inner @ by_own).sum(1)
+    by_partner = to_own @ inner[..., :camera] * free[:, :, None]
+    hessian[:, :camera, camera:cameras] = by_partner.transpose(1, 2).flatten(2)
+    hessian[:, camera:cameras, :camera] = hessian[:, :camera, camera:cameras].transpose(1, 2)
+    both = inner[:, :, :camera, :camera] * free[..., None] * free[:, :, None]
     for slot in range(slots):
-        own = slice(6 * (slot + 1), 6 * (slot + 2))
-        hessian[:, own, own] = relative[:, slot] * free[:, slot, :, None] * free[:, slot, None]
-    hessian[:, :-1, -1] = torch.cat((own_rest[..., 0], partner_rest[..., 0]), dim=1)
-    hessian[:, -1, :-1] = hessian[:, :-1, -1]
-    hessian[:, -1, -1] = normal[:, :, 6, 6].sum(1)
-    gradient = torch.cat(
-        (own_rest[..., 1], partner_rest[..., 1], normal[:, :, 6, 7].sum(1, keepdim=True)), dim=1
-    )
+        own = slice(camera * (slot + 1), camera * (slot + 2))
+        hessian[:, own, own] = both[:, slot]
+    hessian[:, :cameras, cameras:] = torch.cat((own_rest, partner_rest), dim=1)[..., :-1]
+    hessian[:, cameras:, :cameras] = hessian[:, :cameras, cameras:].transpose(1, 2)
+    shared = normal[:, :, camera:7].sum(1)
+    hessian[:, cameras:, cameras:] = shared[..., camera:7]
+    gradient = torch.cat((own_rest[..., -1], partner_rest[..., -1], shared[..., -1]), dim=1)
     return hessian, gradient
 
 
 def focal_error(state: State, options: SolveOptions) -> float:
-    """Logarithm of the focal length over the usual one; 0 where the focal length is known."""
+    """Logarithm of the shared focal length over the usual one; 0 where the focal length is known."""
     if not options.free_focal:
         return 0.0
-    return float(torch.log(state.intrinsics[:2].mean() / options.usual_focal_px))
+    return float(torch.log(state.shared_intrinsics[:2].mean() / options.usual_focal_px))
+
+
+def focal_walk(
+    state: State, options: SolveOptions
+) -> tuple[Float[Tensor, " frames"], Float[Tensor, " steps"]]:
+    """Residuals of frames' own log focals in pixels: against the usual one, and from each frame to the next."""
+    focals = torch.log(state.intrinsics[:, :2].mean(1) / options.usual_focal_px)
+    return options.focal_px / len(focals) ** 0.5 * focals, FOCAL_WALK_PX * focals.diff()
+
+
+def _focal_cost(state: State, options: SolveOptions) -> float:
+    if options.has_own_focals:
+        usual, steps = focal_walk(state, options)
+        return float(0.5 * (usual.square().sum() + steps.square().sum()))
+    return 0.5 * (options.focal_px * focal_error(state, options)) ** 2
 
 
 def _smoothness_cost(problem: Problem, state: State, options: SolveOptions) -> float:

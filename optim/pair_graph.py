@@ -64,12 +64,9 @@ class PairStart:
 
     def state(self) -> State:
         """What the optimizer starts from."""
-        intrinsics = (self.focal_px, self.focal_px, *self.centre_px)
-        return State(
-            self.cam_from_world,
-            1 / self.depth,
-            torch.tensor(intrinsics, dtype=torch.float64, device=self.depth.device),
-        )
+        intrinsics = self.cam_from_world.new_tensor((self.focal_px, self.focal_px, *self.centre_px))
+        frames = len(self.cam_from_world)
+        return State(self.cam_from_world, 1 / self.depth, intrinsics.repeat(frames, 1))
 
 
 def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStart:

@@ -126,7 +126,7 @@ def align_pairs_to(
     """Closed-form alignment of both views of every pair, on static pixels, weighted with the confidence."""
     source, target = grid.edges.T
     depth = 1 / state.inverse_depth
-    ray = rays(grid.uv_px.T, state.intrinsics.to(depth)).T
+    ray = rays(grid.uv_px.T, state.shared_intrinsics.to(depth)).T
     factor = align_scale(
         grid.source_points[:, 2], depth[source], grid.source_weight * static[source]
     )
@@ -213,7 +213,7 @@ def refine_relative(
     Pairs that settle on a mover are outvoted by the others of the frame.
     """
     inverse_depth = state.inverse_depth[grid.edges[:, 0]]
-    intrinsics = state.intrinsics.to(inverse_depth)
+    intrinsics = state.shared_intrinsics.to(inverse_depth)
     for kernel in kernels_px:
         term = flow_consistency(
             grid.uv_px, grid.targets_px, inverse_depth, relative.to(inverse_depth), intrinsics
@@ -239,7 +239,7 @@ def flow_error_px(
     source = grid.edges[:, 0]
     depth = state.inverse_depth[source]
     term = flow_consistency(
-        grid.uv_px, grid.targets_px, depth, relative.to(depth), state.intrinsics.to(depth)
+        grid.uv_px, grid.targets_px, depth, relative.to(depth), state.shared_intrinsics.to(depth)
     )
     use = (grid.flow_weight * static[source]) > 0.5
     return torch.where(use, term.squared().sqrt(), torch.nan).nanmedian(1).values.nan_to_num(0.0)

@@ -77,14 +77,17 @@ def _parallax(
     rho, intrinsics = state.inverse_depth[frame], state.intrinsics.to(problem.weight.dtype)
     slots = len(relative)
     uv = problem.samples_px[frame].T.expand(slots, -1, -1)
-    k = intrinsics.expand(slots, -1)
-    moved, _ = transfer(uv, rho.expand(slots, -1), relative, k, k)
+    there = intrinsics[problem.partners[frame]]
+    moved, _ = transfer(
+        uv, rho.expand(slots, -1), relative, intrinsics[frame].expand(slots, -1), there
+    )
     turned = flow_consistency(
         problem.samples_px[frame],
         moved.transpose(1, 2),
         torch.zeros_like(rho),
         relative,
-        intrinsics,
+        intrinsics[frame],
+        there,
     )
     seen = problem.weight[frame] > CONFIDENT
     return turned, seen

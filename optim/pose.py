@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon4d.geometry import exp_se3, invert_rigid
+from recon4d.optim.normal import FOCAL_WALK_PX
 from recon4d.optim.terms import MIN_DEPTH_RATIO, FlowTerm, cauchy_weight, flow_consistency
 
 ANNEALING_PX = (12.0, 12.0, 6.0, 6.0, 3.0, 3.0, 1.5, 1.0, 1.0, 1.0)
@@ -26,13 +27,15 @@ class Sightings:
     inverse_depth: Float[Tensor, "sources samples"]
     weight: Float[Tensor, "sources samples"]
     cam_from_world: Float[Tensor, "sources 4 4"]
+    intrinsics: Float[Tensor, "sources 4"]
 
 
 @dataclass(frozen=True)
 class PoseFit:
-    """A pose and how well the sightings support it."""
+    """A camera and how well the sightings support it."""
 
     cam_from_world: Float[Tensor, "4 4"]
+    intrinsics: Float[Tensor, "4"]
     support: float
     """Part of the weight whose residual is below `GOOD_PX`."""
     total: float
@@ -44,68 +47,90 @@ def fit_pose(
     starts: Float[Tensor, "starts 4 4"],
     intrinsics: Float[Tensor, "4"],
     annealing_px: tuple[float, ...] = ANNEALING_PX,
+    *,
+    free_focal: bool = False,
 ) -> PoseFit:
-    """Robust Gauss-Newton from the best of several starts."""
+    """Robust Gauss-Newton from the best of several starts.
+
+    Args:
+        sightings: What is seen of the frame.
+        starts: Poses.
+        intrinsics: Of the frame; with `free_focal` only where the focal length starts.
+        annealing_px: Scale of the robust kernel in each step.
+        free_focal: Fit the focal length, too.
+    """
     world_from_source = invert_rigid(sightings.cam_from_world)
-    poses = starts
+    cameras = _Cameras(starts, intrinsics.repeat(len(starts), 1))
     if len(starts) > 1:  # the best start alone is worth refining
-        poses = starts[
-            _costs(sightings, starts, world_from_source, intrinsics, annealing_px[0]).argmin()
-        ][None]
+        best = _costs(sightings, cameras, world_from_source, annealing_px[0]).argmin()
+        cameras = _Cameras(starts[best][None], intrinsics[None])
+    usual_px = intrinsics[0] if free_focal else None
     for scale in annealing_px:
-        poses = _pose_step(sightings, poses, world_from_source, intrinsics, scale)
-    term = _term(sightings, poses, world_from_source, intrinsics)
+        cameras = _step(sightings, cameras, world_from_source, scale, usual_px)
+    term = _term(sightings, cameras, world_from_source)
     good = (term.squared()[0] < GOOD_PX**2) & (term.in_front[0] > 0)
     total = float(sightings.weight.sum())
     support = float((sightings.weight * good).sum()) / max(total, 1e-9)
-    return PoseFit(poses[0], support, total)
+    return PoseFit(cameras.poses[0], cameras.intrinsics[0], support, total)
+
+
+@dataclass(frozen=True)
+class _Cameras:
+    """Starts of a fit and what has become of them."""
+
+    poses: Float[Tensor, "starts 4 4"]
+    intrinsics: Float[Tensor, "starts 4"]
 
 
 def _term(
-    sightings: Sightings,
-    poses: Float[Tensor, "starts 4 4"],
-    world_from_source: Float[Tensor, "sources 4 4"],
-    intrinsics: Float[Tensor, "4"],
+    sightings: Sightings, cameras: _Cameras, world_from_source: Float[Tensor, "sources 4 4"]
 ) -> FlowTerm:
     dtype = sightings.samples_px.dtype
     return flow_consistency(
         sightings.samples_px,
-        sightings.targets_px.expand(len(poses), -1, -1, -1),
+        sightings.targets_px.expand(len(cameras.poses), -1, -1, -1),
         sightings.inverse_depth,
-        (poses[:, None] @ world_from_source).to(dtype),
-        intrinsics.to(dtype),
+        (cameras.poses[:, None] @ world_from_source).to(dtype),
+        sightings.intrinsics.to(dtype),
+        cameras.intrinsics[:, None].to(dtype),
     )
 
 
 def _costs(
     sightings: Sightings,
-    poses: Float[Tensor, "starts 4 4"],
+    cameras: _Cameras,
     world_from_source: Float[Tensor, "sources 4 4"],
-    intrinsics: Float[Tensor, "4"],
     scale: float,
 ) -> Float[Tensor, " starts"]:
-    term = _term(sightings, poses, world_from_source, intrinsics)
+    term = _term(sightings, cameras, world_from_source)
     cost = cauchy_weight(term.squared() + BEHIND_PX2 * (1 - term.in_front), scale)[0]
     return (sightings.weight * cost).sum((1, 2))
 
 
-def _pose_step(
+def _step(
     sightings: Sightings,
-    poses: Float[Tensor, "starts 4 4"],
+    cameras: _Cameras,
     world_from_source: Float[Tensor, "sources 4 4"],
-    intrinsics: Float[Tensor, "4"],
     scale: float,
-) -> Float[Tensor, "starts 4 4"]:
-    """One Gauss-Newton step of every start with the kernel at the given scale."""
-    term = _term(sightings, poses, world_from_source, intrinsics)
+    usual_px: Float[Tensor, ""] | None,
+) -> _Cameras:
+    """One Gauss-Newton step of every start with the kernel at the given scale; `usual_px` draws a free focal length."""
+    term = _term(sightings, cameras, world_from_source)
     weight = cauchy_weight(term.squared(), scale)[1] * term.in_front * sightings.weight
     jacobian = term.by_pose()
+    if usual_px is not None:
+        jacobian = torch.cat((jacobian, term.by_target_focal()[..., None, :]), dim=-2)
     weighted = jacobian * weight[..., None, None, :]
     hessian = torch.einsum("skcip,skcjp->sij", weighted, jacobian).to(torch.float64)
     gradient = torch.einsum("skcip,skcp->si", weighted, term.residual_px).to(torch.float64)
+    if usual_px is not None:
+        hessian[:, 6, 6] += FOCAL_WALK_PX**2
+        gradient[:, 6] += FOCAL_WALK_PX**2 * torch.log(cameras.intrinsics[:, 0] / usual_px)
     damping = 1e-3 * hessian.diagonal(dim1=1, dim2=2) + 1e-6
     step = torch.linalg.solve(hessian + torch.diag_embed(damping), gradient)
-    return exp_se3(-step) @ poses
+    scale_focal = torch.ones_like(cameras.intrinsics)
+    scale_focal[:, :2] = torch.exp(-step[:, 6:].sum(1, keepdim=True))
+    return _Cameras(exp_se3(-step[:, :6]) @ cameras.poses, cameras.intrinsics * scale_focal)
 
 
 def fit_depth(
@@ -114,6 +139,7 @@ def fit_depth(
     weight: Float[Tensor, "slots samples"],
     target_from_source: Float[Tensor, "slots 4 4"],
     intrinsics: Float[Tensor, "4"],
+    target_intrinsics: Float[Tensor, "slots 4"],
     prior: Float[Tensor, " samples"],
     prior_weight: Float[Tensor, " samples"],
 ) -> Float[Tensor, " samples"]:
@@ -122,9 +148,10 @@ def fit_depth(
     The projection `(a + rho b)_xy / (a + rho b)_z = q` is linear in rho after multiplying out, so each reweighted step
     is closed form. The prior (weight in pixels per unit of relative error) decides where there is no parallax.
     """
-    focal, centre = intrinsics[:2, None].to(samples_px), intrinsics[2:, None].to(samples_px)
-    relative = target_from_source.to(samples_px)
-    ray = torch.cat(((samples_px - centre) / focal, torch.ones_like(samples_px[:1])))
+    relative, own = target_from_source.to(samples_px), intrinsics[:, None].to(samples_px)
+    ray = torch.cat(((samples_px - own[2:]) / own[:2], torch.ones_like(samples_px[:1])))
+    there = target_intrinsics[..., None].to(samples_px)
+    focal, centre = there[:, :2], there[:, 2:]
     turned, step = relative[:, :3, :3] @ ray, relative[:, :3, 3:]
     wanted = (targets_px - centre) / focal
     c = (turned[:, :2] - wanted * turned[:, 2:]) * focal

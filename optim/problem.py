@@ -15,6 +15,17 @@ GUESS_PX = 0.05
 
 
 @dataclass(frozen=True)
+class PosePrior:
+    """Given poses that draw the cameras to themselves, in the frame and scale of the state; float64."""
+
+    world_from_cam: Float[Tensor, "frames 4 4"]
+    centre_px: Float[Tensor, " frames"]
+    """Cost of a centre that is off by one scene unit, as one residual in pixels; 0 where no pose is given."""
+    turn_px: Float[Tensor, " frames"]
+    """The same for one radian."""
+
+
+@dataclass(frozen=True)
 class Problem:
     """Measurements of the batch optimization, padded to the same number of partners for every frame."""
 
@@ -30,6 +41,8 @@ class Problem:
     """What the backbone says about inverse depth."""
     prior_weight: Float[Tensor, "frames samples"]
     """Square root of the information of the prior's relative error, in pixels per unit of relative error."""
+    poses: PosePrior | None = None
+    """What is known of the cameras beforehand."""
 
     @property
     def num_frames(self) -> int:
@@ -37,7 +50,7 @@ class Problem:
         return int(self.samples_px.shape[0])
 
     def window(self, first: int, last: int) -> "Problem":
-        """Frames first..last-1 alone; measurements that point outside are dropped."""
+        """Frames first..last-1 alone; measurements that point outside are dropped, and so are given poses."""
         partners = self.partners[first:last] - first
         inside = (partners >= 0) & (partners < last - first)
         own = torch.arange(last - first, device=partners.device)[:, None]

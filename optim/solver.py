@@ -2,7 +2,7 @@
 
 The Schur complement of a frame's depths is one small dense product in its local block (`recon4d.optim.normal`). The
 blocks add up to a banded reduced camera system (frames are coupled only with frames nearby), bordered by the focal
-length, so that the cost of a step grows linearly with the number of frames.
+length where it is shared, so that the cost of a step grows linearly with the number of frames.
 """
 
 import logging
@@ -17,11 +17,13 @@ from torch import Tensor
 from recon4d.errors import DegenerateError, DivergedError
 from recon4d.geometry import exp_se3, orthonormal
 from recon4d.optim.normal import (
+    FOCAL_WALK_PX,
     Freedom,
     Local,
     SolveOptions,
     acceleration,
     focal_error,
+    focal_walk,
     linearise,
 )
 from recon4d.optim.problem import Problem
@@ -48,7 +50,7 @@ def solve(problem: Problem, start: State, freedom: Freedom, options: SolveOption
             "no flow measurement on static pixels is left to align the cameras; use a video with more texture, "
             "or masks that leave a part of every frame static"
         )
-    layout = _Layout.of(problem)
+    layout = _Layout.of(problem, options)
     state, damping = start, options.initial_damping
     local = linearise(problem, state, freedom, options)
     if not np.isfinite(local.cost):
@@ -79,7 +81,8 @@ class NormalEquations:
     """The gradient of the objective, for checks: what a step is computed from."""
 
     pose_gradient: Float[np.ndarray, " twists"]
-    focal_gradient: float
+    focal_gradient: Float[np.ndarray, " focals"]
+    """Of every frame, or of the one that all share."""
     depth_gradient: Float[Tensor, "frames samples"]
 
 
@@ -87,49 +90,60 @@ def normal_equations(
     problem: Problem, state: State, freedom: Freedom, options: SolveOptions
 ) -> NormalEquations:
     """Gradient of the objective by pose twists, log focal and inverse depth."""
-    local, layout = linearise(problem, state, freedom, options), _Layout.of(problem)
-    band, pose = layout.band(local.hessian), layout.vector(local.gradient)
-    _add_smoothness(band, pose, problem, state, freedom, options)
-    focal = float(local.gradient[:, -1].sum()) + options.focal_px**2 * focal_error(state, options)
-    return NormalEquations(pose, focal, local.depth_gradient)
+    local, layout = linearise(problem, state, freedom, options), _Layout.of(problem, options)
+    band, cameras = layout.band(local.hessian), layout.vector(local.gradient)
+    _add_smoothness(band, cameras, layout, problem, state, freedom, options)
+    focal = local.gradient[:, -1:].sum(0) + options.focal_px**2 * focal_error(state, options)
+    if options.has_own_focals:
+        _add_focal_walk(band, cameras, state, freedom, options)
+        focal = torch.from_numpy(cameras.reshape(-1, 7)[:, 6])
+    twists = cameras.reshape(-1, layout.camera)[:, :6].flatten()
+    return NormalEquations(twists, np.asarray(focal), local.depth_gradient)
 
 
 @dataclass(frozen=True)
 class _Layout:
     """Where the local blocks go in the banded matrix."""
 
-    columns: Int64[Tensor, "frames block_poses"]
-    """First column of the pose of each local slot (own, partners)."""
+    columns: Int64[Tensor, "frames block"]
+    """Column of each unknown of the cameras of a local block (own, partners)."""
+    camera: int
+    """Unknowns per camera."""
     bandwidth: int
     """Sub-diagonals of the reduced camera system."""
     size: int
 
     @classmethod
-    def of(cls, problem: Problem) -> "_Layout":
+    def of(cls, problem: Problem, options: SolveOptions) -> "_Layout":
+        camera = 7 if options.has_own_focals else 6
         own = torch.arange(problem.num_frames, device=problem.partners.device)[:, None]
         frames = torch.cat((own, problem.partners), dim=1)
         span = int((frames.amax(1) - frames.amin(1)).max())
-        return cls(columns=frames * 6, bandwidth=6 * span + 5, size=6 * problem.num_frames)
+        unknowns = torch.arange(camera, device=frames.device)
+        return cls(
+            columns=(camera * frames[..., None] + unknowns).flatten(1),
+            camera=camera,
+            bandwidth=camera * span + camera - 1,
+            size=camera * problem.num_frames,
+        )
 
     def band(
         self, blocks: Float[Tensor, "frames block block"]
     ) -> Float[np.ndarray, "rows columns"]:
-        """Sum of the pose parts of local matrices, in LAPACK's lower banded storage."""
-        index = (self.columns[..., None] + torch.arange(6, device=blocks.device)).flatten(1)
-        block = index.shape[1]
-        row = index[:, :, None].expand(-1, -1, block)
-        column = index[:, None, :].expand(-1, block, -1)
+        """Sum of the cameras' parts of local matrices, in LAPACK's lower banded storage."""
+        block = self.columns.shape[1]
+        row = self.columns[:, :, None].expand(-1, -1, block)
+        column = self.columns[:, None, :].expand(-1, block, -1)
         keep = row >= column
         flat = (row - column)[keep] * self.size + column[keep]
         band = blocks.new_zeros((self.bandwidth + 1) * self.size)
-        band.index_add_(0, flat, blocks[:, :-1, :-1][keep])
+        band.index_add_(0, flat, blocks[:, :block, :block][keep])
         return np.asarray(band.reshape(self.bandwidth + 1, self.size).cpu())
 
     def vector(self, blocks: Float[Tensor, "frames block"]) -> Float[np.ndarray, " columns"]:
-        """Sum of the pose parts of local vectors."""
-        index = (self.columns[..., None] + torch.arange(6, device=blocks.device)).flatten(1)
+        """Sum of the cameras' parts of local vectors."""
         out = blocks.new_zeros(self.size)
-        out.index_add_(0, index.flatten(), blocks[:, :-1].flatten())
+        out.index_add_(0, self.columns.flatten(), blocks[:, : self.columns.shape[1]].flatten())
         return np.asarray(out.cpu())
 
 
@@ -154,37 +168,40 @@ def _step(
     gains = _Gains.of(local, scaled, inverse, damping)
     reduced, gradient = gains.eliminated(reduced, gradient)
     band, rhs = layout.band(reduced), layout.vector(gradient)
-    diagonal = layout.vector(
-        torch.cat((local.hessian.diagonal(dim1=1, dim2=2)[:, :-1], gradient[:, -1:]), 1)
-    )
-    _add_smoothness(band, rhs, problem, state, freedom, options)
-    fixed = ~freedom.twists().flatten().cpu().numpy()
+    diagonal = layout.vector(local.hessian.diagonal(dim1=1, dim2=2))
+    _add_smoothness(band, rhs, layout, problem, state, freedom, options)
+    if options.has_own_focals:
+        _add_focal_walk(band, rhs, state, freedom, options)
+    fixed = ~freedom.cameras(options.has_own_focals).flatten().cpu().numpy()
     band[0] += damping * diagonal + np.where(fixed | (band[0] <= 0), 1.0, 1e-9)
     border = None
-    if options.free_focal:
+    if options.free_focal and options.shared_focal:
         information = options.focal_px**2
         border = _Border(
-            column=layout.vector(torch.cat((reduced[:, :-1, -1], gradient[:, -1:]), 1)),
+            column=layout.vector(reduced[:, :, -1]),
             corner=float(reduced[:, -1, -1].sum()) * (1 + damping) + information,
             slope=float(gradient[:, -1].sum()) + information * focal_error(state, options),
         )
-    pose_step, focal_step = _solve_bordered(band, rhs, border)
+    camera_step, shared_step = _solve_bordered(band, rhs, border)
 
-    delta = torch.from_numpy(pose_step.reshape(-1, 6)).to(state.cam_from_world)
-    block = delta[layout.columns // 6].flatten(1)
-    block = torch.cat((block, block.new_full((len(block), 1), focal_step)), dim=1).to(
-        local.coupling.dtype
+    delta = torch.from_numpy(camera_step).to(state.cam_from_world)
+    block = delta[layout.columns]
+    shared = block.new_full((len(block), 7 - layout.camera), shared_step)
+    block = torch.cat((block, shared), dim=1).to(local.coupling.dtype)
+    delta = delta.reshape(-1, layout.camera)
+    focal_step = shared_step + delta[:, 6:].sum(1, keepdim=True).clamp(
+        -MAX_FOCAL_STEP, MAX_FOCAL_STEP
     )
     gain_step = gains.step(block.to(torch.float64))
     push = (block[:, None] @ local.coupling)[:, 0]
     push = push + gain_step[:, None].to(push) * local.gain.coupling
     depth_step = -(local.depth_gradient + push) * inverse
     floor = MIN_RELATIVE_INVERSE_DEPTH * problem.prior_inverse_depth
-    scale = torch.ones(4, dtype=torch.float64, device=delta.device)
-    scale[:2] = float(np.exp(focal_step))
+    scale = torch.ones_like(state.intrinsics)
+    scale[:, :2] = focal_step.exp()
     return replace(
         state,
-        cam_from_world=orthonormal(exp_se3(delta) @ state.cam_from_world),
+        cam_from_world=orthonormal(exp_se3(delta[:, :6]) @ state.cam_from_world),
         inverse_depth=torch.maximum(state.inverse_depth + depth_step, floor),
         intrinsics=state.intrinsics * scale,
         log_gain=None if state.log_gain is None else state.log_gain + gain_step,
@@ -260,6 +277,7 @@ def _solve_bordered(
 def _add_smoothness(
     band: Float[np.ndarray, "rows columns"],
     rhs: Float[np.ndarray, " columns"],
+    layout: _Layout,
     problem: Problem,
     state: State,
     freedom: Freedom,
@@ -276,12 +294,32 @@ def _add_smoothness(
     factors = (1.0, -2.0, 1.0)
     for k, second in enumerate(second_differences.cpu().numpy()):
         for a in range(3):
-            ja = factors[a] * jac[k + a]
-            rhs[6 * (k + a) + 3 : 6 * (k + a) + 6] += weight * ja.T @ second
+            ja, at = factors[a] * jac[k + a], layout.camera * (k + a) + 3
+            rhs[at : at + 3] += weight * ja.T @ second
             for b in range(a + 1):
                 product = weight * ja.T @ (factors[b] * jac[k + b])
-                row, column = np.mgrid[
-                    6 * (k + a) + 3 : 6 * (k + a) + 6, 6 * (k + b) + 3 : 6 * (k + b) + 6
-                ]
+                left = layout.camera * (k + b) + 3
+                row, column = np.mgrid[at : at + 3, left : left + 3]
                 lower = row >= column
                 band[(row - column)[lower], column[lower]] += product[lower]
+
+
+def _add_focal_walk(
+    band: Float[np.ndarray, "rows columns"],
+    rhs: Float[np.ndarray, " columns"],
+    state: State,
+    freedom: Freedom,
+    options: SolveOptions,
+) -> None:
+    """Add what is expected of frames' own focal lengths to the reduced system, in place."""
+    usual, steps = (residuals.cpu().numpy() for residuals in focal_walk(state, options))
+    free = freedom.cameras(own_focal=True)[:, 6].cpu().numpy().astype(np.float64)
+    before, after = slice(6, -7, 7), slice(13, None, 7)
+    usual_px = options.focal_px / len(usual) ** 0.5
+    rhs[6::7] += usual_px * usual * free
+    band[0, 6::7] += usual_px**2 * free
+    rhs[before] -= FOCAL_WALK_PX * steps * free[:-1]
+    rhs[after] += FOCAL_WALK_PX * steps * free[1:]
+    band[0, before] += FOCAL_WALK_PX**2 * free[:-1]
+    band[0, after] += FOCAL_WALK_PX**2 * free[1:]
+    band[7, before] -= FOCAL_WALK_PX**2 * free[:-1] * free[1:]

@@ -20,7 +20,7 @@ class State:
     cam_from_world: Float[Tensor, "frames 4 4"]
     """float64."""
     inverse_depth: Float[Tensor, "frames samples"]
-    intrinsics: Float[Tensor, "4"]
+    intrinsics: Float[Tensor, "frames 4"]
     """float64 (fx, fy, cx, cy) in pixels; fx and fy vary by a common factor, the centre is fixed."""
     log_gain: Float[Tensor, " frames"] | None = None
     """float64 logarithm of the factor of each frame's depth prior, whose scale is then known only as well as
@@ -32,8 +32,13 @@ class State:
         return cls(
             invert_rigid(torch.from_numpy(np.array(scene.world_from_cam))),
             torch.from_numpy(np.array(scene.inverse_depth)),
-            torch.from_numpy(np.array(scene.intrinsics[0])),
+            torch.from_numpy(np.array(scene.intrinsics)),
         )
+
+    @property
+    def shared_intrinsics(self) -> Float[Tensor, "4"]:
+        """Those of all frames, where they share them."""
+        return self.intrinsics[0]
 
     def centred(self) -> "State":
         """The same rotations about one centre; depth, which then has no effect, is 1."""
@@ -53,10 +58,12 @@ def relative_poses(
 def flow_term(problem: Problem, state: State, frames: int | slice) -> FlowTerm:
     """Flow consistency of one frame or some, for all their slots and samples."""
     rho = state.inverse_depth[frames]
+    intrinsics = state.intrinsics.to(rho.dtype)
     return flow_consistency(
         problem.samples_px[frames][..., None, :, :],
         problem.targets_px[frames],
         rho[..., None, :],
         relative_poses(problem, state, frames).to(rho.dtype),
-        state.intrinsics.to(rho.dtype),
+        intrinsics[frames][..., None, :],
+        intrinsics[problem.partners[frames]],
     )

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from recon4d.geometry import skew
 
 MIN_DEPTH_RATIO = 0.05
 """A point nearer to the target camera than this part of its depth in the source is treated as behind it."""
@@ -28,7 +31,8 @@ class FlowTerm:
     inverse_depth: Float[Tensor, "*#edges samples"]
     ray: Float[Tensor, "*#edges 3 samples"]
     target_from_source: Float[Tensor, "*edges 4 4"]
-    focal_px: Float[Tensor, "2"]
+    focal_px: Float[Tensor, "*#edges 2 1"]
+    """Of the target."""
 
     def squared(self) -> Float[Tensor, "*edges samples"]:
         """Squared length of the residual, pixels^2."""
@@ -41,24 +45,28 @@ class FlowTerm:
         zero, xy = torch.zeros_like(x), x * y
         rows = (-xy, 1 + x * x, -y, near, zero, -x * near, -1 - y * y, xy, x, zero, near, -y * near)
         across, down = torch.stack(rows[:6], dim=-2), torch.stack(rows[6:], dim=-2)
-        return torch.stack((across * self.focal_px[0], down * self.focal_px[1]), dim=-3)
+        fx, fy = self.focal_px[..., None, :].unbind(-3)
+        return torch.stack((across * fx, down * fy), dim=-3)
 
     def by_inverse_depth(self) -> Float[Tensor, "*edges 2 samples"]:
         """Derivative by the inverse depth in the source."""
         return self._chain(self.target_from_source[..., :3, 3:])
 
-    def by_log_focal(self) -> Float[Tensor, "*edges 2 samples"]:
-        """Derivative by the logarithm of the focal length that source and target share."""
+    def by_source_focal(self) -> Float[Tensor, "*edges 2 samples"]:
+        """Derivative by the logarithm of the source's focal length."""
         bent = self.ray.clone()
         bent[..., :2, :] *= -1
         bent[..., 2, :] = 0
-        moved = self.target_from_source[..., :3, :3] @ bent
-        return self._chain(moved) + self.focal_px[:, None] * self.normalised
+        return self._chain(self.target_from_source[..., :3, :3] @ bent)
+
+    def by_target_focal(self) -> Float[Tensor, "*edges 2 samples"]:
+        """Derivative by the logarithm of the target's focal length."""
+        return self.focal_px * self.normalised
 
     def _chain(self, by: Float[Tensor, "*edges 3 #samples"]) -> Float[Tensor, "*edges 2 samples"]:
         """Pixels by a derivative of the scaled point."""
         planar = by[..., :2, :] - self.normalised * by[..., 2:, :]
-        return planar * self.inverse_z[..., None, :] * self.focal_px[:, None]
+        return planar * self.inverse_z[..., None, :] * self.focal_px
 
 
 def flow_consistency(
@@ -66,15 +74,19 @@ def flow_consistency(
     targets_px: Float[Tensor, "*edges 2 samples"],
     inverse_depth: Float[Tensor, "*#edges samples"],
     target_from_source: Float[Tensor, "*edges 4 4"],
-    intrinsics: Float[Tensor, "4"],
+    intrinsics: Float[Tensor, "*#edges 4"],
+    target_intrinsics: Float[Tensor, "*#edges 4"] | None = None,
 ) -> FlowTerm:
     """Camera-induced flow minus estimated flow (MuBe4D Eq. 2, before masking and the robust kernel).
+
+    The intrinsics of the target are those of the source where they are not given.
 
     The point is `rotation @ ray + inverse_depth * translation`, i.e. scaled by the inverse depth, so that points at
     infinity are regular.
     """
-    focal, centre = intrinsics[:2], intrinsics[2:]
-    planar = (uv_px - centre[:, None]) / focal[:, None]
+    there = intrinsics if target_intrinsics is None else target_intrinsics
+    focal_px, centre_px = there[..., :2, None], there[..., 2:, None]
+    planar = (uv_px - intrinsics[..., 2:, None]) / intrinsics[..., :2, None]
     ray = torch.cat((planar, torch.ones_like(planar[..., :1, :])), dim=-2)
     point = target_from_source[..., :3, :3] @ ray
     point = point + target_from_source[..., :3, 3:] * inverse_depth[..., None, :]
@@ -83,14 +95,14 @@ def flow_consistency(
     inverse_z = 1 / torch.where(in_front, z, 1.0)
     normalised = point[..., :2, :] * inverse_z[..., None, :]
     return FlowTerm(
-        residual_px=normalised * focal[:, None] + (centre[:, None] - targets_px),
+        residual_px=normalised * focal_px + (centre_px - targets_px),
         in_front=in_front.to(z.dtype),
         normalised=normalised,
         inverse_z=inverse_z,
         inverse_depth=inverse_depth,
         ray=ray,
         target_from_source=target_from_source,
-        focal_px=focal,
+        focal_px=focal_px,
     )
 
 
@@ -103,6 +115,31 @@ def depth_prior(
     """
     scale = 1 / prior
     return inverse_depth * scale - 1, scale
+
+
+def known_pose(
+    cam_from_world: Float[Tensor, "*batch 4 4"], given_world_from_cam: Float[Tensor, "*batch 4 4"]
+) -> tuple[Float[Tensor, "*batch 6"], Float[Tensor, "*batch 6 6"]]:
+    """How far poses are from given ones, and the derivative by a left twist (rotation, translation) of the poses.
+
+    The first three numbers are the rotation vector that leads from the given orientation to the pose's, in the
+    camera's frame, the others the pose's centre minus the given one. The inverse of the left Jacobian of SO(3) is
+    that of Sola, Deray and Atchuthan (A micro Lie theory, 2018), Eq. 146; poses half a turn apart have none.
+    """
+    rotation = cam_from_world[..., :3, :3]
+    turned = roma.rotmat_to_rotvec(rotation @ given_world_from_cam[..., :3, :3])
+    centre = -(rotation.transpose(-1, -2) @ cam_from_world[..., :3, 3:])[..., 0]
+    residual = torch.cat((turned, centre - given_world_from_cam[..., :3, 3]), dim=-1)
+    angle = turned.norm(dim=-1)[..., None, None]
+    small = angle < 1e-4  # the next term of the series is below 1e-11
+    safe = torch.where(small, torch.ones_like(angle), angle)
+    bend = 1 / safe**2 - (1 + safe.cos()) / (2 * safe * safe.sin())
+    bend = torch.where(small, torch.full_like(angle, 1 / 12), bend)
+    cross, eye = skew(turned), torch.eye(3, dtype=turned.dtype, device=turned.device)
+    jacobian = residual.new_zeros((*residual.shape, 6))
+    jacobian[..., :3, :3] = eye - 0.5 * cross + bend * (cross @ cross)
+    jacobian[..., 3:, 3:] = -rotation.transpose(-1, -2)
+    return residual, jacobian
 
 
 def pointmap_alignment(

@@ -35,9 +35,15 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
                 "--intrinsics FX,FY,CX,CY|FILE",
                 "known intrinsics in pixels of the input images, with lens distortion if the file has it",
             ),
-            ("--focal {focal}", "whether all frames share one focal length"),
-            ("--poses FILE", "known poses, a TUM trajectory (comes later)"),
-            ("--pose-sigma S", "standard deviation of the known poses' positions (comes later)"),
+            ("--focal {focal}", "one focal length, or one for each frame of a zooming video"),
+            (
+                "--poses FILE",
+                "known poses of some frames or all: TUM trajectory, world_from_cam, times as in the video",
+            ),
+            (
+                "--pose-sigma S",
+                "standard deviation of the known poses' centres, in their unit (0: held exactly)",
+            ),
         ),
     ),
     (

@@ -49,7 +49,7 @@ CHOICES = {
     ),
     "flow": Choice(now=("dis",), later=("raft",)),
     "refine": Choice(now=("edges", "none"), later=("sam2",)),
-    "focal": Choice(now=("shared",), later=("per-frame",)),
+    "focal": Choice(now=("shared", "per-frame")),
     "device": Choice(now=("auto", "cpu", "cuda")),
     "executor": Choice(now=("local",), later=("ray",)),
 }
@@ -100,11 +100,12 @@ class RunConfig:
     intrinsics: str | None = None
     """`FX,FY,CX,CY` in pixels of the input images (centre of the first pixel at (0, 0)), or a file; None: estimated."""
     focal: str = CHOICES["focal"].now[0]
-    """Whether all frames share one estimated focal length."""
+    """Whether all frames share one estimated focal length, or each has its own (a zooming video)."""
     poses: Path | None = None
-    """Known poses, a TUM trajectory, may be partial."""
+    """Known poses, a TUM trajectory, may be partial; frame and scale of the result are theirs."""
     pose_sigma: float | None = None
-    """Standard deviation of the known poses' positions in their own unit; None: exact."""
+    """Standard deviation of the known poses' centres in their own unit; that of their rotations is this over the
+    median depth of the scene. None or 0: they are held exactly."""
     size: int = 512
     """Long side of the working size in pixels; each side is rounded to a multiple of 8; nothing is enlarged."""
     fps: float | None = None
@@ -132,14 +133,20 @@ class RunConfig:
         for key, choice in CHOICES.items():
             if key != "masks" or self.masks_folder is None:
                 choice.check(key, getattr(self, key))
-        self._refuse_what_comes_later()
+        self._refuse_contradictions()
         self._check_weights()
         self._check_numbers()
 
-    def _refuse_what_comes_later(self) -> None:
-        if self.poses is not None or self.pose_sigma is not None:
+    def _refuse_contradictions(self) -> None:
+        if self.poses is None and self.pose_sigma is not None:
             raise ConfigError(
-                "--poses and --pose-sigma come with a later version; leave them out to have the poses estimated"
+                f"--pose-sigma {self.pose_sigma:g} says how far known poses may be off, but none are given; add "
+                "--poses FILE, or leave --pose-sigma out"
+            )
+        if self.focal == "per-frame" and self.intrinsics is not None:
+            raise ConfigError(
+                f"--intrinsics {self.intrinsics} fixes the focal length, and --focal per-frame has every frame's "
+                "estimated; give one of the two"
             )
 
     def _check_weights(self) -> None:
@@ -158,6 +165,7 @@ class RunConfig:
             raise ConfigError(
                 f"fps {self.fps:g} and stride {self.stride} both choose frames; give one of the two"
             )
+        _check_range("pose_sigma", self.pose_sigma, 0.0, 1e9)
         _check_range("size", self.size, 64, 8192)
         _check_range("fps", self.fps, 0.001, 10_000.0)
         _check_range("stride", self.stride, 1, 1_000_000)
@@ -200,6 +208,7 @@ class RunConfig:
             masks=self.masks if folder is None else str(folder.absolute()),
             weights=tuple(f"{n}={Path(path).absolute()}" for n, _, path in self._split_weights()),
             intrinsics=intrinsics,
+            poses=None if self.poses is None else self.poses.absolute(),
         )
 
 

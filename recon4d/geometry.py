@@ -3,8 +3,9 @@
 Poses map points from the second-named frame to the first: `x_a = a_from_b @ x_b`. Twists are (rotation, translation).
 """
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 
@@ -26,6 +27,12 @@ def orthonormal(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 
     three = 3 * torch.eye(3, dtype=rotation.dtype, device=rotation.device)
     nearer = 0.5 * rotation @ (three - rotation.transpose(-1, -2) @ rotation)
     return rigid(nearer, a_from_b[..., :3, 3])
+
+
+def orthonormal_array(matrix: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, "3 3"]:
+    """The rotation nearest to a matrix (Wahba's problem)."""
+    left, _, right = np.linalg.svd(matrix)
+    return np.asarray(left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right)
 
 
 def rigid(

@@ -287,7 +287,7 @@ def _with_masks(
 ) -> _View:
     if options.masks == "none":
         return view
-    odds = grid_log_odds(grid, log_depth, relative, view.state.intrinsics, graph.width)
+    odds = grid_log_odds(grid, log_depth, relative, view.state.shared_intrinsics, graph.width)
     return replace(view, log_odds=odds)
 
 
@@ -323,7 +323,7 @@ def _full_size(pairs: Pairs, graph: _Graph, view: _View, options: PairOptions) -
     return AlignedPairs(
         world_from_cam=invert_rigid(view.state.cam_from_world).cpu().numpy(),
         depth=depth,
-        focal_px=np.full(pairs.num_frames, float(view.state.intrinsics[0])),
+        focal_px=np.full(pairs.num_frames, float(view.state.shared_intrinsics[0])),
         moving=moves,
         notices=notices,
     )
@@ -346,14 +346,16 @@ def _full_frame(
         edges = torch.from_numpy(pairs.edges[flow.edges]).to(moving.device)
         odds = dense_log_odds(
             flow.uv_px, flow.targets_px, flow.weight, prior.log_depth, ranges, edges, relative,
-            view.state.intrinsics, grid.flow_sigma_px, width,
+            view.state.shared_intrinsics, grid.flow_sigma_px, width,
         )  # fmt: skip
         moving = odds > 0
     reach = max(1, round(HALO * width / 2))
     halo = F.max_pool2d(moving[None, None].to(flow.weight), 2 * reach + 1, 1, reach)[0, 0]
     flat = flatness((-prior.log_depth).exp().reshape(1, height, width), reach)[0]
     static = ((1 - halo) * flat).flatten()
-    inverse = refine_depth(flow, relative, prior, static, view.state.intrinsics, grid.flow_sigma_px)
+    inverse = refine_depth(
+        flow, relative, prior, static, view.state.shared_intrinsics, grid.flow_sigma_px
+    )
     return inverse, moving
 
 

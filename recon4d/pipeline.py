@@ -27,6 +27,7 @@ from recon4d.io.output import (
     remove_empty,
     writing,
 )
+from recon4d.io.poses import read_known_poses
 from recon4d.io.preview import write_preview
 from recon4d.io.read import read_video
 from recon4d.io.result import read_run, write_result
@@ -39,7 +40,7 @@ from recon4d.parallel import one_torch_thread
 from recon4d.progress import Progress, no_progress
 from recon4d.report import Check, check_flow, report
 from recon4d.rounds import Rounds, next_round
-from recon4d.scene import DenseDepth, Flow, MotionMasks, Reconstruction, Scene, Video
+from recon4d.scene import DenseDepth, Flow, KnownPoses, MotionMasks, Reconstruction, Scene, Video
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,23 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
 
 
 def read_stage(config: RunConfig, folder: Path, progress: Progress) -> Video:
-    """The first stage."""
-    return run_stage(folder, "read", Video, lambda f: _read(config, f, progress))
+    """The first stage: the frames, and what the user knows of their cameras."""
+    video = run_stage(folder, "read", Video, lambda f: _read(config, f, progress))
+    if config.focal == "per-frame" and video.intrinsics is not None:
+        raise ConfigError(
+            f"{config.input} has known intrinsics, and --focal per-frame has every frame's focal length estimated; "
+            "leave --focal out, or give the folder of the images alone"
+        )
+    path = config.poses
+    if path is None:
+        return video
+    poses = run_stage(
+        folder,
+        "poses",
+        KnownPoses,
+        lambda _: read_known_poses(path, config.pose_sigma or 0.0, video),
+    )
+    return replace(video, poses=poses)
 
 
 def observe(
@@ -254,6 +270,7 @@ def align_options(config: RunConfig) -> AlignOptions:
         max_steps=config.optim.max_steps,
         threads=config.workers or len(os.sched_getaffinity(0)),
         device=device,
+        own_focals=config.focal == "per-frame",
     )
 
 

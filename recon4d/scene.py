@@ -28,6 +28,17 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class KnownPoses:
+    """Poses that the user gives for some frames; their frame and scale are the result's."""
+
+    world_from_cam: Float64[np.ndarray, "frames 4 4"]
+    """Of every frame; identity where none is given."""
+    is_given: Bool[np.ndarray, " frames"]
+    sigma: float = 0.0
+    """Standard deviation of the given camera centres, in their own unit; 0: they are exact."""
+
+
+@dataclass(frozen=True)
 class Video:
     """Frames at working size, undistorted, with what the source says about them."""
 
@@ -46,6 +57,8 @@ class Video:
     """Index of each frame among the frames of the source; empty means that all were read: 0, 1, 2, ..."""
     lens: Float64[np.ndarray, " values"] | None = None
     """The input's camera where its lens distortion was undone (`recon4d.io.camera`); None: the input was pinhole."""
+    poses: KnownPoses | None = None
+    """Poses that the user gives; None: all are estimated."""
     notices: tuple[Notice, ...] = ()
 
     @property
@@ -94,6 +107,8 @@ class Scene:
     """Pieces that no flow connects (before and after a hard cut); -1 = lost."""
     is_metric: bool = False
     """True where lengths are metres."""
+    is_pose_trusted: Bool[np.ndarray, " frames"] | None = None
+    """Frames whose given pose fits to the others and to the video; None: no pose was given, or none is of use."""
     notices: tuple[Notice, ...] = ()
 
 

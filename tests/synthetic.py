@@ -1,7 +1,7 @@
 """An analytic scene with exact depth, poses, masks and flow: the ground truth of the tests."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -53,6 +53,7 @@ def make_scene(
     *,
     plain_lens: bool = False,
     path: Path = "carried",
+    zoom: float = 1.0,
 ) -> SyntheticScene:
     """Make a room with boxes and a ball, seen by a camera that is carried along a bent path.
 
@@ -64,10 +65,12 @@ def make_scene(
         noise_px: Standard deviation of the Gaussian noise on `flow`; `exact_flow` has none.
         plain_lens: Square pixels and a centred principal point, as assumed where intrinsics are unknown.
         path: `turning` is about the camera's centre, as on a tripod; `still` does not move at all.
+        zoom: Focal length of the last frame over that of the first; it starts and ends gently. `video.intrinsics` are
+            those of the first.
     """
     rng = np.random.default_rng(seed)
     world = _world(rng, mover, num_frames)
-    cameras = _cameras(rng, num_frames, _intrinsics(size, plain_lens), path)
+    cameras = _zoomed(_cameras(rng, num_frames, _intrinsics(size, plain_lens), path), zoom)
     images, depth, is_dynamic = _pictures(world, cameras, size)
     pairs = window_pairs(num_frames)
     edges = np.concatenate((pairs, pairs[:, ::-1]))
@@ -191,6 +194,12 @@ def _cameras(
         pose[:3, 3] = (0.0, 0.0, -1.6) if path == "turning" else position
         cameras.append(Camera(pose, intrinsics, i / 30))
     return cameras
+
+
+def _zoomed(cameras: list[Camera], zoom: float) -> list[Camera]:
+    done = (1 - np.cos(np.linspace(0, np.pi, len(cameras)))) / 2
+    factors = [np.array([f, f, 1, 1]) for f in zoom**done]
+    return [replace(c, intrinsics=c.intrinsics * f) for c, f in zip(cameras, factors, strict=True)]
 
 
 def _pictures(

@@ -1,13 +1,15 @@
 """The solver's normal equations against finite differences, and its laws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from recon4d.geometry import exp_se3
+from recon4d.geometry import exp_se3, invert_rigid
 from recon4d.optim.normal import Freedom, SolveOptions, objective
-from recon4d.optim.problem import Problem
-from recon4d.optim.solver import normal_equations
+from recon4d.optim.problem import PosePrior, Problem
+from recon4d.optim.solver import normal_equations, solve
 from recon4d.optim.state import State
 from recon4d.optim.terms import cauchy_weight, depth_prior, flow_consistency
 
@@ -33,47 +35,97 @@ def random_problem(seed: int = 0, frames: int = 4, samples: int = 7) -> tuple[Pr
     state = State(
         cam_from_world=exp_se3(0.05 * torch.randn((frames, 6), generator=g, dtype=WIDE)),
         inverse_depth=0.4 + 0.2 * torch.rand((frames, samples), generator=g, dtype=WIDE),
-        intrinsics=torch.tensor([60.0, 55.0, 32.0, 31.0], dtype=WIDE),
+        intrinsics=torch.tensor([60.0, 55.0, 32.0, 31.0], dtype=WIDE).repeat(frames, 1),
     )
     return problem, state
 
 
-def moved(state: State, pose: torch.Tensor, depth: torch.Tensor, focal: float) -> State:
-    scale = torch.tensor([np.exp(focal), np.exp(focal), 1.0, 1.0], dtype=WIDE)
+def moved(state: State, pose: torch.Tensor, depth: torch.Tensor, focal: torch.Tensor) -> State:
+    """The state after a step; `focal` has one number, or one per frame."""
+    scale = torch.ones_like(state.intrinsics)
+    scale[:, :2] = focal.exp()[:, None]
     return State(
         exp_se3(pose) @ state.cam_from_world, state.inverse_depth + depth, state.intrinsics * scale
     )
 
 
-def test_the_gradient_matches_finite_differences() -> None:
+@pytest.mark.parametrize("shared_focal", [True, False])
+@pytest.mark.parametrize("with_poses", [False, True])
+def test_the_gradient_matches_finite_differences(shared_focal: bool, with_poses: bool) -> None:
     problem, state = random_problem()
-    options = SolveOptions(kernel_px=1.5, smoothness=0.3, free_focal=True, usual_focal_px=50.0)
+    state = replace(state, intrinsics=state.intrinsics * torch.tensor([[1.0], [1.1], [0.9], [1]]))
+    if shared_focal:
+        state = replace(state, intrinsics=state.intrinsics[:1].repeat(4, 1))
+    if with_poses:
+        problem = replace(problem, poses=some_poses(state))
+    options = SolveOptions(
+        kernel_px=1.5,
+        smoothness=0.3,
+        free_focal=True,
+        shared_focal=shared_focal,
+        usual_focal_px=50.0,
+    )
     freedom = Freedom(torch.ones(4, dtype=torch.bool), torch.ones(4, dtype=torch.bool))
     equations = normal_equations(problem, state, freedom, options)
+    analytic = (
+        torch.from_numpy(equations.pose_gradient),
+        equations.depth_gradient.flatten(),
+        torch.from_numpy(equations.focal_gradient),
+    )
+    zeros = [torch.zeros_like(gradient) for gradient in analytic]
     step = 1e-6  # central differences in float64: error about step^2 plus rounding 1e-16 / step
 
-    def cost(pose: torch.Tensor, depth: torch.Tensor, focal: float) -> float:
-        return objective(problem, moved(state, pose, depth, focal), options)
+    def cost(pose: torch.Tensor, depth: torch.Tensor, focal: torch.Tensor) -> float:
+        there = moved(state, pose.view(4, 6), depth.view(4, 7), focal)
+        return objective(problem, there, options)
 
-    zero_pose, zero_depth = torch.zeros((4, 6), dtype=WIDE), torch.zeros((4, 7), dtype=WIDE)
-    for index in range(24):
-        d = zero_pose.clone().view(-1)
-        d[index] = step
-        numeric = (cost(d.view(4, 6), zero_depth, 0) - cost(-d.view(4, 6), zero_depth, 0)) / (
-            2 * step
-        )
-        assert equations.pose_gradient[index] == pytest.approx(numeric, rel=1e-5, abs=1e-5)
-    for index in range(28):
-        d = zero_depth.clone().view(-1)
-        d[index] = step
-        numeric = (cost(zero_pose, d.view(4, 7), 0) - cost(zero_pose, -d.view(4, 7), 0)) / (
-            2 * step
-        )
-        assert float(equations.depth_gradient.view(-1)[index]) == pytest.approx(
-            numeric, rel=1e-5, abs=1e-5
-        )
-    numeric = (cost(zero_pose, zero_depth, step) - cost(zero_pose, zero_depth, -step)) / (2 * step)
-    assert equations.focal_gradient == pytest.approx(numeric, rel=1e-5, abs=1e-5)
+    for part, gradient in enumerate(analytic):
+        for index in range(len(gradient)):
+            ahead = [zero.clone() for zero in zeros]
+            ahead[part][index] = step
+            numeric = (cost(*ahead) - cost(*(-x for x in ahead))) / (2 * step)
+            assert float(gradient[index]) == pytest.approx(numeric, rel=1e-5, abs=1e-5)
+
+
+def some_poses(state: State) -> PosePrior:
+    """Two frames have given poses, which are near."""
+    g = torch.Generator().manual_seed(2)
+    near = exp_se3(0.02 * torch.randn((4, 6), generator=g, dtype=WIDE)) @ state.cam_from_world
+    weight = torch.tensor([0.0, 8.0, 0.0, 3.0], dtype=WIDE)
+    return PosePrior(invert_rigid(near), centre_px=weight, turn_px=2 * weight)
+
+
+def test_a_focal_length_that_all_share_is_the_sum_of_each_frames_own() -> None:
+    """One implementation: the shared gradient is that of the single ones, tied."""
+    problem, state = random_problem()
+    freedom = Freedom(torch.ones(4, dtype=torch.bool), torch.ones(4, dtype=torch.bool))
+    found = [
+        normal_equations(
+            problem,
+            state,
+            freedom,
+            SolveOptions(
+                kernel_px=1.5,
+                free_focal=True,
+                shared_focal=shared,
+                usual_focal_px=57.5,
+                focal_px=0.0,
+            ),
+        ).focal_gradient.sum()
+        for shared in (True, False)
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
+
+
+def test_frames_that_are_held_keep_their_own_focal_length() -> None:
+    problem, state = random_problem()
+    held = torch.tensor([True, False, True, False])
+    options = SolveOptions(
+        kernel_px=1.5, free_focal=True, shared_focal=False, usual_focal_px=50.0, max_steps=3
+    )
+    found = solve(problem, state, Freedom(~held, ~held), options)
+    assert torch.equal(found.intrinsics[held], state.intrinsics[held])
+    assert (found.intrinsics[~held, 0] != state.intrinsics[~held, 0]).all()
 
 
 def test_jacobians_of_the_flow_term_match_finite_differences() -> None:
@@ -83,11 +135,18 @@ def test_jacobians_of_the_flow_term_match_finite_differences() -> None:
     rho = 0.3 + torch.rand((3, 5), generator=g, dtype=WIDE)
     pose = exp_se3(0.1 * torch.randn((3, 6), generator=g, dtype=WIDE))
     k = torch.tensor([70.0, 65.0, 31.0, 33.0], dtype=WIDE)
-    term, step = flow_consistency(uv, target, rho, pose, k), 1e-6
+    there = torch.tensor([[50.0, 55.0, 31.0, 33.0]], dtype=WIDE).repeat(3, 1)
+    term, step = flow_consistency(uv, target, rho, pose, k, there), 1e-6
 
-    def residual(twist: torch.Tensor, drho: float = 0.0, focal: float = 0.0) -> torch.Tensor:
-        scaled = k * torch.tensor([np.exp(focal), np.exp(focal), 1, 1], dtype=WIDE)
-        return flow_consistency(uv, target, rho + drho, exp_se3(twist) @ pose, scaled).residual_px
+    def residual(
+        twist: torch.Tensor, drho: float = 0.0, own: float = 0.0, other: float = 0.0
+    ) -> torch.Tensor:
+        source, target_k = (
+            intrinsics * torch.tensor([np.exp(by), np.exp(by), 1, 1], dtype=WIDE)
+            for intrinsics, by in ((k, own), (there, other))
+        )
+        moved_pose = exp_se3(twist) @ pose
+        return flow_consistency(uv, target, rho + drho, moved_pose, source, target_k).residual_px
 
     zero = torch.zeros(6, dtype=WIDE)
 
@@ -102,7 +161,9 @@ def test_jacobians_of_the_flow_term_match_finite_differences() -> None:
     numeric = (residual(zero, step) - residual(zero, -step)) / (2 * step)
     close(term.by_inverse_depth(), numeric)
     numeric = (residual(zero, 0, step) - residual(zero, 0, -step)) / (2 * step)
-    close(term.by_log_focal(), numeric)
+    close(term.by_source_focal(), numeric)
+    numeric = (residual(zero, 0, 0, step) - residual(zero, 0, 0, -step)) / (2 * step)
+    close(term.by_target_focal(), numeric)
 
 
 def test_kernel_and_prior_have_the_derivatives_they_claim() -> None:
