@@ -275,6 +275,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     number("--clips", 2, 400, "rendered clips; every tenth is held out")
     number("--steps", 1, 6000, "steps of the training")
     number("--batch", 2, 8, "crops per step")
+    parser.add_argument(
+        "--rate",
+        type=_positive("--rate"),
+        default=1e-3,
+        metavar="R",
+        help="largest learning rate; 3e-4 for a few steps of small batches (0.001)",
+    )
     choice("--size", TRAIN_SIZE, "width of the network")
     parser.add_argument(
         "--branches",

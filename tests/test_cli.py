@@ -89,7 +89,11 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["run", "a.mp4", "--refine", "edge"], "did you mean 'edges'?"),
         (["run", "a.mp4", "--executor", "ray"], "'ray' comes with a later version"),
         (["run", "a.mp4", "--device", "gpu"], "available: auto, cpu, cuda"),
-        (["run", "a.mp4", "--poses", "p.txt"], "--poses and --pose-sigma come with a later"),
+        (["run", "a.mp4", "--pose-sigma", "0.1"], "but none are given; add --poses FILE"),
+        (
+            ["run", "a.mp4", "--focal", "per-frame", "--intrinsics", "500,500,320,240"],
+            "--intrinsics 500,500,320,240 fixes the focal length",
+        ),
         (["run", "a.mp4", "--weights", "raft=w.pth"], "write NAME=PATH with NAME one of: d2mif"),
         (["run", "a.mp4", "--fps", "5", "--stride", "2"], "both choose frames"),
         (["run", "a.mp4", "--start", "-1"], "start must be from 0"),

@@ -1,5 +1,7 @@
 """Options of a run: checks, conversion from text, and TOML that repeats the run."""
 
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,11 @@ def options() -> st.SearchStrategy[dict[str, Any]]:
         {"input": TEXT.map(Path)},
         optional={
             "out": TEXT.map(Path),
-            "intrinsics": st.just("525.5,525,319.5,239.5"),
-            **{key: st.sampled_from(choice.now) for key, choice in CHOICES.items()},
+            **{
+                key: st.sampled_from(choice.now)
+                for key, choice in CHOICES.items()
+                if key != "focal"
+            },
             "size": st.integers(64, 8192),
             "start": st.floats(0, 1e9),
             "max_frames": st.none() | st.integers(2, 1_000_000),
@@ -40,7 +45,14 @@ def options() -> st.SearchStrategy[dict[str, Any]]:
             ),
         },
     )
-    return st.builds(lambda a, b: a | b, rate, rest)
+    cameras = st.one_of(
+        st.fixed_dictionaries({"focal": st.sampled_from(CHOICES["focal"].now)}),
+        st.just({"intrinsics": "525.5,525,319.5,239.5"}),
+    )
+    poses = st.fixed_dictionaries(
+        {}, optional={"poses": TEXT.map(Path), "pose_sigma": st.floats(0, 1e9)}
+    ).filter(lambda given: "poses" in given or "pose_sigma" not in given)
+    return st.builds(lambda *parts: reduce(or_, parts), rest, rate, cameras, poses)
 
 
 @settings(deadline=None, max_examples=40)
@@ -115,8 +127,9 @@ def test_nested_options_are_a_table_or_an_object_or_dotted() -> None:
         ({"masks": "nowhere/at/all"}, "an existing folder with one mask image per frame"),
         ({"device": "cdua"}, "did you mean 'cuda'?"),
         ({"flow": "fid"}, "available: dis"),
-        ({"poses": "poses.txt"}, "--poses and --pose-sigma come with a later version"),
-        ({"pose_sigma": 0.1}, "--poses and --pose-sigma come with a later version"),
+        ({"pose_sigma": 0.1}, "but none are given; add --poses FILE"),
+        ({"poses": "poses.txt", "pose_sigma": -0.1}, "pose_sigma must be from 0"),
+        ({"focal": "per-frame", "intrinsics": "1,1,1,1"}, "per-frame has every frame's estimated"),
         ({"weights": ["a.safetensors"]}, "write NAME=PATH with NAME one of: d2mif"),
         ({"weights": ["d2mif=a", "d2mif=b"]}, "--weights d2mif=... is given more than once"),
         ({"weights": [3]}, "weights must be a list of texts"),

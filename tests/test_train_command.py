@@ -95,11 +95,12 @@ def test_annotated_frames_of_a_real_video_become_samples(tmp_path: Path) -> None
 def test_two_minutes_of_training_lower_the_validation_loss(tmp_path: Path) -> None:
     out = tmp_path / "training"
     words = ["train", "d2mif", "--out", str(out), "--imagenet", "no", "--batch", "4"]
-    words += ["--clips", "10", "--steps", "60", "--workers", "2", "--seed", "1"]
+    words += ["--clips", "10", "--steps", "60", "--rate", "3e-4", "--workers", "2", "--seed", "1"]
     assert main(words) == 0
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     losses = [entry["loss_held_out"] for entry in log]
-    assert len(losses) == 10 and losses[-1] < losses[0]
+    assert [entry["step"] for entry in log] == list(range(0, 61, 6))
+    assert losses[-1] < losses[0]  # measured on four clips: .86 to .90 before, .71 to .82 after
     weights = out / "d2mif.safetensors"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     card = (out / "d2mif.md").read_text()

@@ -125,7 +125,8 @@ def test_training_learns_what_the_maps_tell(tmp_path: Path) -> None:
     network = fit(tmp_path, CLIPS[:3], CLIPS[3:], options, None, no_progress)
     found = validate(network, CLIPS[3:])
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [entry["step"] for entry in log] == [20, 40]
+    assert [entry["step"] for entry in log] == [0, 20, 40]
+    assert log[-1]["loss_held_out"] < log[0]["loss_held_out"]
     assert found.iou > 0.6 and found.loss == pytest.approx(log[-1]["loss_held_out"])
 
 

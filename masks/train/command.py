@@ -119,6 +119,7 @@ def from_arguments(arguments: Namespace, command: str) -> TrainOptions:
             network=network,
             steps=arguments.steps,
             batch=arguments.batch,
+            rate=arguments.rate,
             seed=arguments.seed,
             device=device,
             validate_every=max(arguments.steps // 10, 1),

@@ -93,6 +93,8 @@ def fit(
     channels_last(network)
     optimizer = _optimizer(network, options, imagenet is not None)
     step = _resume(folder / "state.pt", network, optimizer, options)
+    if step == 0:
+        _log(folder, 0, None, validate(network, held_out, options.device))
     with progress("train", total=options.steps) as counter:
         counter.advance(step)
         while step < options.steps:
@@ -230,7 +232,8 @@ def _key(options: FitOptions) -> str:
     )
 
 
-def _log(folder: Path, step: int, loss: float, found: Validation) -> None:
+def _log(folder: Path, step: int, loss: float | None, found: Validation) -> None:
+    """Add a line; before the first step there is no loss of training."""
     named = {f"{key}_held_out": value for key, value in vars(found).items()}
     entry = {"step": step, "loss": loss} | named
     with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
