@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
@@ -17,10 +18,27 @@ from typing import Any, Protocol
 import cv2
 import torch
 
-from recon4d.errors import MissingDependencyError
+from recon4d.errors import ConfigError, MissingDependencyError, WorkerError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What linear algebra libraries read when they are loaded."""
+
+
+WORKER_OF = "RECON4D_WORKER_OF"
+"""Environment variable with the process whose worker this is."""
+DIED = (
+    "a worker process ended before its work was done (killed, for want of memory?); what is finished is kept: give the "
+    "same command with --resume, and --workers 1 where memory is short"
+)
+
+
+def refuse_in_worker() -> None:
+    """Raise a sentence where a worker that starts runs the user's script again, which would begin the same run."""
+    if os.environ.get(WORKER_OF, str(os.getpid())) != str(os.getpid()):
+        raise ConfigError(
+            "recon4d.run was called while a worker process of a long video loads this script; call it below "
+            "`if __name__ == '__main__':`"
+        )
 
 
 class Executor(Protocol):
@@ -59,8 +77,9 @@ def executor(name: str, workers: int) -> Iterator[Executor]:
 @contextmanager
 def _local(workers: int) -> Iterator[Executor]:
     before = set(active_children())
-    saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    variables = {**dict.fromkeys(THREAD_VARIABLES, "1"), WORKER_OF: str(os.getpid())}
+    saved = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
     try:
         yield _Local(pool)
@@ -87,9 +106,12 @@ class _Local:
         jobs: Sequence[Any],
         done: Callable[[], None] = lambda: None,
     ) -> None:
-        for future in as_completed([self._pool.submit(work, job) for job in jobs]):
-            future.result()
-            done()
+        try:
+            for future in as_completed([self._pool.submit(work, job) for job in jobs]):
+                future.result()
+                done()
+        except BrokenProcessPool as error:
+            raise WorkerError(DIED) from error
 
 
 def _begin() -> None:
@@ -101,9 +123,7 @@ def _begin() -> None:
 
     def follow() -> None:
         wait([parent.sentinel])
-        os._exit(
-            1
-        )  # the parent was killed; a resumed run must not meet this worker in the same folder
+        os._exit(1)  # a resumed run must not meet this worker in the same folder
 
     threading.Thread(target=follow, daemon=True).start()
 
@@ -127,15 +147,15 @@ def _ray(workers: int) -> Iterator[Executor]:
     elif own:
         ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
     try:
-        yield _Ray(ray, workers)
+        yield _Ray(ray)
     finally:
         if own:
             ray.shutdown()
 
 
 class _Ray:
-    def __init__(self, ray: Any, workers: int) -> None:
-        self._ray, self._workers = ray, workers
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
 
     def run(
         self,
@@ -151,10 +171,16 @@ class _Ray:
             try:
                 self._ray.get(finished)
             except self._ray.exceptions.RayTaskError as error:
-                for other in running:
-                    self._ray.cancel(other, force=True)
+                self._cancel(running)
                 raise error.cause from error
+            except self._ray.exceptions.WorkerCrashedError as error:
+                self._cancel(running)
+                raise WorkerError(DIED) from error
             done()
+
+    def _cancel(self, running: Sequence[Any]) -> None:
+        for other in running:
+            self._ray.cancel(other, force=True)
 
 
 def _alone(work: Callable[[Any], None], job: Any) -> None:

@@ -13,7 +13,8 @@ from recon4d import masks
 from recon4d.checkpoint import run_stage, stage_costs
 from recon4d.clips import is_long
 from recon4d.config import RunConfig
-from recon4d.errors import ConfigError, Recon4DError
+from recon4d.errors import ConfigError, Recon4DError, WorkerError
+from recon4d.executor import refuse_in_worker
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
@@ -71,7 +72,9 @@ def run(
 
     Raises:
         Recon4DError: The user can mend it; nothing is left behind.
+        WorkerError: A process that computed a part of a long video was killed; what is finished is kept.
     """
+    refuse_in_worker()
     out = config.out_folder
     folder = partial_folder(out)
     is_begun = resume and _is_begun(folder, config)
@@ -86,6 +89,8 @@ def run(
                 _begin(folder, config)
             finished = _finished(config, folder, progress)
         publish(finished, out, overwrite)
+    except WorkerError:
+        raise
     except Recon4DError:
         shutil.rmtree(folder, ignore_errors=True)
         remove_empty(new_parents)
