@@ -45,9 +45,13 @@ def is_long(num_frames: int, optim: OptimConfig) -> bool:
 
 
 def divide(num_frames: int, optim: OptimConfig) -> tuple[Clip, ...]:
-    """Clips of equal length that overlap by `clip_overlap` frames or more, and meet in the middle of the overlap."""
-    length, overlap = min(optim.clip_frames, num_frames), optim.clip_overlap
-    count = max(1, -(-(num_frames - overlap) // (length - overlap)))
+    """Clips of equal length that overlap by `clip_overlap` frames or more, and meet in the middle of the overlap.
+
+    There are as few as possible, and these as short as possible.
+    """
+    overlap = optim.clip_overlap
+    count = max(1, -(-(num_frames - overlap) // (optim.clip_frames - overlap)))
+    length = -(-(num_frames + (count - 1) * overlap) // count)
     steps = max(count - 1, 1)
     starts = [index * (num_frames - length) // steps for index in range(count)]
     meets = [(a + length + b) // 2 for a, b in pairwise(starts)]

@@ -74,8 +74,8 @@ class OptimConfig:
     """Most Levenberg-Marquardt steps per solve."""
     whole_frames: int = 100
     """Longer videos are divided into clips that overlap; their keyframes are aligned together. Frames."""
-    clip_frames: int = 60
-    """Frames of a clip, including those that it shares with its neighbours: memory is that of one clip per worker."""
+    clip_frames: int = 80
+    """Most frames of a clip, with those that it shares with its neighbours: memory is that of one clip per worker."""
     clip_overlap: int = 8
     """Frames that neighbouring clips share at least."""
     keyframes: str = "fixed"

@@ -36,7 +36,7 @@ def refuse_in_worker() -> None:
     """Raise a sentence where a worker that starts runs the user's script again, which would begin the same run."""
     if os.environ.get(WORKER_OF, str(os.getpid())) != str(os.getpid()):
         raise ConfigError(
-            "recon4d.run was called while a worker process of a long video loads this script; call it below "
+            "recon4d was called while a worker process of a long video loads this script; call it below "
             "`if __name__ == '__main__':`"
         )
 

@@ -30,7 +30,7 @@ from recon4d.pipeline import align_options
 from recon4d.progress import Progress
 from recon4d.report import Check, report
 from recon4d.rounds import Round, Rounds
-from recon4d.scene import KnownPoses, MotionMasks, Notice, Reconstruction, Scene, Video
+from recon4d.scene import Cameras, KnownPoses, MotionMasks, Notice, Reconstruction, Scene, Video
 from recon4d.spread import spread_evenly
 
 PREVIEW_FRAMES = 60
@@ -81,24 +81,19 @@ def write_long(config: RunConfig, folder: Path, progress: Progress) -> Path:
 
 def _write_whole(run: Run) -> Path:
     """Write what the result has once."""
-    finished, video = run.folder / "result", run.video
-    scene = _whole_scene(run)
-    height, width = video.images.shape[1:3]
-    result = Reconstruction(
+    finished, video, scene = run.folder / "result", run.video, _whole_scene(run)
+    cameras = Cameras(
         world_from_cam=scene.world_from_cam,
         intrinsics=scene.intrinsics,
         timestamps_s=np.array(video.timestamps_s),
         sources=video.sources,
-        images=video.images,
-        depth=np.zeros((0, height, width), np.float32),
-        confidence=np.zeros((0, height, width), np.uint8),
-        is_dynamic=np.zeros((0, height, width), bool),
+        size=video.size,
         is_metric=scene.is_metric,
         run=_report(run, scene),
         config_toml=to_toml(run.config.anchored()),
     )
-    _write_preview(result, finished)
-    write_texts(result, finished)
+    _write_preview(cameras, finished)
+    write_texts(cameras, finished)
     return finished
 
 
@@ -234,19 +229,20 @@ def _clip_costs(run: Run) -> dict[str, dict[str, float]]:
     return total
 
 
-def _write_preview(result: Reconstruction, folder: Path) -> None:
+def _write_preview(cameras: Cameras, folder: Path) -> None:
     """Draw the preview from some frames, read back."""
-    chosen = spread_evenly(len(result.sources), PREVIEW_FRAMES)
+    chosen = spread_evenly(len(cameras.sources), PREVIEW_FRAMES)
     frames = [read_frame(folder, int(index)) for index in chosen]
-    some = replace(
-        result,
-        world_from_cam=result.world_from_cam[chosen],
-        intrinsics=result.intrinsics[chosen],
-        timestamps_s=result.timestamps_s[chosen],
-        sources=tuple(result.sources[index] for index in chosen),
+    some = Reconstruction(
+        world_from_cam=cameras.world_from_cam[chosen],
+        intrinsics=cameras.intrinsics[chosen],
+        timestamps_s=cameras.timestamps_s[chosen],
+        sources=tuple(cameras.sources[index] for index in chosen),
         images=np.stack([frame.image for frame in frames]),
         depth=np.stack([frame.depth for frame in frames]),
         confidence=np.stack([frame.confidence for frame in frames]),
         is_dynamic=np.stack([frame.is_dynamic for frame in frames]),
+        is_metric=cameras.is_metric,
+        run=cameras.run,
     )
     write_preview(some, folder / "preview.png", chosen.tolist())

@@ -40,7 +40,7 @@ def test_every_frame_belongs_to_one_clip_that_sees_it(case: tuple[int, int, int]
     assert [clip.index for clip in clips] == list(range(len(clips)))
     for clip in clips:
         assert clip.first <= clip.own_first < clip.own_last <= clip.last
-        assert clip.last - clip.first == length
+        assert clip.last - clip.first == clips[0].last <= length
 
 
 @given(CASES)
@@ -79,7 +79,7 @@ def scene() -> Scene:
 
 def keys(scene: Scene, wanted: tuple[int, ...] = ()) -> list[int]:
     is_wanted = np.isin(np.arange(30), wanted)
-    return choose_keyframes(scene, 0, 30, SIZE, is_wanted).tolist()
+    return [int(key) for key in choose_keyframes(scene, 0, 30, SIZE, is_wanted)]
 
 
 def test_a_camera_that_stands_has_a_keyframe_after_the_largest_gap(scene: Scene) -> None:

@@ -24,7 +24,7 @@ from recon4d.io.trajectory import (
     read_trajectory,
     write_trajectory,
 )
-from recon4d.scene import Reconstruction
+from recon4d.scene import Cameras, Reconstruction
 
 T = TypeVar("T")
 
@@ -57,7 +57,18 @@ def write_result(reconstruction: Reconstruction, folder: Path) -> None:
         ),
         len(reconstruction.sources),
     )
-    write_texts(reconstruction, folder)
+    height, width = reconstruction.images.shape[1:3]
+    cameras = Cameras(
+        world_from_cam=reconstruction.world_from_cam,
+        intrinsics=reconstruction.intrinsics,
+        timestamps_s=reconstruction.timestamps_s,
+        sources=reconstruction.sources,
+        size=(width, height),
+        is_metric=reconstruction.is_metric,
+        run=reconstruction.run,
+        config_toml=reconstruction.config_toml,
+    )
+    write_texts(cameras, folder)
 
 
 def make_frame_folders(folder: Path) -> None:
@@ -67,15 +78,15 @@ def make_frame_folders(folder: Path) -> None:
             (folder / name).mkdir(parents=True, exist_ok=True)
 
 
-def write_texts(reconstruction: Reconstruction, folder: Path) -> None:
-    """Write what the result has once: of the arrays per pixel only the size of the images is looked at."""
-    trajectory = Trajectory(reconstruction.timestamps_s, reconstruction.world_from_cam)
+def write_texts(cameras: Cameras, folder: Path) -> None:
+    """Write what the result has besides its pixels."""
+    trajectory = Trajectory(cameras.timestamps_s, cameras.world_from_cam)
     write_trajectory(trajectory, folder / "poses.txt")
-    _write_text(folder / "frames.txt", _frames_text(reconstruction))
-    _write_text(folder / "intrinsics.txt", _intrinsics_text(reconstruction))
-    _write_text(folder / "config.toml", reconstruction.config_toml)
-    scale = "metric" if reconstruction.is_metric else "relative"
-    run = {"format": FORMAT, **reconstruction.run, "scale": scale}
+    _write_text(folder / "frames.txt", _frames_text(cameras))
+    _write_text(folder / "intrinsics.txt", _intrinsics_text(cameras))
+    _write_text(folder / "config.toml", cameras.config_toml)
+    scale = "metric" if cameras.is_metric else "relative"
+    run = {"format": FORMAT, **cameras.run, "scale": scale}
     run["format"] = FORMAT
     _write_text(folder / "run.json", json.dumps(_plain(run), indent=2) + "\n")
 
@@ -164,16 +175,16 @@ def _write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _frames_text(reconstruction: Reconstruction) -> str:
-    rows = zip(reconstruction.timestamps_s, reconstruction.sources, strict=True)
+def _frames_text(cameras: Cameras) -> str:
+    rows = zip(cameras.timestamps_s, cameras.sources, strict=True)
     return "".join(f"{i} {format_time(time)} {name}\n" for i, (time, name) in enumerate(rows))
 
 
-def _intrinsics_text(reconstruction: Reconstruction) -> str:
+def _intrinsics_text(cameras: Cameras) -> str:
     """Write pixels with the first centre at (0, 0), where ours has it at (0.5, 0.5)."""
-    height, width = reconstruction.images.shape[1:3]
+    width, height = cameras.size
     lines = [f"# {width} {height}\n"]
-    for fx, fy, cx, cy in reconstruction.intrinsics:
+    for fx, fy, cx, cy in cameras.intrinsics:
         lines.append(" ".join(format_number(v) for v in (fx, fy, cx - 0.5, cy - 0.5)) + "\n")
     return "".join(lines)
 
