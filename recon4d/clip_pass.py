@@ -58,8 +58,12 @@ class Keyframes:
 
     frames: Int64[np.ndarray, " keyframes"]
     """Indices in the whole video, ascending."""
+    bounds: Int64[np.ndarray, " bounds"]
+    """Frames bounds[k] to bounds[k + 1] - 1 belong to clip k."""
     pieces: Int64[np.ndarray, "pieces 3"]
     """Clip, component within the clip, and component in the whole video of every piece of every clip."""
+    main: int
+    """The component in the whole video that has the most frames: the others are placed by guess."""
     loops: Int64[np.ndarray, "pairs 2"]
     """Frames of the whole video that show the same place again."""
     notices: tuple[Notice, ...] = ()
@@ -147,8 +151,7 @@ def _align_between(job: ClipJob) -> Scene:
     inside = (keyframes.frames >= clip.first) & (keyframes.frames < clip.last)
     inside[inside] = component[keyframes.frames[inside] - clip.first] >= 0
     keys = keyframes.frames[inside] - clip.first
-    main = int(key_scene.component[key_scene.is_posed][0])
-    local = dataclasses.replace(local, is_posed=component == main)
+    local = dataclasses.replace(local, is_posed=component == keyframes.main)
     if not len(keys):
         nearest = np.abs(keyframes.frames - (clip.first + clip.last) / 2).argmin()
         intrinsics = np.repeat(key_scene.intrinsics[nearest][None], len(component), axis=0)

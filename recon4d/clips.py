@@ -1,8 +1,12 @@
 """A long video as clips that overlap, so that memory is that of one clip."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
 
 from recon4d.config import OptimConfig
 from recon4d.scene import Video
@@ -60,3 +64,31 @@ def divide(num_frames: int, optim: OptimConfig) -> tuple[Clip, ...]:
         Clip(index, first, first + length, bounds[index], bounds[index + 1])
         for index, first in enumerate(starts)
     )
+
+
+def settled(
+    clips: tuple[Clip, ...], is_posed: list[Bool[np.ndarray, " frames"]]
+) -> tuple[Clip, ...]:
+    """The same clips; neighbours meet where most frames get a pose from the clip that they belong to.
+
+    Beside a cut or a blank part one of two clips sees too little: the frames that both see then belong to the other.
+
+    Args:
+        clips: As divided.
+        is_posed: Whether each clip's frames have a pose in it.
+    """
+    bounds = [0]
+    for at, (here, there) in enumerate(pairwise(clips)):
+        possible = np.arange(max(there.first, bounds[-1] + 1), min(here.last, there.last - 1) + 1)
+        first = [is_posed[at][: meet - here.first].sum() for meet in possible]
+        then = [is_posed[at + 1][meet - there.first :].sum() for meet in possible]
+        best = np.add(first, then)
+        away = np.abs(possible - here.own_last)
+        bounds.append(int(possible[np.lexsort((away, -best))[0]]))
+    return with_bounds(clips, [*bounds, clips[-1].last])
+
+
+def with_bounds(clips: tuple[Clip, ...], bounds: Sequence[int]) -> tuple[Clip, ...]:
+    """The same clips, where clip k has the frames bounds[k] to bounds[k + 1] - 1 for its own."""
+    own = zip(clips, pairwise(bounds), strict=True)
+    return tuple(replace(clip, own_first=first, own_last=last) for clip, (first, last) in own)

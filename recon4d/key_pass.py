@@ -9,7 +9,7 @@ from jaxtyping import Float32, Int64
 from recon4d import pipeline
 from recon4d.checkpoint import load_stage, run_stage
 from recon4d.clip_pass import ClipJob, Keyframes, clip_flow
-from recon4d.clips import Clip, divide
+from recon4d.clips import Clip, divide, settled
 from recon4d.errors import DegenerateError
 from recon4d.flow.guided import guided_pairs, overlapping
 from recon4d.flow.pairs import window_pairs
@@ -69,9 +69,28 @@ def align_keyframes(job: ClipJob) -> None:
         placement = place_with_loops(known.pieces, links, more)
         pieces = zip(known.pieces, placement.group, strict=True)
         names = np.array([(piece.clip, piece.component, group) for piece, group in pieces])
-        keyframes = Keyframes(known.frames, names, known.frames[loops], placement.notices)
+        keyframes = Keyframes(
+            frames=known.frames,
+            bounds=np.array([0, *(clip.own_last for clip in known.clips)]),
+            pieces=names,
+            main=_largest(known.pieces, placement),
+            loops=known.frames[loops],
+            notices=placement.notices,
+        )
         run_stage(job.folder, "keyframes", Keyframes, lambda f: keyframes)
         _align(known, video, placement, maps, loops)
+
+
+def _largest(pieces: list[Piece], placement: Placement) -> int:
+    """The group with the most frames."""
+    groups = range(int(placement.group.max()) + 1)
+    frames = [
+        np.concatenate(
+            [p.frames for p, g in zip(pieces, placement.group, strict=True) if g == group]
+        )
+        for group in groups
+    ]
+    return int(np.argmax([len(np.unique(own)) for own in frames]))
 
 
 def _unmoved(placement: Placement) -> Placement:
@@ -85,6 +104,7 @@ def _collect(job: ClipJob) -> _Locals:
     poses = None if job.config.poses is None else load_stage(job.folder / "poses", KnownPoses)
     clips = divide(video.num_frames, job.config.optim)
     scenes = [load_stage(clip.folder(job.folder) / "local", Scene) for clip in clips]
+    clips = settled(clips, [scene.component >= 0 for scene in scenes])
     pieces: list[Piece] = []
     for clip, scene in zip(clips, scenes, strict=True):
         pieces += pieces_of(clip.index, clip.first, scene)

@@ -16,7 +16,7 @@ import numpy as np
 
 from recon4d.checkpoint import load_stage, stage_costs
 from recon4d.clip_pass import ClipJob, History, Keyframes, Written, align_alone, finish_clip
-from recon4d.clips import Clip, divide
+from recon4d.clips import Clip, divide, with_bounds
 from recon4d.config import RunConfig
 from recon4d.executor import executor
 from recon4d.io.preview import write_preview
@@ -48,6 +48,11 @@ class Run:
     video: Video
     clips: tuple[Clip, ...]
 
+    def settled(self) -> "Run":
+        """The same with each frame in the clip that the keyframes' job gave it to."""
+        bounds = load_stage(self.folder / "keyframes", Keyframes).bounds
+        return replace(self, clips=with_bounds(self.clips, bounds.tolist()))
+
     def jobs(self) -> list[ClipJob]:
         """A job for every clip; each computes with one thread."""
         alone = replace(self.config, workers=1)
@@ -74,6 +79,8 @@ def write_long(config: RunConfig, folder: Path, progress: Progress) -> Path:
             pool.run(align_alone, jobs, counter.advance)
         with progress("keyframes", total=1) as counter:
             pool.run(align_keyframes, jobs[:1], counter.advance)
+        run = run.settled()
+        jobs = run.jobs()
         with progress("clips between keyframes", total=len(jobs)) as counter:
             pool.run(finish_clip, jobs, counter.advance)
     return _write_whole(run)

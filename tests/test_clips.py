@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recon4d.clips import Clip, divide, is_long
+from recon4d.clips import Clip, divide, is_long, settled
 from recon4d.config import OptimConfig
 from recon4d.errors import ConfigError
 from recon4d.optim.keyframes import MAX_GAP, choose_keyframes
@@ -57,6 +57,20 @@ def test_neighbours_overlap_on_both_sides_of_where_they_meet(
         assert after.own_first - after.first >= half
 
 
+def test_frames_beside_a_blank_part_belong_to_the_clip_that_sees_them() -> None:
+    clips = divided((12, 5, 26))
+    assert [clip.own_last for clip in clips] == [9, 16, 26]
+    everywhere = [np.ones(clip.last - clip.first, bool) for clip in clips]
+    assert settled(clips, everywhere) == clips
+    # frames 11 and later are blank: the second clip, from 7, has no pose at all
+    poses = [np.arange(clip.first, clip.last) < 11 for clip in clips]
+    poses[1][:] = False
+    assert settled(clips, poses)[0].own_last == 11
+    # blank until 9: the first clip is lost
+    poses = [np.zeros(12, bool), np.arange(7, 19) >= 9, everywhere[2]]
+    assert settled(clips, poses)[0].own_last == 9
+
+
 def test_short_videos_are_one_piece() -> None:
     options = OptimConfig()
     assert not is_long(options.whole_frames, options)
@@ -64,7 +78,7 @@ def test_short_videos_are_one_piece() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"clip_frames": 7}, {"clip_overlap": 31}, {"whole_frames": 59}, {"keyframes": "no"}]
+    "wrong", [{"clip_frames": 7}, {"clip_overlap": 41}, {"whole_frames": 79}, {"keyframes": "no"}]
 )
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"optim.{next(iter(wrong))}"):
