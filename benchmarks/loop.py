@@ -1,7 +1,8 @@
-"""What the rounds of the loop bring: `python -m benchmarks.loop`.
+"""What the rounds of the loop bring, and masks in each term: `python -m benchmarks.loop`.
 
 Every clip with true masks is reconstructed with no masks, with masks from residuals, with D2MIF, and with the true
-masks, after 0, 1, 2 and 3 rounds; the stages before the rounds are computed once per clip and method.
+masks, after 0, 1, 2 and 3 rounds; the stages before the rounds are computed once per clip and method. Then with and
+without masks in the term of the cameras (static flow consistency) and in those of the depth.
 """
 
 import argparse
@@ -9,7 +10,8 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +59,33 @@ def run_method(clip: str, method: str, root: Path) -> dict[str, Any]:
     return row
 
 
-def _figures(config: RunConfig, folder: Path, truth: Path) -> dict[str, Any]:
+def run_terms(clip: str, root: Path) -> dict[str, Any]:
+    """Figures of one clip with and without masks in the term of the cameras and in those of the depth."""
+    row: dict[str, Any] = {"clip": clip, "terms": []}
+    configs = {m: RunConfig(input=root / clip, masks=m, seed=SEED) for m in ("none", "d2mif")}
+    with tempfile.TemporaryDirectory() as folder:
+        homes = {method: Path(folder) / method for method in configs}
+        for method, home in homes.items():
+            home.mkdir()
+            found = _figures(configs[method], home, root / clip)
+            row["terms"].append({"cameras": method, "depth": method} | found)
+            shutil.copytree(home / "stages" / "refine", home / "masks")
+        for cameras, depth in permutations(homes):
+            found = _figures(configs[cameras], homes[cameras], root / clip, homes[depth] / "masks")
+            row["terms"].append({"cameras": cameras, "depth": depth} | found)
+    return row
+
+
+def _figures(
+    config: RunConfig, folder: Path, truth: Path, masks: Path | None = None
+) -> dict[str, Any]:
+    """Run what is missing; the depth is found with the run's own masks, or with those of another run's last stage."""
     stages, result = folder / "stages", folder / "result"
     for name in AFTER_ROUNDS:
         shutil.rmtree(stages / name, ignore_errors=True)
     stages.mkdir(exist_ok=True)
+    if masks is not None:
+        shutil.copytree(masks, stages / "refine")
     with one_torch_thread():
         reconstruction = reconstruct_in(config, stages, no_progress)
     write_result(reconstruction, result)
@@ -73,7 +97,8 @@ def _figures(config: RunConfig, folder: Path, truth: Path) -> dict[str, Any]:
     return {
         "ate_m": found.poses.ate,
         "rpe_rotation_deg": found.poses.rpe_rotation_deg,
-        "abs_rel": asdict(found.depth.all)["abs_rel"],
+        "abs_rel": found.depth.all.abs_rel,
+        "abs_rel_static": None if found.depth.static is None else found.depth.static.abs_rel,
         "jaccard": found.masks.jaccard,
         "history": rounds,
     }
@@ -83,7 +108,7 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the page."""
     header = ("clip, masks", "rounds", "kept", "ATE mm", "RPE-r deg", "Abs Rel", "J")
     lines = []
-    for row in rows:
+    for row in (row for row in rows if "method" in row):
         name = f"{row['clip']}, {row['method']}"
         for count, found in row["rounds"].items():
             kept = sum(bool(entry["kept"]) for entry in found["history"])
@@ -109,7 +134,29 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
         "measured with the geometry's help; masks that do not depend on the geometry (none, the true ones) have just "
         "that one further round.\n\n"
     )
-    return text + markdown_table(header, lines)
+    return text + markdown_table(header, lines) + _terms([row for row in rows if "terms" in row])
+
+
+def _terms(rows: Sequence[Mapping[str, Any]]) -> str:
+    header = ("clip", "masks in the cameras' term", "in the depth's", "ATE mm", "Abs Rel", "static")
+    lines = [
+        (
+            row["clip"],
+            found["cameras"],
+            found["depth"],
+            number(1e3 * found["ate_m"], ".2f"),
+            number(found["abs_rel"], ".4f"),
+            number(found["abs_rel_static"], ".4f"),
+        )
+        for row in rows
+        for found in row["terms"]
+    ]
+    text = (
+        "\n## Masks in each term\n\nDefaults otherwise. The term of the cameras is the static flow consistency, with "
+        "weight 1 - M; those of the depth are the same at every pixel, and what lies behind a mask stands on the "
+        "ground.\n\n"
+    )
+    return text + markdown_table(header, lines) if rows else ""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -129,6 +176,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             if key in rows:
                 continue
             rows[key] = run_method(clip, method, root)
+            print(json.dumps(rows[key]), flush=True)
+            write_whole(arguments.out, to_json(rows))
+        key = f"{clip} terms"
+        if key not in rows and set(arguments.methods) == set(METHODS):
+            rows[key] = run_terms(clip, root)
             print(json.dumps(rows[key]), flush=True)
             write_whole(arguments.out, to_json(rows))
     write_whole(arguments.out.with_suffix(".md"), report(list(rows.values())))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
+from torch import Tensor
 
 from recon4d.backbones.rgbd import sensor_prior
 from recon4d.errors import DegenerateError
@@ -214,7 +215,7 @@ def _solve(
 ) -> State:
     """One batch optimization of every piece; the first pose of each is fixed, unless given poses hold the piece."""
     if video.sensor_depth is None:  # the guess of the prior follows the scene's own scale
-        problem = problem.with_prior_scaled(float(state.inverse_depth[component >= 0].median()))
+        problem = problem.with_prior_scaled(_usual(state.inverse_depth[component >= 0], known))
     freedom = _freedom(component, known)
     if known is not None:
         problem = replace(problem, poses=pose_prior(known, state))
@@ -231,6 +232,16 @@ def _solve(
         threads=options.threads,
     )
     return solve(connected(problem, component), state, freedom, solve_options)
+
+
+def _usual(inverse_depth: Tensor, known: KnownPoses | None) -> float:
+    """The depth that is guessed: the median, or, where given poses tell the scale, what does not pull at it.
+
+    A guess g costs the sum of (rho / g - 1)^2; scaling all rho changes that to first order by sum rho (rho / g - 1).
+    """
+    if known is None:
+        return float(inverse_depth.median())
+    return float(inverse_depth.square().sum() / inverse_depth.sum())
 
 
 def _freedom(component: Int64[np.ndarray, " frames"], known: KnownPoses | None) -> Freedom:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
+from recon4d.geometry import orthonormal_array
 from recon4d.parallel import each
 
 MIN_CONFIDENCE = 0.3
@@ -129,7 +129,7 @@ def _robust_rotation(
     b = rays_b / np.linalg.norm(rays_b, axis=1, keepdims=True)
     weight = np.ones(len(a))
     for _ in range(6):
-        rotation = Rotation.align_vectors(b, a, weight)[0].as_matrix()
+        rotation = orthonormal_array((b * weight[:, None]).T @ a)
         error = np.linalg.norm(a @ rotation.T - b, axis=1)
         weight = 1 / (error + 0.1 * np.median(error) + 1e-9)
     return np.asarray(rotation)
