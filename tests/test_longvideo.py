@@ -181,14 +181,13 @@ def scale_drift(source: Path, keyframes: str, monkeypatch: pytest.MonkeyPatch) -
             depth_scale(here, there, k - job.clip.first, k - after.clip.first) for k in shared
         ]
         drift.append(abs(float(np.median(np.log(ratios)))))
-    print(keyframes, drift)
     return drift
 
 
 def test_fixed_keyframes_keep_one_scale(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fixed, free = (max(scale_drift(source, mode, monkeypatch)) for mode in ("fixed", "free"))
-    assert fixed < 0.005
-    assert free > 2 * fixed, (fixed, free)
+    assert fixed < 0.005  # found: 0.0016 fixed, 0.0124 free
+    assert free > 3 * fixed, (fixed, free)
 
 
 def test_a_clip_without_texture_is_lost_alone(
