@@ -76,7 +76,7 @@ class DisSettings:
 
 
 FROM_NOTHING = DisSettings(patch_stride=4, descent_steps=12, refinement_steps=3)
-"""Where nothing is known of the motion; with less smoothing the shaded street of DAVIS `car-shadow` moves with the car."""
+"""Where nothing is known of the motion; with less smoothing the cameras of DAVIS `car-shadow` follow the car."""
 FROM_NEAR = DisSettings(patch_stride=5, descent_steps=16, refinement_steps=1)
 """Where little is left to find: faster, and the cameras of `exact_static` and `exact_crowd` come out a tenth better."""
 
