@@ -138,7 +138,7 @@ def report(rows: Sequence[Mapping[str, Any]], setup: Setup) -> str:
         f"Made by `python -m benchmarks.longloop` from {setup.source.name}, played forwards and backwards with noise",
         f"of {NOISE:g} grey levels and JPEG at quality {JPEG_QUALITY}, fresh in every frame; `recon4d run --masks",
         f"{setup.masks} --workers {setup.workers}`, everything else as by default. CPU seconds are user and system",
-        "time of all processes. PSS is the largest sum over all processes, every second, with shared pages counted once;",
+        "time of all processes. PSS is the largest sum over all processes, every second, shared pages counted once;",
         "RSS counts them once per process. Lengths up to 100 are computed in one piece.\n",
         f"* {today()}, commit {commit()}, {machine()}, seed {setup.seed}\n",
         table,

@@ -237,16 +237,6 @@ def test_known_poses_hold_the_whole_video(
     assert off.max() < 0.01
 
 
-def test_a_zoom_is_followed(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    zoomed = make_scene(FRAMES, SIZE, seed=5, zoom=1.3, plain_lens=True)
-    folder = write_images(source.parent / "zoom", zoomed.video.images)
-    config = settings(folder, source.parent / "zoom_out", intrinsics=None, focal="per-frame")
-    found = read_result(run(monkeypatch, config, InOrder())).intrinsics[:, 0]
-    truth = zoomed.scene.intrinsics[:, 0]
-    error = np.abs(found / truth - 1)
-    assert error.max() < 0.1, error  # 128 px; the 2 % are for a real size
-
-
 def test_sensor_depth_keeps_metres(
     source: Path, made: SyntheticScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
