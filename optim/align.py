@@ -72,14 +72,7 @@ def initial_scene(
     problem = problem.with_static_weight(start.static)
     component = start.components
     state = _solve(problem, start.state, component, video, options, START_KERNEL_PX)
-    known = None
-    if video.poses is not None and not _turns_only(problem, state, component, video):
-
-        def refine(state: State, known: KnownPoses) -> State:
-            return _solve(problem, state, component, video, options, START_KERNEL_PX, known=known)
-
-        state, known = place(state, video, main_piece(component), refine)
-    return _finish(problem, state, component, video, options, known)
+    return _placed(problem, state, component, video, options)
 
 
 def optimise(
@@ -95,13 +88,7 @@ def optimise(
     Raises:
         DegenerateError: The masks leave no measurement.
     """
-    samples = px_to_samples(scene.samples_px)
-    frames = np.arange(video.num_frames)[:, None]
-    static = static_weight(motion.probability[frames, samples[..., 0], samples[..., 1]])
-    problem = _measurements(video, flow, samples, options)
-    problem = problem.with_static_weight(
-        torch.from_numpy(static.astype(np.float32)).to(problem.weight)
-    )
+    problem = static_problem(video, flow, scene, motion, options)
     state, known = State.of(scene), trusted_poses(video, scene)
     kernels_px = (3 * options.kernel_px, options.kernel_px)
     with progress("optimise", total=len(kernels_px)) as counter:
@@ -109,6 +96,49 @@ def optimise(
             state = _solve(problem, state, scene.component, video, options, kernel_px, known=known)
             counter.advance()
     return _finish(problem, state, scene.component, video, options, known)
+
+
+def place_by_poses(
+    video: Video, flow: Flow, scene: Scene, motion: MotionMasks, options: AlignOptions
+) -> Scene:
+    """Bring a scene that was found without the given poses to their frame and scale, and judge which of them fit.
+
+    Raises:
+        InputError: The given poses contradict the video.
+    """
+    problem = static_problem(video, flow, scene, motion, options)
+    return _placed(problem, State.of(scene), scene.component, video, options)
+
+
+def _placed(
+    problem: Problem,
+    state: State,
+    component: Int64[np.ndarray, " frames"],
+    video: Video,
+    options: AlignOptions,
+) -> Scene:
+    """The scene, in the frame of the given poses where there are any."""
+    known = None
+    if video.poses is not None and not _turns_only(problem, state, component, video):
+
+        def refine(state: State, known: KnownPoses) -> State:
+            return _solve(problem, state, component, video, options, START_KERNEL_PX, known=known)
+
+        state, known = place(state, video, main_piece(component), refine)
+    return _finish(problem, state, component, video, options, known)
+
+
+def static_problem(
+    video: Video, flow: Flow, scene: Scene, motion: MotionMasks, options: AlignOptions
+) -> Problem:
+    """Flow at a scene's samples, weighted by how surely the masks call them static."""
+    samples = px_to_samples(scene.samples_px)
+    frames = np.arange(video.num_frames)[:, None]
+    static = static_weight(motion.probability[frames, samples[..., 0], samples[..., 1]])
+    problem = _measurements(video, flow, samples, options)
+    return problem.with_static_weight(
+        torch.from_numpy(static.astype(np.float32)).to(problem.weight)
+    )
 
 
 def static_weight(

@@ -39,14 +39,14 @@ def assemble(
     is_metric = video.sensor_depth is not None
     world_from_cam = np.asarray(invert_rigid(state.cam_from_world).cpu())
     rho = np.asarray(state.inverse_depth.cpu(), np.float64)
-    std = _inverse_depth_std(problem, state)
+    std = inverse_depth_std(problem, state)
     if turns_only:
         std = np.full_like(std, np.inf)
     rho[~posed] = np.median(rho[main])
     std[~main] = np.inf
     if not is_metric:
         _place_pieces(world_from_cam, rho, component)
-    world_from_cam = _interpolate_lost(world_from_cam, posed, video.timestamps_s)
+    world_from_cam = interpolate_lost(world_from_cam, posed, video.timestamps_s)
     intrinsics = np.asarray(state.intrinsics.cpu())
     angle_deg = float(np.degrees(parallax_px(problem, state, main) / np.median(intrinsics[:, 0])))
     if known is None:
@@ -64,7 +64,7 @@ def assemble(
         component=component,
         is_pose_trusted=None if known is None else known.is_given,
         notices=_parallax_notice(turns_only, angle_deg)
-        + _lost_notices(component)
+        + lost_notices(component)
         + pose_notices(video.poses, known, turns_only),
     )
 
@@ -75,7 +75,7 @@ def main_piece(component: Int64[np.ndarray, " frames"]) -> Bool[np.ndarray, " fr
     return np.asarray(component == names[counts.argmax()])
 
 
-def _inverse_depth_std(problem: Problem, state: State) -> Float64[np.ndarray, "frames samples"]:
+def inverse_depth_std(problem: Problem, state: State) -> Float64[np.ndarray, "frames samples"]:
     """Standard deviation with the cameras fixed; infinite where it exceeds the value itself."""
     rho = state.inverse_depth
     information = depth_information(problem, state, SolveOptions(kernel_px=1.0))
@@ -104,7 +104,7 @@ def _place_pieces(
         world_from_cam[own] = move @ world_from_cam[own]
 
 
-def _interpolate_lost(
+def interpolate_lost(
     world_from_cam: Float64[np.ndarray, "frames 4 4"],
     posed: Bool[np.ndarray, " frames"],
     timestamps_s: Float64[np.ndarray, " frames"],
@@ -152,7 +152,8 @@ def _parallax_notice(turns_only: bool, angle_deg: float) -> tuple[Notice, ...]:
     return ()
 
 
-def _lost_notices(component: Int64[np.ndarray, " frames"]) -> tuple[Notice, ...]:
+def lost_notices(component: Int64[np.ndarray, " frames"]) -> tuple[Notice, ...]:
+    """What the user should know of frames without a pose, and of pieces beside the largest."""
     lost = tuple(int(i) for i in np.nonzero(component < 0)[0])
     notices = []
     if lost:

@@ -62,6 +62,7 @@ def densify(
     threads: int = 1,
     progress: Progress = no_progress,
     device: torch.device | None = None,
+    only: range | None = None,
 ) -> DenseDepth:
     """Find the depth of every pixel of the working size, in every frame.
 
@@ -75,24 +76,27 @@ def densify(
         threads: Frames that are looked at at the same time.
         progress: Told about every finished frame.
         device: Where to compute; CPU if not given.
+        only: Consecutive frames that are wanted, all if not given; the others help to see them.
     """
+    wanted = only or range(video.num_frames)
     inputs = _Inputs(video, flow, scene, motion, device or torch.device("cpu"))
     width, height = video.size
-    depth = np.empty((video.num_frames, height, width), np.float32)
-    confidence = np.zeros((video.num_frames, height, width), np.uint8)
+    depth = np.empty((len(wanted), height, width), np.float32)
+    confidence = np.zeros((len(wanted), height, width), np.uint8)
     with (
         ThreadPoolExecutor(max_workers=threads) as pool,
-        progress("depth", video.num_frames) as counter,
+        progress("depth", len(wanted)) as counter,
     ):
         running: deque[tuple[list[int], Future[_Maps]]] = deque()
 
         def collect() -> None:
             frames, result = running.popleft()
-            inverse, confidence[frames] = result.result()
-            depth[frames] = 1 / inverse
+            place = np.array(frames) - wanted.start
+            inverse, confidence[place] = result.result()
+            depth[place] = 1 / inverse
             counter.advance(len(frames))
 
-        for frames, observed in _chunks(inputs, pool):
+        for frames, observed in _chunks(inputs, wanted, pool):
             running.append((frames, pool.submit(_finish, inputs, frames, observed)))
             while len(running) > threads:
                 collect()
@@ -101,14 +105,16 @@ def densify(
     return DenseDepth(depth, confidence)
 
 
-def _chunks(inputs: _Inputs, pool: ThreadPoolExecutor) -> Iterator[tuple[list[int], Observed]]:
+def _chunks(
+    inputs: _Inputs, wanted: range, pool: ThreadPoolExecutor
+) -> Iterator[tuple[list[int], Observed]]:
     """Joined observations, a chunk of frames at a time; keeps views only while a later frame needs them."""
     num_frames, edges = inputs.video.num_frames, inputs.flow.edges
     last_use = np.arange(num_frames)
     np.maximum.at(last_use, edges[:, 1], edges[:, 0])
     views: dict[int, Observed] = {}
-    for first in range(0, num_frames, CHUNK_FRAMES):
-        frames = list(range(first, min(first + CHUNK_FRAMES, num_frames)))
+    for first in range(wanted.start, wanted.stop, CHUNK_FRAMES):
+        frames = list(range(first, min(first + CHUNK_FRAMES, wanted.stop)))
         partners = edges[np.isin(edges[:, 0], frames), 1].tolist()
         missing = sorted({*frames, *partners} - views.keys())
         views.update(zip(missing, pool.map(partial(_view, inputs), missing), strict=True))

@@ -11,7 +11,8 @@ from recon4d.errors import InputError
 from recon4d.geometry import invert_rigid
 from recon4d.optim.normal import FLOW_SIGMA_PX
 from recon4d.optim.problem import PosePrior
-from recon4d.optim.register import Registration, Similarity, Tolerance, register
+from recon4d.optim.register import Registration, Tolerance, register
+from recon4d.optim.similarity import Similarity
 from recon4d.optim.state import State
 from recon4d.scene import KnownPoses, Notice, Scene, Video
 

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.errors import InputError
 from recon4d.geometry import orthonormal_array
+from recon4d.optim.similarity import Similarity
 
 USUAL_FACTOR = 9.0
 """Poses that are off by this many times the median error are wrong: six standard deviations."""
@@ -26,29 +27,11 @@ REFITS = 3
 
 
 @dataclass(frozen=True)
-class Similarity:
-    """`x_given = scale * rotation @ x_found + translation`."""
-
-    scale: float
-    rotation: Float64[np.ndarray, "3 3"]
-    translation: Float64[np.ndarray, "3"]
-
-    def poses(
-        self, world_from_cam: Float64[np.ndarray, "poses 4 4"]
-    ) -> Float64[np.ndarray, "poses 4 4"]:
-        """The same cameras in the given frame and scale."""
-        moved = world_from_cam.copy()
-        moved[:, :3, :3] = self.rotation @ world_from_cam[:, :3, :3]
-        centres = world_from_cam[:, :3, 3]
-        moved[:, :3, 3] = self.scale * centres @ self.rotation.T + self.translation
-        return moved
-
-
-@dataclass(frozen=True)
 class Registration:
     """How the frames lie to each other."""
 
     similarity: Similarity
+    """From the found frame to the given one."""
     fits: Bool[np.ndarray, " poses"]
     has_scale: bool
     """False where the centres do not tell it: the scale is then 1."""

@@ -61,8 +61,14 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "computing",
         (
             ("--device {device}", "where to compute"),
-            ("--workers N", "parallel workers (one per core)"),
-            ("--executor {executor}", "where clips of long videos run"),
+            (
+                "--workers N",
+                "parallel workers (one per core); clips of videos over 100 frames run in processes",
+            ),
+            (
+                "--executor {executor}",
+                "where clips of videos over 100 frames run; RAY_ADDRESS names a cluster",
+            ),
             ("--seed N", "seed of every random choice (0)"),
         ),
     ),

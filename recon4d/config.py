@@ -51,7 +51,7 @@ CHOICES = {
     "refine": Choice(now=("edges", "none"), later=("sam2",)),
     "focal": Choice(now=("shared", "per-frame")),
     "device": Choice(now=("auto", "cpu", "cuda")),
-    "executor": Choice(now=("local",), later=("ray",)),
+    "executor": Choice(now=("local", "ray")),
 }
 """The options of `RunConfig` that take a name."""
 
@@ -72,11 +72,23 @@ class OptimConfig:
     """Distance between depth samples while cameras are optimised. Pixels of the working size."""
     max_steps: int = 30
     """Most Levenberg-Marquardt steps per solve."""
+    whole_frames: int = 100
+    """Longer videos are divided into clips that overlap; their keyframes are aligned together. Frames."""
+    clip_frames: int = 80
+    """Most frames of a clip, with those that it shares with its neighbours: memory is that of one clip per worker."""
+    clip_overlap: int = 8
+    """Frames that neighbouring clips share at least."""
+    keyframes: str = "fixed"
+    """`fixed` while clips are aligned between them, or `free`: to measure what fixing is good for."""
 
     def __post_init__(self) -> None:
         _check_range("optim.kernel_px", self.kernel_px, 0.01, 10.0)
         _check_range("optim.grid_px", self.grid_px, 4, 128)
         _check_range("optim.max_steps", self.max_steps, 1, 1000)
+        _check_range("optim.clip_frames", self.clip_frames, 8, 1000)
+        _check_range("optim.whole_frames", self.whole_frames, self.clip_frames, 1_000_000)
+        _check_range("optim.clip_overlap", self.clip_overlap, 3, self.clip_frames // 2)
+        Choice(now=("fixed", "free")).check("optim.keyframes", self.keyframes)
 
 
 @dataclass(frozen=True, kw_only=True)

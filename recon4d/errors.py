@@ -27,3 +27,7 @@ class DegenerateError(Recon4DError):
 
 class DivergedError(Recon4DError):
     """The optimizer met a non-finite number; the message names the term and the step."""
+
+
+class WorkerError(Recon4DError):
+    """A worker process ended before its work; what is finished is kept, and a resumed run goes on."""

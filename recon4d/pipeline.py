@@ -11,8 +11,10 @@ from jaxtyping import Bool
 
 from recon4d import masks
 from recon4d.checkpoint import run_stage, stage_costs
+from recon4d.clips import is_long
 from recon4d.config import RunConfig
-from recon4d.errors import ConfigError, Recon4DError
+from recon4d.errors import ConfigError, Recon4DError, WorkerError
+from recon4d.executor import refuse_in_worker
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
@@ -70,7 +72,9 @@ def run(
 
     Raises:
         Recon4DError: The user can mend it; nothing is left behind.
+        WorkerError: A process that computed a part of a long video was killed; what is finished is kept.
     """
+    refuse_in_worker()
     out = config.out_folder
     folder = partial_folder(out)
     is_begun = resume and _is_begun(folder, config)
@@ -83,9 +87,10 @@ def run(
         with writing(folder), one_torch_thread():
             if not is_begun:
                 _begin(folder, config)
-            result = reconstruct_in(config, folder, progress)
-            finished = _write(result, folder)
+            finished = _finished(config, folder, progress)
         publish(finished, out, overwrite)
+    except WorkerError:
+        raise
     except Recon4DError:
         shutil.rmtree(folder, ignore_errors=True)
         remove_empty(new_parents)
@@ -94,16 +99,21 @@ def run(
     return out
 
 
+def _finished(config: RunConfig, folder: Path, progress: Progress) -> Path:
+    """The complete result, beside its final place; a long video's is written clip by clip."""
+    from recon4d.longvideo import write_long  # which uses the stages below for every clip
+
+    if is_long(read_stage(config, folder, progress).num_frames, config.optim):
+        return write_long(config, folder, progress)
+    return _write(reconstruct_in(config, folder, progress), folder)
+
+
 def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Reconstruction:
     """All stages; each is stored when it is finished and not computed again after an interruption."""
     options = align_options(config)
     video = read_stage(config, folder, progress)
-    given = None
-    if config.masks_folder is not None:
-        given = read_mask_folder(config.masks_folder, video)
-    method = masks.method(config.masks, given, config.weights_of("d2mif"))
-    seen, scene = observe(config, folder, video, progress)
-    rounds, flow = _loop(config, folder, _with_features(folder, method, seen), scene, method)
+    given = given_masks(config, video)
+    rounds, first_flow, flow = mutual_rounds(config, folder, video, given, progress)
     scene, motion = rounds.scene, rounds.masks
     final = run_stage(
         folder,
@@ -124,7 +134,7 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
         folder,
         "check",
         Check,
-        lambda f: check_flow(video, seen.flow, scene, dense, final.is_dynamic, options.threads),
+        lambda f: check_flow(video, first_flow, scene, dense, final.is_dynamic, options.threads),
     )
     return Reconstruction(
         world_from_cam=np.array(scene.world_from_cam),
@@ -171,6 +181,31 @@ def observe(
         folder, "initialise", Scene, lambda f: initial_scene(video, flow, options, progress)
     )
     return masks.Observed(video, flow, threads=options.threads, progress=progress), scene
+
+
+def given_masks(config: RunConfig, video: Video) -> Bool[np.ndarray, "frames height width"] | None:
+    """The user's own masks; None where there are none."""
+    if config.masks_folder is None:
+        return None
+    return read_mask_folder(config.masks_folder, video)
+
+
+def mutual_rounds(
+    config: RunConfig,
+    folder: Path,
+    video: Video,
+    given: Bool[np.ndarray, "frames height width"] | None,
+    progress: Progress,
+) -> tuple[Rounds, Flow, Flow]:
+    """The stages from flow to the last round of masks and optimization.
+
+    Returns:
+        What the rounds ended in, the flow that was measured first, and the flow of the last round.
+    """
+    method = masks.method(config.masks, given, config.weights_of("d2mif"))
+    seen, scene = observe(config, folder, video, progress)
+    rounds, flow = _loop(config, folder, _with_features(folder, method, seen), scene, method)
+    return rounds, seen.flow, flow
 
 
 def _with_features(folder: Path, method: masks.MaskMethod, seen: masks.Observed) -> masks.Observed:

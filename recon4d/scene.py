@@ -134,6 +134,23 @@ class DenseDepth:
 
 
 @dataclass(frozen=True)
+class Cameras:
+    """What a result has besides its pixels."""
+
+    world_from_cam: Float64[np.ndarray, "frames 4 4"]
+    intrinsics: Float64[np.ndarray, "frames 4"]
+    """(fx, fy, cx, cy) in pixels of the working size, centre of the first pixel at (0.5, 0.5)."""
+    timestamps_s: Float64[np.ndarray, " frames"]
+    sources: tuple[str, ...]
+    size: tuple[int, int]
+    """(width, height) of the working size in pixels."""
+    is_metric: bool
+    run: dict[str, object]
+    """As in `Reconstruction`."""
+    config_toml: str
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """The result of a run: what the result folder holds, in memory."""
 

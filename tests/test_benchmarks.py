@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import clips, common, speed
+from benchmarks import clips, common, longloop, speed, tree
+from recon4d.io.trajectory import Trajectory, read_trajectory, write_trajectory
+from tests.media import write_tum_folder
 
 
 def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
@@ -161,3 +164,48 @@ def test_the_speed_report_has_a_column_per_stage_and_lists_failures() -> None:
     assert "| 80 | 1.0 | 0.01 | 90 | - | - | - | - | - | - |" in page
     assert "recon4d run DATA/clip --masks d2mif" in page
     assert "80 frames: **failed**: exit 2: disk full" in page
+
+
+def test_a_sequence_is_played_there_and_back() -> None:
+    assert longloop.there_and_back(4, 14) == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]
+
+
+def test_a_played_sequence_has_fresh_noise_and_the_true_poses(tmp_path: Path) -> None:
+    images = np.full((3, 32, 48, 3), 100, np.uint8)
+    write_tum_folder(tmp_path / "in", images, np.ones((3, 32, 48)), [0.0, 0.1, 0.2])
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    poses[:, 0, 3] = 0, 1, 2
+    write_trajectory(Trajectory(np.array([0, 0.1, 0.2]), poses), tmp_path / "in/groundtruth.txt")
+    longloop.make(tmp_path / "in", tmp_path / "out", 6)
+    truth = read_trajectory(tmp_path / "out/groundtruth.txt")
+    assert truth.world_from_cam[:, 0, 3].tolist() == [0, 1, 2, 1, 0, 1]
+    pictures = [path.read_bytes() for path in sorted((tmp_path / "out/rgb").iterdir())]
+    assert len(set(pictures)) == 6
+
+
+def test_memory_of_a_whole_tree_is_summed() -> None:
+    """Two processes of 200 MB each at the same time, which share nothing."""
+    block = "import time; block = b'x' * 200_000_000; time.sleep(4)"
+    parent = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {block!r}]); exec({block!r})"
+    found = tree.watch([sys.executable, "-c", parent], 600)
+    assert found.exit_code == 0
+    assert 400 < found.peak_pss_mb < 500
+    assert found.peak_rss_mb >= found.peak_pss_mb
+
+
+def test_the_long_report_has_a_row_per_length_and_lists_failures() -> None:
+    good = {
+        "frames": 200,
+        "exit_code": 0,
+        "seconds": 300.0,
+        "cpu_seconds": 250.0,
+        "peak_pss_mb": 2000.0,
+        "peak_rss_mb": 2400.0,
+        "ate_mm": 0.224,
+        "clips": 3,
+        "loops": 7,
+    }
+    bad = {**good, "frames": 500, "exit_code": 1}
+    page = longloop.report([good, bad], longloop.Setup(Path("room"), "residual", 2, 0))
+    assert "| 200 | 3 | 7 | 1.25 | 300 | 2000 | 2400 | 0.22 |" in page
+    assert "500 frames: **failed**: exit 1" in page

@@ -6,6 +6,7 @@ find what is left: the error of the geometry, and what moves. Errors of short fl
 ones do not: on `exact_dancer` and `exact_heavy` the cameras' error falls to less than a half.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -84,6 +85,24 @@ def guided_flow(
         for way in (0, 1):
             flow_px[at + way * total] = flow.flow_px[old + way * half]
             confidence[at + way * total] = flow.confidence[old + way * half]
+    with progress("guided flow", total=len(pairs)) as counter:
+        measured = guided_pairs(images, pairs, scene, inverse_depth, threads)
+        for at, (flows, sure) in enumerate(measured, start=len(kept)):
+            flow_px[at], flow_px[at + total] = flows
+            confidence[at], confidence[at + total] = sure
+            counter.advance()
+    every = np.concatenate((flow.edges[kept], pairs))
+    return Flow(np.concatenate((every, every[:, ::-1])), flow_px, confidence)
+
+
+def guided_pairs(
+    images: UInt8[np.ndarray, "frames height width 3"],
+    pairs: Int64[np.ndarray, "pairs 2"],
+    scene: Scene,
+    inverse_depth: Float32[np.ndarray, "frames rows cols"],
+    threads: int = 1,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Flow and confidence of pairs in both directions, as `recon4d.flow.dis.flow_pairs`, with the geometry's help."""
     views = GrayViews(images)
 
     def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
@@ -94,13 +113,8 @@ def guided_flow(
         )
         return with_confidence(there, back, views(a), views(b))
 
-    with progress("guided flow", total=len(pairs)) as counter, one_opencv_thread():
-        for at, (flows, sure) in enumerate(each(one, pairs, threads), start=len(kept)):
-            flow_px[at], flow_px[at + total] = flows
-            confidence[at], confidence[at + total] = sure
-            counter.advance()
-    every = np.concatenate((flow.edges[kept], pairs))
-    return Flow(np.concatenate((every, every[:, ::-1])), flow_px, confidence)
+    with one_opencv_thread():
+        yield from each(one, pairs, threads)
 
 
 def static_flow(
@@ -144,8 +158,16 @@ def _guided_pairs(
     """Pairs of related frames that show the same part of the world."""
     frames = len(inverse_depth)
     pairs = [(n, n + k) for n in range(frames) for k in GUIDED_OFFSETS if n + k < frames]
-    found = np.asarray(pairs, np.int64).reshape(-1, 2)
-    found = found[_is_related(scene, *found.T)]
+    return overlapping(scene, inverse_depth, np.asarray(pairs, np.int64).reshape(-1, 2))
+
+
+def overlapping(
+    scene: Scene,
+    inverse_depth: Float32[np.ndarray, "frames rows cols"],
+    pairs: Int64[np.ndarray, "pairs 2"],
+) -> Int64[np.ndarray, "kept 2"]:
+    """Those pairs of related frames that show the same part of the world, as far as the geometry tells."""
+    found = pairs[_is_related(scene, *pairs.T)]
     overlap = [
         min(_overlap(scene, inverse_depth[m], m, n) for m, n in ((a, b), (b, a)))
         for a, b in found.tolist()

@@ -1,5 +1,6 @@
 """`preview.png`: one picture that says whether a result is any good."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,26 +46,35 @@ class Plan:
     points: Float64[np.ndarray, "points 2"]
 
 
-def write_preview(reconstruction: Reconstruction, path: Path) -> None:
-    """Write a contact sheet: image, moving pixels and depth of a few frames, and the camera's path from above."""
-    write_image(path, draw_preview(reconstruction)[..., ::-1])
+def write_preview(
+    reconstruction: Reconstruction, path: Path, names: Sequence[int] | None = None
+) -> None:
+    """Write a contact sheet: image, moving pixels and depth of a few frames, and the camera's path from above.
+
+    Args:
+        reconstruction: The result, or some of its frames.
+        path: Where to.
+        names: Index of each frame in the whole result, where these are only some; the last is that of the last frame.
+    """
+    write_image(path, draw_preview(reconstruction, names)[..., ::-1])
 
 
-def draw_preview(reconstruction: Reconstruction) -> Image:
+def draw_preview(reconstruction: Reconstruction, names: Sequence[int] | None = None) -> Image:
     """Draw the contact sheet as an RGB image."""
-    pictures = _pictures(reconstruction)
+    names = range(len(reconstruction.sources)) if names is None else names
+    pictures = _pictures(reconstruction, names)
     panel = _draw_plan(_plan(reconstruction), side=pictures.shape[0])
     height, width = pictures.shape[0], pictures.shape[1] + GAP_PX + panel.shape[1]
     sheet = np.full((height + HEADER_PX + FOOTER_PX, width + 2 * GAP_PX, 3), BACKGROUND, np.uint8)
     body = sheet[HEADER_PX : HEADER_PX + height, GAP_PX:-GAP_PX]
     body[:, : pictures.shape[1]] = pictures
     body[:, pictures.shape[1] + GAP_PX :] = panel
-    _write(sheet, _title(reconstruction), (GAP_PX + 4, 34), 22)
+    _write(sheet, _title(reconstruction, names[-1] + 1), (GAP_PX + 4, 34), 22)
     _draw_legend(sheet, reconstruction)
     return sheet
 
 
-def _pictures(reconstruction: Reconstruction) -> Image:
+def _pictures(reconstruction: Reconstruction, names: Sequence[int]) -> Image:
     """Three rows of small pictures."""
     count, height, width = reconstruction.depth.shape
     frames = spread_evenly(count, COLUMNS)
@@ -77,7 +87,7 @@ def _pictures(reconstruction: Reconstruction) -> Image:
         depth = color_depth(reconstruction.depth[frame], reconstruction.confidence[frame], limits)
         rows = [_resize(rgb, size) for rgb in (image, tint_moving(image, moving), depth)]
         time_s = reconstruction.timestamps_s[frame] - reconstruction.timestamps_s[0]
-        _label(rows[0], f"{frame}   {time_s:.2f} s")
+        _label(rows[0], f"{names[int(frame)]}   {time_s:.2f} s")
         columns.append(_stack(rows, axis=0))
     return _stack(columns, axis=1)
 
@@ -173,8 +183,8 @@ def _gradient(sheet: Image, x: int, base: int, reverse: bool) -> int:
     return x + 160
 
 
-def _title(reconstruction: Reconstruction) -> str:
-    count, height, width = reconstruction.depth.shape
+def _title(reconstruction: Reconstruction, count: int) -> str:
+    height, width = reconstruction.depth.shape[1:]
     focal = np.median(reconstruction.intrinsics[:, :2], axis=0)
     parts = [
         f"{count} frames",

@@ -4,11 +4,13 @@ import json
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float32, UInt8
 
 from recon4d.errors import InputError
 from recon4d.io.growing import save_array
@@ -22,7 +24,7 @@ from recon4d.io.trajectory import (
     read_trajectory,
     write_trajectory,
 )
-from recon4d.scene import Reconstruction
+from recon4d.scene import Cameras, Reconstruction
 
 T = TypeVar("T")
 
@@ -41,19 +43,50 @@ def write_result(reconstruction: Reconstruction, folder: Path) -> None:
         reconstruction: What to write.
         folder: Created if it is missing.
     """
+    make_frame_folders(folder)
+    _each_frame(
+        lambda index: write_frame(
+            folder,
+            index,
+            Frame(
+                reconstruction.images[index],
+                reconstruction.depth[index],
+                reconstruction.confidence[index],
+                reconstruction.is_dynamic[index],
+            ),
+        ),
+        len(reconstruction.sources),
+    )
+    height, width = reconstruction.images.shape[1:3]
+    cameras = Cameras(
+        world_from_cam=reconstruction.world_from_cam,
+        intrinsics=reconstruction.intrinsics,
+        timestamps_s=reconstruction.timestamps_s,
+        sources=reconstruction.sources,
+        size=(width, height),
+        is_metric=reconstruction.is_metric,
+        run=reconstruction.run,
+        config_toml=reconstruction.config_toml,
+    )
+    write_texts(cameras, folder)
+
+
+def make_frame_folders(folder: Path) -> None:
+    """Make the folders of a result that hold one file per frame."""
     with writing(folder):
         for name in ("images", "depth", "confidence", "masks"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-    _each_frame(
-        lambda index: _write_frame(reconstruction, folder, index), len(reconstruction.sources)
-    )
-    trajectory = Trajectory(reconstruction.timestamps_s, reconstruction.world_from_cam)
+
+
+def write_texts(cameras: Cameras, folder: Path) -> None:
+    """Write what the result has besides its pixels."""
+    trajectory = Trajectory(cameras.timestamps_s, cameras.world_from_cam)
     write_trajectory(trajectory, folder / "poses.txt")
-    _write_text(folder / "frames.txt", _frames_text(reconstruction))
-    _write_text(folder / "intrinsics.txt", _intrinsics_text(reconstruction))
-    _write_text(folder / "config.toml", reconstruction.config_toml)
-    scale = "metric" if reconstruction.is_metric else "relative"
-    run = {"format": FORMAT, **reconstruction.run, "scale": scale}
+    _write_text(folder / "frames.txt", _frames_text(cameras))
+    _write_text(folder / "intrinsics.txt", _intrinsics_text(cameras))
+    _write_text(folder / "config.toml", cameras.config_toml)
+    scale = "metric" if cameras.is_metric else "relative"
+    run = {"format": FORMAT, **cameras.run, "scale": scale}
     run["format"] = FORMAT
     _write_text(folder / "run.json", json.dumps(_plain(run), indent=2) + "\n")
 
@@ -104,17 +137,37 @@ def read_run(folder: Path) -> dict[str, object]:
     return run
 
 
-def _write_frame(reconstruction: Reconstruction, folder: Path, index: int) -> None:
+@dataclass(frozen=True)
+class Frame:
+    """What the result holds of one frame, as in `Reconstruction`."""
+
+    image: UInt8[np.ndarray, "height width 3"]
+    depth: Float32[np.ndarray, "height width"]
+    confidence: UInt8[np.ndarray, "height width"]
+    is_dynamic: Bool[np.ndarray, "height width"]
+
+
+def write_frame(folder: Path, index: int, frame: Frame) -> None:
+    """Write the files of one frame of a result."""
     name = f"{index:06d}"
-    bgr = np.ascontiguousarray(reconstruction.images[index][..., ::-1])
+    bgr = np.ascontiguousarray(frame.image[..., ::-1])
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     write_image(folder / f"images/{name}.jpg", bgr, quality)
     compression = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION]
-    write_image(folder / f"confidence/{name}.png", reconstruction.confidence[index], compression)
-    mask = reconstruction.is_dynamic[index].astype(np.uint8) * np.uint8(255)
+    write_image(folder / f"confidence/{name}.png", frame.confidence, compression)
+    mask = frame.is_dynamic.astype(np.uint8) * np.uint8(255)
     write_image(folder / f"masks/{name}.png", mask, compression)
-    depth = reconstruction.depth[index].astype(np.float32)
-    save_array(folder / f"depth/{name}.npy", depth)
+    save_array(folder / f"depth/{name}.npy", frame.depth.astype(np.float32))
+
+
+def read_frame(folder: Path, index: int) -> Frame:
+    """Read the files of one frame of a result."""
+    return Frame(
+        read_rgb(folder / f"images/{index:06d}.jpg"),
+        _read_depth(folder / f"depth/{index:06d}.npy"),
+        _read_grey(folder / f"confidence/{index:06d}.png"),
+        _read_grey(folder / f"masks/{index:06d}.png") > 0,
+    )
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -122,16 +175,16 @@ def _write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _frames_text(reconstruction: Reconstruction) -> str:
-    rows = zip(reconstruction.timestamps_s, reconstruction.sources, strict=True)
+def _frames_text(cameras: Cameras) -> str:
+    rows = zip(cameras.timestamps_s, cameras.sources, strict=True)
     return "".join(f"{i} {format_time(time)} {name}\n" for i, (time, name) in enumerate(rows))
 
 
-def _intrinsics_text(reconstruction: Reconstruction) -> str:
+def _intrinsics_text(cameras: Cameras) -> str:
     """Write pixels with the first centre at (0, 0), where ours has it at (0.5, 0.5)."""
-    height, width = reconstruction.images.shape[1:3]
+    width, height = cameras.size
     lines = [f"# {width} {height}\n"]
-    for fx, fy, cx, cy in reconstruction.intrinsics:
+    for fx, fy, cx, cy in cameras.intrinsics:
         lines.append(" ".join(format_number(v) for v in (fx, fy, cx - 0.5, cy - 0.5)) + "\n")
     return "".join(lines)
 

@@ -1,0 +1,118 @@
+"""Alignment of a clip between keyframes whose pose, depth and focal length are held exactly."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from recon4d.optim.align import SMOOTHNESS_PX, static_problem
+from recon4d.optim.assemble import inverse_depth_std
+from recon4d.optim.calibrate import USUAL_FOCAL, AlignOptions, connected
+from recon4d.optim.normal import Freedom, SolveOptions
+from recon4d.optim.problem import Problem
+from recon4d.optim.solver import solve
+from recon4d.optim.state import State
+from recon4d.progress import Progress, no_progress
+from recon4d.scene import Flow, MotionMasks, Scene, Video
+
+
+def optimise_between(
+    video: Video,
+    flow: Flow,
+    scene: Scene,
+    motion: MotionMasks,
+    held: Bool[np.ndarray, " frames"],
+    options: AlignOptions,
+    progress: Progress = no_progress,
+) -> Scene:
+    """Optimise the frames that are not held; poses, depth and focal length of the others come back bit by bit.
+
+    A focal length that all frames share is the keyframes': it is held throughout. Where every frame has its own, those
+    of the frames that are not held are free.
+
+    A clip without any measured depth (the camera stands or only turns) turns its free frames, nothing else.
+
+    Args:
+        video: The clip.
+        flow: Of the clip.
+        scene: Where to start, in the world of the held frames.
+        motion: Of the clip.
+        held: Keyframes.
+        options: Of the optimizer.
+        progress: Told about both runs.
+    """
+    problem = static_problem(video, flow, scene, motion, options)
+    start = State.of(scene)
+    posed = scene.component >= 0
+    free = torch.from_numpy(posed & ~held)
+    freedom = Freedom(free, free.clone())
+    if not np.isfinite(scene.inverse_depth_std[posed]).any():
+        freedom = freedom.turning()
+    state = start
+    with progress("align clip", total=2) as counter:
+        for kernel_px in (3 * options.kernel_px, options.kernel_px):
+            if bool(free.any()):
+                run = _options(video, scene, options, kernel_px)
+                state = solve(_prepared(problem, state, video, scene), state, freedom, run)
+                state = _restored(state, start, ~free)
+            counter.advance()
+    return _finish(problem, state, scene, ~free.numpy(), freedom.turns_only)
+
+
+def _prepared(problem: Problem, state: State, video: Video, scene: Scene) -> Problem:
+    """Measurements within pieces; the guess of the prior follows the scene's own scale."""
+    if video.sensor_depth is None:
+        posed = torch.from_numpy(np.array(scene.component >= 0))
+        problem = problem.with_prior_scaled(float(state.inverse_depth[posed].median()))
+    return connected(problem, scene.component)
+
+
+def _options(video: Video, scene: Scene, options: AlignOptions, kernel_px: float) -> SolveOptions:
+    one_piece = bool((scene.component == scene.component[0]).all())
+    return SolveOptions(
+        kernel_px=kernel_px,
+        max_steps=options.max_steps,
+        free_focal=options.own_focals and video.intrinsics is None,
+        shared_focal=not options.own_focals,
+        usual_focal_px=USUAL_FOCAL * max(video.size),
+        relative_tolerance=5e-4,
+        smoothness=SMOOTHNESS_PX if one_piece else 0.0,
+        threads=options.threads,
+    )
+
+
+def _restored(state: State, start: State, held: Bool[torch.Tensor, " frames"]) -> State:
+    """Undo what rounding did to held frames (poses are made orthonormal after every step)."""
+    return replace(
+        state,
+        cam_from_world=torch.where(held[:, None, None], start.cam_from_world, state.cam_from_world),
+        inverse_depth=torch.where(held[:, None], start.inverse_depth, state.inverse_depth),
+        intrinsics=torch.where(held[:, None], start.intrinsics, state.intrinsics),
+    )
+
+
+def _finish(
+    problem: Problem,
+    state: State,
+    scene: Scene,
+    held: Bool[np.ndarray, " frames"],
+    turns_only: bool,
+) -> Scene:
+    """The scene with held frames as they were; nothing is known of depth where the camera only turns."""
+    poses = np.linalg.inv(np.asarray(state.cam_from_world.cpu()))
+    poses[held] = scene.world_from_cam[held]
+    rho = np.asarray(state.inverse_depth.cpu(), np.float32).copy()
+    rho[held] = scene.inverse_depth[held]
+    std = inverse_depth_std(problem, state).astype(np.float32)
+    if turns_only:
+        std[:] = np.inf
+    std[scene.component < 0] = np.inf
+    return replace(
+        scene,
+        world_from_cam=poses,
+        intrinsics=np.asarray(state.intrinsics.cpu()),
+        inverse_depth=rho,
+        inverse_depth_std=std,
+        notices=(),
+    )

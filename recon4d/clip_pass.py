@@ -1,0 +1,187 @@
+"""The two jobs of every clip of a long video: align it on its own, and finish it between the common keyframes."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from recon4d import masks, pipeline
+from recon4d.checkpoint import load_stage, run_stage
+from recon4d.clips import Clip
+from recon4d.config import RunConfig
+from recon4d.errors import DegenerateError
+from recon4d.io.result import Frame, write_frame
+from recon4d.optim.between import optimise_between
+from recon4d.optim.densify import densify
+from recon4d.optim.problem import sample_positions, samples_to_px
+from recon4d.optim.similarity import take
+from recon4d.optim.stitch import carry
+from recon4d.parallel import one_torch_thread
+from recon4d.progress import no_progress
+from recon4d.report import check_flow
+from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
+
+
+@dataclass(frozen=True)
+class ClipJob:
+    """What a worker needs to know."""
+
+    config: RunConfig
+    """With one worker: the job is one of many."""
+    folder: Path
+    """Of the run."""
+    clip: Clip
+
+    @property
+    def own(self) -> Path:
+        """Where the clip's stages are stored."""
+        return self.clip.folder(self.folder)
+
+    def video(self) -> Video:
+        """The clip's frames, mapped from the run's folder."""
+        return self.clip.of(load_stage(self.folder / "read", Video))
+
+
+@dataclass(frozen=True)
+class History:
+    """The rounds of a clip, as in run.json."""
+
+    rounds: tuple[dict[str, float | bool], ...]
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class Keyframes:
+    """The keyframes that every clip is aligned to."""
+
+    frames: Int64[np.ndarray, " keyframes"]
+    """Indices in the whole video, ascending."""
+    bounds: Int64[np.ndarray, " bounds"]
+    """Frames bounds[k] to bounds[k + 1] - 1 belong to clip k."""
+    pieces: Int64[np.ndarray, "pieces 3"]
+    """Clip, component within the clip, and component in the whole video of every piece of every clip."""
+    main: int
+    """The component in the whole video that has the most frames: the others are placed by guess."""
+    loops: Int64[np.ndarray, "pairs 2"]
+    """Frames of the whole video that show the same place again."""
+    notices: tuple[Notice, ...] = ()
+
+    def components(self, clip: Clip, scene: Scene) -> Int64[np.ndarray, " frames"]:
+        """Component in the whole video of each frame of a clip."""
+        out = np.full(len(scene.component), -1)
+        for index, own, whole in self.pieces:
+            if index == clip.index:
+                out[scene.component == own] = whole
+        return out
+
+
+@dataclass(frozen=True)
+class Written:
+    """What finishing a clip leaves besides the files of its frames."""
+
+    residual_px: dict[str, float]
+    """As `recon4d.report.Check`."""
+
+
+def align_alone(job: ClipJob) -> None:
+    """Align a clip without the others: cameras, depth and masks in a world of its own."""
+    with one_torch_thread():
+        run_stage(job.own, "local", Scene, lambda f: _align_alone(job))
+
+
+def _align_alone(job: ClipJob) -> Scene:
+    video = job.video()
+    given = pipeline.given_masks(job.config, video)
+    try:
+        rounds, _, _ = pipeline.mutual_rounds(job.config, job.own, video, given, no_progress)
+    except DegenerateError:
+        run_stage(job.own, "motion", MotionMasks, lambda f: _no_motion(video))
+        run_stage(job.own, "history", History, lambda f: History(()))
+        return _lost(video, job.config.optim.grid_px)
+    history = tuple(dataclasses.asdict(entry) for entry in rounds.history)
+    run_stage(job.own, "motion", MotionMasks, lambda f: rounds.masks)
+    run_stage(job.own, "history", History, lambda f: History(history, rounds.notices))
+    return rounds.scene
+
+
+def _no_motion(video: Video) -> MotionMasks:
+    shape = (video.num_frames, video.size[1] // FLOW_STRIDE, video.size[0] // FLOW_STRIDE)
+    return MotionMasks(np.zeros(shape, np.float32))
+
+
+def _lost(video: Video, grid_px: int) -> Scene:
+    """The scene of a clip without texture: no frame has a pose."""
+    samples = samples_to_px(sample_positions(video.images, grid_px))
+    count, width, height = video.num_frames, *video.size
+    usual = np.array([max(width, height)] * 2 + [width / 2, height / 2], np.float64)
+    return Scene(
+        world_from_cam=np.repeat(np.eye(4)[None], count, axis=0),
+        intrinsics=np.repeat(usual[None], count, axis=0),
+        samples_px=samples,
+        inverse_depth=np.ones(samples.shape[:2], np.float32),
+        inverse_depth_std=np.full(samples.shape[:2], np.inf, np.float32),
+        is_posed=np.zeros(count, bool),
+        component=np.full(count, -1),
+        is_metric=video.sensor_depth is not None,
+    )
+
+
+def clip_flow(own: Path) -> Flow:
+    """The flow of a clip's last round."""
+    guided = own / "guided_flow"
+    return load_stage(guided if guided.exists() else own / "flow", Flow)
+
+
+def finish_clip(job: ClipJob) -> None:
+    """Align a clip between the keyframes, refine its masks, find its depth, and write its frames."""
+    with one_torch_thread():
+        run_stage(job.own, "aligned", Scene, lambda f: _align_between(job))
+        run_stage(job.own, "written", Written, lambda f: _write(job))
+
+
+def _align_between(job: ClipJob) -> Scene:
+    video, clip = job.video(), job.clip
+    local = load_stage(job.own / "local", Scene)
+    keyframes = load_stage(job.folder / "keyframes", Keyframes)
+    key_scene = load_stage(job.folder / "align_keyframes", Scene)
+    component = keyframes.components(clip, local)
+    local = dataclasses.replace(local, component=component, notices=())
+    inside = (keyframes.frames >= clip.first) & (keyframes.frames < clip.last)
+    inside[inside] = component[keyframes.frames[inside] - clip.first] >= 0
+    keys = keyframes.frames[inside] - clip.first
+    local = dataclasses.replace(local, is_posed=component == keyframes.main)
+    if not len(keys):
+        nearest = np.abs(keyframes.frames - (clip.first + clip.last) / 2).argmin()
+        intrinsics = np.repeat(key_scene.intrinsics[nearest][None], len(component), axis=0)
+        return dataclasses.replace(local, intrinsics=intrinsics)
+    scene = carry(local, keys, take(key_scene, np.flatnonzero(inside)), video.timestamps_s)
+    motion = load_stage(job.own / "motion", MotionMasks)
+    held = np.zeros(len(component), bool)
+    held[keys if job.config.optim.keyframes == "fixed" else keys[:1]] = True
+    options = pipeline.align_options(job.config)
+    return optimise_between(video, clip_flow(job.own), scene, motion, held, options)
+
+
+def _write(job: ClipJob) -> Written:
+    video, scene = job.video(), load_stage(job.own / "aligned", Scene)
+    flow, motion = clip_flow(job.own), load_stage(job.own / "motion", MotionMasks)
+    own = range(job.clip.own_first - job.clip.first, job.clip.own_last - job.clip.first)
+    part = slice(own.start, own.stop)
+    seen = dataclasses.replace(job.clip, first=job.clip.own_first, last=job.clip.own_last).of(
+        load_stage(job.folder / "read", Video)
+    )
+    given = pipeline.given_masks(job.config, seen)
+    mine = dataclasses.replace(motion, probability=np.array(motion.probability[part]))
+    is_dynamic = masks.finish(job.config.refine, seen, mine, given, 1)
+    outlines = np.array(motion.probability)
+    outlines[part] = masks.outlines(is_dynamic).probability
+    dense = densify(video, flow, scene, MotionMasks(outlines), 1, only=own)
+    for at, frame in enumerate(range(job.clip.own_first, job.clip.own_last)):
+        content = Frame(seen.images[at], dense.depth[at], dense.confidence[at], is_dynamic[at])
+        write_frame(job.folder / "result", frame, content)
+    first_flow = load_stage(job.own / "flow", Flow)
+    first_flow = dataclasses.replace(first_flow, edges=first_flow.edges - own.start)
+    check = check_flow(seen, first_flow, take(scene, np.array(own)), dense, is_dynamic, 1)
+    return Written(check.residual_px)

@@ -1,0 +1,188 @@
+"""Independent jobs in worker processes on this machine, or on a Ray cluster.
+
+A job leaves its results in files and returns nothing, so that it may run anywhere the files can be reached, in any
+order. Every worker computes with one thread: results do not depend on how many there are.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import wait
+from typing import Any, Protocol
+
+import cv2
+import torch
+
+from recon4d.errors import ConfigError, MissingDependencyError, WorkerError
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What linear algebra libraries read when they are loaded."""
+
+
+WORKER_OF = "RECON4D_WORKER_OF"
+"""Environment variable with the process whose worker this is."""
+DIED = (
+    "a worker process ended before its work was done (killed, for want of memory?); what is finished is kept: give the "
+    "same command with --resume, and --workers 1 where memory is short"
+)
+
+
+def refuse_in_worker() -> None:
+    """Raise a sentence where a worker that starts runs the user's script again, which would begin the same run."""
+    if os.environ.get(WORKER_OF, str(os.getpid())) != str(os.getpid()):
+        raise ConfigError(
+            "recon4d was called while a worker process of a long video loads this script; call it below "
+            "`if __name__ == '__main__':`"
+        )
+
+
+class Executor(Protocol):
+    """Runs jobs."""
+
+    def run(
+        self,
+        work: Callable[[Any], None],
+        jobs: Sequence[Any],
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run `work` on every job; returns when all are finished, raises what the first failing one raised.
+
+        Args:
+            work: A function of a module.
+            jobs: What can be pickled.
+            done: Called after every finished job.
+        """
+
+
+@contextmanager
+def executor(name: str, workers: int) -> Iterator[Executor]:
+    """An executor by its name on the command line; its workers end with the block, whatever happens in it.
+
+    Args:
+        name: `local` or `ray`.
+        workers: Most jobs at the same time.
+
+    Raises:
+        MissingDependencyError: Ray is asked for and not installed.
+    """
+    with _ray(workers) if name == "ray" else _local(workers) as made:
+        yield made
+
+
+@contextmanager
+def _local(workers: int) -> Iterator[Executor]:
+    before = set(active_children())
+    variables = {**dict.fromkeys(THREAD_VARIABLES, "1"), WORKER_OF: str(os.getpid())}
+    saved = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
+    try:
+        yield _Local(pool)
+    except BaseException:  # an interrupt, too: a clip takes a minute, nobody waits for it
+        for process in set(active_children()) - before:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for name, value in saved.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class _Local:
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def run(
+        self,
+        work: Callable[[Any], None],
+        jobs: Sequence[Any],
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        try:
+            for future in as_completed([self._pool.submit(work, job) for job in jobs]):
+                future.result()
+                done()
+        except BrokenProcessPool as error:
+            raise WorkerError(DIED) from error
+
+
+def _begin() -> None:
+    """Prepare a worker: one thread, the parent takes interrupts, and without the parent there is no work."""
+    _one_thread()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None, "runs in a worker"
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os._exit(1)  # a resumed run must not meet this worker in the same folder
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+@contextmanager
+def _ray(workers: int) -> Iterator[Executor]:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingDependencyError(
+            "--executor ray needs Ray, which is not installed: pip install 'recon4d[ray]', or use --executor local"
+        ) from error
+    own = not ray.is_initialized()
+    if own and os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False)
+    elif own:
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    try:
+        yield _Ray(ray)
+    finally:
+        if own:
+            ray.shutdown()
+
+
+class _Ray:
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    def run(
+        self,
+        work: Callable[[Any], None],
+        jobs: Sequence[Any],
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        variables = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}
+        remote = self._ray.remote(num_cpus=1, max_retries=0, runtime_env=variables)(_alone)
+        running = [remote.remote(work, job) for job in jobs]
+        while running:
+            finished, running = self._ray.wait(running)
+            try:
+                self._ray.get(finished)
+            except self._ray.exceptions.RayTaskError as error:
+                self._cancel(running)
+                raise error.cause from error
+            except self._ray.exceptions.WorkerCrashedError as error:
+                self._cancel(running)
+                raise WorkerError(DIED) from error
+            done()
+
+    def _cancel(self, running: Sequence[Any]) -> None:
+        for other in running:
+            self._ray.cancel(other, force=True)
+
+
+def _alone(work: Callable[[Any], None], job: Any) -> None:
+    _one_thread()
+    work(job)

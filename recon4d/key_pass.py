@@ -1,0 +1,223 @@
+"""The job between the two passes over the clips of a long video: align the keyframes of all clips together."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from recon4d import pipeline
+from recon4d.checkpoint import load_stage, run_stage
+from recon4d.clip_pass import ClipJob, Keyframes, clip_flow
+from recon4d.clips import Clip, divide, settled
+from recon4d.errors import DegenerateError
+from recon4d.flow.guided import guided_pairs, overlapping
+from recon4d.flow.pairs import window_pairs
+from recon4d.io.growing import create_array
+from recon4d.key_loops import KeyMaps, find_loops, place_with_loops
+from recon4d.optim.align import optimise, place_by_poses
+from recon4d.optim.keyframes import choose_keyframes
+from recon4d.optim.similarity import Similarity
+from recon4d.optim.stitch import Piece, Placement, key_scene_of, link, pieces_of, place
+from recon4d.optim.triangulate import triangulate
+from recon4d.parallel import one_torch_thread
+from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
+
+KEY_OFFSETS = (1, 2, 3, 5, 8)
+"""Places in the list of keyframes between which flow is measured: neighbours, and skips while the pictures overlap."""
+
+
+@dataclass(frozen=True)
+class _Locals:
+    """What the first pass left, and the keyframes that were chosen from it."""
+
+    job: ClipJob
+    video: Video
+    poses: KnownPoses | None
+    """Given ones, of the whole video; their frames are keyframes."""
+    clips: tuple[Clip, ...]
+    scenes: list[Scene]
+    pieces: list[Piece]
+    frames: Int64[np.ndarray, " keyframes"]
+    """Keyframes, ascending."""
+    clip_of: Int64[np.ndarray, " keyframes"]
+    """The clip that each keyframe's depth and masks come from."""
+    piece_of: Int64[np.ndarray, " keyframes"]
+
+    def scene(self, placement: Placement) -> Scene:
+        """The keyframes, where the pieces are placed."""
+        keys = list(zip(self.piece_of.tolist(), self.frames.tolist(), strict=True))
+        own_focals = self.job.config.focal == "per-frame"
+        return key_scene_of(self.pieces, placement, keys, own_focals)
+
+
+def align_keyframes(job: ClipJob) -> None:
+    """Choose keyframes and find where they are; `job.clip` is not looked at, the stages lie in the run's folder."""
+    with one_torch_thread():
+        known = _collect(job)
+        video = run_stage(job.folder, "key_video", Video, lambda f: _key_video(known, f))
+        maps, links = _key_maps(known), link(known.pieces)
+        chained = place(known.pieces, links)
+        loops, more = find_loops(
+            video,
+            known.scene(_unmoved(chained)),
+            known.scene(chained),
+            known.piece_of,
+            maps,
+            KEY_OFFSETS[-1] + 1,
+        )
+        placement = place_with_loops(known.pieces, links, more)
+        pieces = zip(known.pieces, placement.group, strict=True)
+        names = np.array([(piece.clip, piece.component, group) for piece, group in pieces])
+        keyframes = Keyframes(
+            frames=known.frames,
+            bounds=np.array([0, *(clip.own_last for clip in known.clips)]),
+            pieces=names,
+            main=_largest(known.pieces, placement),
+            loops=known.frames[loops],
+            notices=placement.notices,
+        )
+        run_stage(job.folder, "keyframes", Keyframes, lambda f: keyframes)
+        _align(known, video, placement, maps, loops)
+
+
+def _largest(pieces: list[Piece], placement: Placement) -> int:
+    """The group with the most frames."""
+    groups = range(int(placement.group.max()) + 1)
+    frames = [
+        np.concatenate(
+            [p.frames for p, g in zip(pieces, placement.group, strict=True) if g == group]
+        )
+        for group in groups
+    ]
+    return int(np.argmax([len(np.unique(own)) for own in frames]))
+
+
+def _unmoved(placement: Placement) -> Placement:
+    """Every piece in its own world."""
+    still = tuple(Similarity.identity() for _ in placement.world_from_piece)
+    return replace(placement, world_from_piece=still)
+
+
+def _collect(job: ClipJob) -> _Locals:
+    video = load_stage(job.folder / "read", Video)
+    poses = None if job.config.poses is None else load_stage(job.folder / "poses", KnownPoses)
+    clips = divide(video.num_frames, job.config.optim)
+    scenes = [load_stage(clip.folder(job.folder) / "local", Scene) for clip in clips]
+    clips = settled(clips, [scene.component >= 0 for scene in scenes])
+    pieces: list[Piece] = []
+    for clip, scene in zip(clips, scenes, strict=True):
+        pieces += pieces_of(clip.index, clip.first, scene)
+    if not pieces:
+        raise DegenerateError(
+            f"no two of the {video.num_frames} frames could be related by optical flow; recon4d needs frames with "
+            "texture and overlap: check that the video is not black, blank, or too fast"
+        )
+    is_given = np.zeros(video.num_frames, bool) if poses is None else poses.is_given
+    found = {}
+    for clip, scene in zip(clips, scenes, strict=True):
+        # one frame beyond its own: where it meets the next clip, which then has a keyframe there, too
+        end = min(clip.own_last + 1, clip.last)
+        wanted = is_given[clip.first : clip.last]
+        own = choose_keyframes(
+            scene, clip.own_first - clip.first, end - clip.first, video.size, wanted
+        )
+        found.update({int(frame) + clip.first: clip.index for frame in own})
+    frames = np.array(sorted(found))
+    clip_of = np.array([found[frame] for frame in frames.tolist()])
+    piece_of = [
+        _piece_of(pieces, *at) for at in zip(clip_of.tolist(), frames.tolist(), strict=True)
+    ]
+    return _Locals(job, video, poses, clips, scenes, pieces, frames, clip_of, np.array(piece_of))
+
+
+def _piece_of(pieces: list[Piece], clip: int, frame: int) -> int:
+    return next(at for at, p in enumerate(pieces) if p.clip == clip and frame in p.frames)
+
+
+def _align(
+    known: _Locals,
+    video: Video,
+    placement: Placement,
+    maps: KeyMaps,
+    loops: Int64[np.ndarray, "pairs 2"],
+) -> Scene:
+    """Flow between keyframes, measured with the help of the stitched geometry, then one batch optimization."""
+    folder, options = known.job.folder, pipeline.align_options(known.job.config)
+    start, inverse_depth = known.scene(placement), maps.common(placement, known.piece_of)
+    pairs = np.concatenate((window_pairs(len(known.frames), KEY_OFFSETS), loops))
+    pairs = overlapping(start, inverse_depth, pairs)
+    flow = run_stage(
+        folder, "key_flow", Flow, lambda f: _key_flow(video, pairs, start, inverse_depth, f)
+    )
+    video = replace(video, poses=_key_poses(known))
+
+    def improve(_: Path) -> Scene:
+        if not len(pairs):
+            return start
+        placed = start
+        if video.poses is not None:
+            placed = place_by_poses(video, flow, start, maps.motion, options)
+        return optimise(video, flow, placed, maps.motion, options)
+
+    return run_stage(folder, "align_keyframes", Scene, improve)
+
+
+def _key_poses(known: _Locals) -> KnownPoses | None:
+    """Given poses of keyframes; None where there are none."""
+    given, frames = known.poses, known.frames
+    if given is None or not given.is_given[frames].any():
+        return None
+    return replace(
+        given, world_from_cam=given.world_from_cam[frames], is_given=given.is_given[frames]
+    )
+
+
+def _key_video(known: _Locals, folder: Path) -> Video:
+    """The keyframes as a video of their own."""
+    video, frames = known.video, known.frames
+    images = create_array(folder / "images.npy", np.uint8, (len(frames), *video.images.shape[1:]))
+    for at, frame in enumerate(frames):
+        images[at] = video.images[frame]
+    return replace(
+        video,
+        images=images,
+        timestamps_s=np.array(video.timestamps_s[frames]),
+        sources=tuple(video.sources[frame] for frame in frames),
+        sensor_depth=None if video.sensor_depth is None else video.sensor_depth[frames],
+        source_indices=tuple(range(len(frames))),
+        notices=(),
+    )
+
+
+def _key_maps(known: _Locals) -> KeyMaps:
+    """Inverse depth of every `Flow` sample of the keyframes, and their masks."""
+    depths, moving, border = [], [], 0
+    for at, frame in enumerate(known.frames.tolist()):
+        clip = known.clips[known.clip_of[at]]
+        own, local = clip.folder(known.job.folder), frame - clip.first
+        found = triangulate(clip_flow(own), local, known.scenes[clip.index])
+        depths.append(found.inverse_depth.numpy())
+        motion = load_stage(own / "motion", MotionMasks)
+        moving.append(np.array(motion.probability[local]))
+        border = motion.border
+    return KeyMaps(np.stack(depths), MotionMasks(np.stack(moving), border))
+
+
+def _key_flow(
+    video: Video,
+    pairs: Int64[np.ndarray, "pairs 2"],
+    scene: Scene,
+    inverse_depth: Float32[np.ndarray, "keyframes rows cols"],
+    folder: Path,
+) -> Flow:
+    shape = (2 * len(pairs), *inverse_depth.shape[1:])
+    if not len(pairs):
+        return Flow(pairs, np.zeros((*shape, 2), np.float16), np.zeros(shape, np.uint8))
+    flow_px = create_array(folder / "flow_px.npy", np.float16, (*shape, 2))
+    confidence = create_array(folder / "confidence.npy", np.uint8, shape)
+    measured = guided_pairs(video.images, pairs, scene, inverse_depth)
+    for at, (flows, sure) in enumerate(measured):
+        flow_px[at], flow_px[at + len(pairs)] = flows
+        confidence[at], confidence[at + len(pairs)] = sure
+    return Flow(np.concatenate((pairs, pairs[:, ::-1])), flow_px, confidence)

@@ -1,0 +1,255 @@
+"""A run of a long video: clips on their own, keyframes together, clips between the keyframes.
+
+1. The video is divided into clips that overlap (`recon4d.clips`). Each is aligned on its own (`clip_pass.align_alone`).
+2. Keyframes are chosen from the clips' geometry; the clips are stitched at the frames they share, and all keyframes are
+   aligned together (`key_pass.align_keyframes`).
+3. Each clip is aligned again with its keyframes' pose, depth and focal length held exactly, so that it inherits the
+   common scale, and its frames are written (`clip_pass.finish_clip`).
+
+Clips are independent of each other: they run in worker processes, in any order. Memory is that of one clip per worker.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from recon4d.checkpoint import load_stage, stage_costs
+from recon4d.clip_pass import ClipJob, History, Keyframes, Written, align_alone, finish_clip
+from recon4d.clips import Clip, divide, with_bounds
+from recon4d.config import RunConfig
+from recon4d.executor import executor
+from recon4d.io.preview import write_preview
+from recon4d.io.result import make_frame_folders, read_frame, write_texts
+from recon4d.key_pass import align_keyframes
+from recon4d.optim.assemble import interpolate_lost, lost_notices
+from recon4d.optim.known import pose_notices
+from recon4d.optim.similarity import join, take
+from recon4d.options import to_toml
+from recon4d.pipeline import align_options
+from recon4d.progress import Progress
+from recon4d.report import Check, report
+from recon4d.rounds import Round, Rounds
+from recon4d.scene import Cameras, KnownPoses, MotionMasks, Notice, Reconstruction, Scene, Video
+from recon4d.spread import spread_evenly
+
+PREVIEW_FRAMES = 60
+"""Frames that the preview is drawn from."""
+SAID_FOR_ALL = ("lost_frames", "disconnected", "low_parallax")
+"""Notices about single clips that are not passed on: what they mean is known better from the whole video."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a long video."""
+
+    config: RunConfig
+    folder: Path
+    video: Video
+    clips: tuple[Clip, ...]
+
+    def settled(self) -> "Run":
+        """The same with each frame in the clip that the keyframes' job gave it to."""
+        bounds = load_stage(self.folder / "keyframes", Keyframes).bounds
+        return replace(self, clips=with_bounds(self.clips, bounds.tolist()))
+
+    def jobs(self) -> list[ClipJob]:
+        """A job for every clip; each computes with one thread."""
+        alone = replace(self.config, workers=1)
+        return [ClipJob(alone, self.folder, clip) for clip in self.clips]
+
+
+def write_long(config: RunConfig, folder: Path, progress: Progress) -> Path:
+    """Compute all stages after reading, and write the result beside its final place, frame by frame.
+
+    Args:
+        config: What to do.
+        folder: The run's folder, with the stage `read`.
+        progress: Told about every finished clip.
+
+    Returns:
+        The folder of the complete result.
+    """
+    video = load_stage(folder / "read", Video)
+    run = Run(config, folder, video, divide(video.num_frames, config.optim))
+    make_frame_folders(folder / "result")
+    jobs, workers = run.jobs(), min(align_options(config).threads, len(run.clips))
+    with executor(config.executor, workers) as pool:
+        with progress("clips alone", total=len(jobs)) as counter:
+            pool.run(align_alone, jobs, counter.advance)
+        with progress("keyframes", total=1) as counter:
+            pool.run(align_keyframes, jobs[:1], counter.advance)
+        run = run.settled()
+        jobs = run.jobs()
+        with progress("clips between keyframes", total=len(jobs)) as counter:
+            pool.run(finish_clip, jobs, counter.advance)
+    return _write_whole(run)
+
+
+def _write_whole(run: Run) -> Path:
+    """Write what the result has once."""
+    finished, video, scene = run.folder / "result", run.video, _whole_scene(run)
+    cameras = Cameras(
+        world_from_cam=scene.world_from_cam,
+        intrinsics=scene.intrinsics,
+        timestamps_s=np.array(video.timestamps_s),
+        sources=video.sources,
+        size=video.size,
+        is_metric=scene.is_metric,
+        run=_report(run, scene),
+        config_toml=to_toml(run.config.anchored()),
+    )
+    _write_preview(cameras, finished)
+    write_texts(cameras, finished)
+    return finished
+
+
+def _whole_scene(run: Run) -> Scene:
+    """Cameras of the whole video without samples; lost frames move evenly between the others."""
+    parts = []
+    for clip in run.clips:
+        scene = load_stage(clip.folder(run.folder) / "aligned", Scene)
+        own = np.arange(clip.own_first, clip.own_last) - clip.first
+        slim = replace(
+            scene,
+            samples_px=scene.samples_px[:, :0],
+            inverse_depth=scene.inverse_depth[:, :0],
+            inverse_depth_std=scene.inverse_depth_std[:, :0],
+        )
+        parts.append(take(slim, own))
+    scene = join(parts)
+    poses = interpolate_lost(scene.world_from_cam, scene.component >= 0, run.video.timestamps_s)
+    notices = _key_notices(run)
+    return replace(
+        scene,
+        world_from_cam=poses,
+        notices=(*notices, *lost_notices(scene.component), *_pose_notices(run, notices)),
+    )
+
+
+def _key_notices(run: Run) -> tuple[Notice, ...]:
+    """What the keyframes say about the whole."""
+    keys = load_stage(run.folder / "align_keyframes", Scene)
+    return tuple(n for n in keys.notices if n.code in ("no_parallax", "low_parallax"))
+
+
+def _pose_notices(run: Run, found: tuple[Notice, ...]) -> tuple[Notice, ...]:
+    """What became of given poses, with the frames of the whole video."""
+    if run.config.poses is None:
+        return ()
+    given = load_stage(run.folder / "poses", KnownPoses)
+    keys = load_stage(run.folder / "align_keyframes", Scene)
+    used = None
+    if keys.is_pose_trusted is not None:
+        frames = load_stage(run.folder / "keyframes", Keyframes).frames
+        is_used = np.zeros(len(given.is_given), bool)
+        is_used[frames[keys.is_pose_trusted]] = True
+        used = replace(given, is_given=is_used)
+    return pose_notices(given, used, any(n.code == "no_parallax" for n in found))
+
+
+def _report(run: Run, scene: Scene) -> dict[str, object]:
+    """The content of run.json: stages and rounds of all clips together, and what is particular to long videos."""
+    histories = [load_stage(clip.folder(run.folder) / "history", History) for clip in run.clips]
+    keyframes = load_stage(run.folder / "keyframes", Keyframes)
+    motion = MotionMasks(np.zeros((0, 1, 1), np.float32))
+    rounds = Rounds(scene, motion, _mean_rounds(histories), notices=_clip_notices(run, histories))
+    scene = replace(scene, notices=(*scene.notices, *keyframes.notices))
+    content = report(run.config, run.folder, run.video, scene, motion, rounds, _check(run))
+    clips = [
+        {"frames": [clip.first, clip.last - 1], "rounds": list(history.rounds)}
+        for clip, history in zip(run.clips, histories, strict=True)
+    ]
+    costs = stage_costs(run.folder) | _clip_costs(run)
+    return content | {
+        "stages": costs,
+        "seconds": sum(cost["seconds"] for cost in costs.values()),
+        "peak_rss_mb": max(cost["peak_rss_mb"] for cost in costs.values()),
+        "clips": clips,
+        "keyframes": keyframes.frames.tolist(),
+        "loops": keyframes.loops.tolist(),
+    }
+
+
+def _mean_rounds(histories: list[History]) -> tuple[Round, ...]:
+    """Each round's mean over the clips that ran it; kept where most of them kept it."""
+    out = []
+    for at in range(max(len(history.rounds) for history in histories)):
+        ran = [history.rounds[at] for history in histories if len(history.rounds) > at]
+        mean = {name: float(np.mean([entry[name] for entry in ran])) for name in ran[0]}
+        kept = mean.pop("kept") > 0.5
+        out.append(Round(**mean, kept=kept))
+    return tuple(out)
+
+
+def _clip_notices(run: Run, histories: list[History]) -> tuple[Notice, ...]:
+    """Notices of single clips with the frames of the whole video; the same of several clips become one."""
+    found: dict[str, list[tuple[Clip, Notice]]] = {}
+    for clip, history in zip(run.clips, histories, strict=True):
+        own = clip.folder(run.folder)
+        local = load_stage(own / "local", Scene).notices
+        motion = load_stage(own / "motion", MotionMasks).notices
+        for notice in (*local, *motion, *history.notices):
+            if notice.code not in SAID_FOR_ALL:
+                found.setdefault(notice.code, []).append((clip, notice))
+    return tuple(_merged(code, entries) for code, entries in found.items())
+
+
+def _merged(code: str, entries: list[tuple[Clip, Notice]]) -> Notice:
+    frames: set[int] = set()
+    for clip, notice in entries:
+        local = notice.frames or range(clip.last - clip.first)
+        frames |= {clip.first + frame for frame in local}
+    clip, first = entries[0]
+    others = f" ({len(entries) - 1} other clips: alike)" if len(entries) > 1 else ""
+    message = f"Frames {clip.first} to {clip.last - 1}: {first.message}{others}"
+    return Notice(code, message, tuple(sorted(frames)))
+
+
+def _check(run: Run) -> Check:
+    """Median over the clips of their residuals."""
+    parts = [load_stage(clip.folder(run.folder) / "written", Written) for clip in run.clips]
+    offsets = dict.fromkeys(offset for part in parts for offset in part.residual_px)
+    return Check(
+        {
+            offset: float(
+                np.median([p.residual_px[offset] for p in parts if offset in p.residual_px])
+            )
+            for offset in offsets
+        }
+    )
+
+
+def _clip_costs(run: Run) -> dict[str, dict[str, float]]:
+    """Seconds of every stage over all clips, and the largest memory of a worker by then.
+
+    `local` holds what other stages computed: it is left out.
+    """
+    total: dict[str, dict[str, float]] = {}
+    for clip in run.clips:
+        for name, cost in stage_costs(clip.folder(run.folder)).items():
+            if name == "local":
+                continue
+            sum_of = total.setdefault(f"clip_{name}", {"seconds": 0.0, "peak_rss_mb": 0.0})
+            sum_of["seconds"] += cost["seconds"]
+            sum_of["peak_rss_mb"] = max(sum_of["peak_rss_mb"], cost["peak_rss_mb"])
+    return total
+
+
+def _write_preview(cameras: Cameras, folder: Path) -> None:
+    """Draw the preview from some frames, read back."""
+    chosen = spread_evenly(len(cameras.sources), PREVIEW_FRAMES)
+    frames = [read_frame(folder, int(index)) for index in chosen]
+    some = Reconstruction(
+        world_from_cam=cameras.world_from_cam[chosen],
+        intrinsics=cameras.intrinsics[chosen],
+        timestamps_s=cameras.timestamps_s[chosen],
+        sources=tuple(cameras.sources[index] for index in chosen),
+        images=np.stack([frame.image for frame in frames]),
+        depth=np.stack([frame.depth for frame in frames]),
+        confidence=np.stack([frame.confidence for frame in frames]),
+        is_dynamic=np.stack([frame.is_dynamic for frame in frames]),
+        is_metric=cameras.is_metric,
+        run=cameras.run,
+    )
+    write_preview(some, folder / "preview.png", chosen.tolist())

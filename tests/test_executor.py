@@ -1,0 +1,138 @@
+"""Jobs in worker processes: all are done, in any order; what fails or dies is told; nothing is left running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+
+from recon4d import executor as module
+from recon4d.errors import ConfigError, MissingDependencyError, WorkerError
+from recon4d.executor import DIED, executor, refuse_in_worker
+
+NAMES = ("local", pytest.param("ray", marks=pytest.mark.slow))
+
+
+@pytest.fixture(autouse=True)
+def ray_or_skip(request: pytest.FixtureRequest) -> None:
+    if "name" in request.fixturenames and request.getfixturevalue("name") == "ray":
+        pytest.importorskip("ray")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_all_jobs_are_done_and_counted(name: str, tmp_path: Path) -> None:
+    folders = [tmp_path / str(k) for k in range(5)]
+    counted: list[int] = []
+    with executor(name, 2) as pool:
+        pool.run(os.mkdir, folders[:3], lambda: counted.append(1))
+        pool.run(os.mkdir, folders[3:], lambda: counted.append(1))
+    assert all(folder.is_dir() for folder in folders)
+    assert len(counted) == 5
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_error_of_a_job_is_raised_and_nobody_waits_for_the_others(
+    name: str, tmp_path: Path
+) -> None:
+    begin_s = time.monotonic()
+    with pytest.raises(FileNotFoundError), executor(name, 2) as pool:
+        pool.run(os.rmdir, [tmp_path / "missing"])
+    with pytest.raises(ValueError, match="non-negative"), executor(name, 2) as pool:
+        pool.run(time.sleep, [-1, 600, 600])
+    assert time.monotonic() - begin_s < 300  # the others would take ten minutes each
+    assert not active_children()
+
+
+def test_a_worker_that_dies_is_told_in_a_sentence() -> None:
+    with pytest.raises(WorkerError, match="--resume"), executor("local", 1) as pool:
+        pool.run(signal.raise_signal, [signal.SIGKILL])
+    assert "--workers 1" in DIED
+
+
+def test_an_interrupt_ends_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "as_completed", interrupted)
+    begin_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), executor("local", 2) as pool:
+        pool.run(time.sleep, [600, 600])
+    assert time.monotonic() - begin_s < 300
+    assert not active_children()
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, time\n"
+        "from recon4d.executor import executor\n"
+        "if __name__ == '__main__':\n"
+        "    with executor('local', 1) as pool:\n"
+        f"        pool.run(os.mkdir, [{str(tmp_path / 'begun')!r}])\n"
+        "        pool.run(time.sleep, [600])\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script)], start_new_session=True, env={**os.environ, "PYTHONPATH": "."}
+    ) as parent:
+        wait_for(lambda: (tmp_path / "begun").is_dir())
+        parent.kill()
+    wait_for(lambda: not session_members(parent.pid))
+
+
+def test_a_script_that_a_worker_runs_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_in_worker()
+    monkeypatch.setenv(module.WORKER_OF, str(os.getpid()))
+    refuse_in_worker()  # another thread's workers
+    monkeypatch.setenv(module.WORKER_OF, "1")
+    with pytest.raises(ConfigError, match="__main__"):
+        refuse_in_worker()
+
+
+def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with executor("local", 1):
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+    assert module.WORKER_OF not in os.environ
+
+
+def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(MissingDependencyError, match=r"pip install 'recon4d\[ray\]'"),
+        executor("ray", 2),
+    ):
+        pass
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if happened():
+            return
+        time.sleep(0.2)
+    raise AssertionError("nothing happened within two minutes")
+
+
+def session_members(session: int) -> list[int]:
+    """Processes of a session that live."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            if os.getsid(int(folder.name)) == session and state != "Z":
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
