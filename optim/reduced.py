@@ -30,6 +30,7 @@ class Layout:
 
     @classmethod
     def of(cls, problem: Problem, options: SolveOptions) -> "Layout":
+        """The places of a problem's local blocks."""
         camera = 7 if options.has_own_focals else 6
         own = torch.arange(problem.num_frames, device=problem.partners.device)[:, None]
         frames = torch.cat((own, problem.partners), dim=1)
