@@ -124,7 +124,7 @@ def wall(seed: int) -> tuple[Scene, DenseDepth]:
     )
     poses = np.tile(np.eye(4), (frames, 1, 1))
     poses[:, 1, 3] = 0.02 * np.arange(frames)
-    confidence = np.where(np.arange(width) < width // 2, 240, 40).astype(np.uint8)
+    confidence = np.where(np.arange(width) < width // 2, 250, 40).astype(np.uint8)
     scene = Scene(
         world_from_cam=poses,
         intrinsics=np.tile([80.0, 80.0, 40.0, 30.0], (frames, 1)),
@@ -142,11 +142,11 @@ def test_disagreement_tells_the_deviation_by_confidence() -> None:
     scene, dense = wall(0)
     spread = depth_spread(scene, dense, np.zeros(dense.depth.shape, bool))
     # both frames are off: sqrt(2) times the noise; thousands of pixels tell a quantile to a few per cent
-    assert spread.by_confidence[240] == pytest.approx(0.002 * 2**0.5, rel=0.08)
+    assert spread.by_confidence[250] == pytest.approx(0.002 * 2**0.5, rel=0.08)
     assert spread.by_confidence[40] == pytest.approx(0.02 * 2**0.5, rel=0.08)
     assert (np.diff(spread.by_confidence) <= 0).all()
-    std = spread.relative_std(np.array([240, 40], np.uint8), np.array([False, True]))
-    assert std.tolist() == [spread.by_confidence[240], spread.moving]
+    std = spread.relative_std(np.array([250, 40], np.uint8), np.array([False, True]))
+    assert std.tolist() == [spread.by_confidence[250], spread.moving]
 
 
 def test_one_posed_frame_tells_nothing() -> None:
