@@ -133,9 +133,9 @@ def test_a_seed_decides_everything(material: Material) -> None:
 
 
 def test_clips_are_of_many_kinds_and_have_no_holes(material: Material) -> None:
-    clips = [render_clip(seed, material, SIZE, 4) for seed in range(24)]
+    clips = [render_clip(seed, material, SIZE, 2) for seed in range(16)]
     moving = np.array([clip.is_dynamic.mean() for clip in clips])
-    assert (moving == 0).sum() >= 3 and (moving > 0.01).sum() >= 6
+    assert (moving == 0).sum() >= 2 and (moving > 0.01).sum() >= 4
     for clip in clips:
         assert (clip.surface >= 0).mean() > 0.999
         assert (clip.depth > 0).all() and np.isfinite(clip.depth).all()

@@ -13,12 +13,6 @@ from recon4d.parallel import each, one_opencv_thread
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow
 
-PATCH_STRIDE = 5
-"""Samples between two patches of DIS; its own are 8 wide."""
-DESCENT_STEPS = 16
-"""Of every patch."""
-REFINEMENT_STEPS = 1
-"""Of the variational refinement, per scale: more smooth over what the patches have found, and take longer."""
 CONSISTENCY_PX = 0.5
 """Forward-backward error at which the confidence has fallen to 1/e, pixels, for short displacements."""
 MIN_CONTRAST = 1.0
@@ -70,6 +64,24 @@ def compute_flow(
 
 
 @dataclass(frozen=True)
+class DisSettings:
+    """What of OpenCV's DIS is not as in its medium preset."""
+
+    patch_stride: int
+    """Samples between two patches; they are 8 wide."""
+    descent_steps: int
+    """Of every patch."""
+    refinement_steps: int
+    """Of the variational refinement, per scale: more smooth over what the patches have found, and take longer."""
+
+
+FROM_NOTHING = DisSettings(patch_stride=4, descent_steps=12, refinement_steps=3)
+"""Where nothing is known of the motion; with less smoothing the cameras of DAVIS `car-shadow` follow the car."""
+FROM_NEAR = DisSettings(patch_stride=5, descent_steps=16, refinement_steps=1)
+"""Where little is left to find: faster, and the cameras of `exact_static` and `exact_crowd` come out a tenth better."""
+
+
+@dataclass(frozen=True)
 class GrayView:
     """What is compared of a frame."""
 
@@ -112,18 +124,20 @@ def both_ways(
 
 
 def dis_flow(
-    small_a: UInt8[np.ndarray, "rows cols"], small_b: UInt8[np.ndarray, "rows cols"]
+    small_a: UInt8[np.ndarray, "rows cols"],
+    small_b: UInt8[np.ndarray, "rows cols"],
+    settings: DisSettings = FROM_NOTHING,
 ) -> Float32[np.ndarray, "rows cols 2"]:
     """Flow a to b, in pixels of the working size, from images at the sampling of `Flow`.
 
-    OpenCV's medium preset halves the image in the same way; with more patches, less descent and five times the
-    refinement it takes three times as long, and the cameras of `exact_static` and `exact_crowd` come out worse.
+    OpenCV's medium preset halves the image in the same way, spends twice the time on more patches and more descent,
+    and gains nothing that the next round's flow or the optimizer would notice.
     """
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
-    dis.setPatchStride(PATCH_STRIDE)
-    dis.setGradientDescentIterations(DESCENT_STEPS)
-    dis.setVariationalRefinementIterations(REFINEMENT_STEPS)
+    dis.setPatchStride(settings.patch_stride)
+    dis.setGradientDescentIterations(settings.descent_steps)
+    dis.setVariationalRefinementIterations(settings.refinement_steps)
     start = np.zeros((*small_a.shape, 2), np.float32)
     return np.asarray(dis.calc(small_a, small_b, start), np.float32) * FLOW_STRIDE
 

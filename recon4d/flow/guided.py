@@ -14,7 +14,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from recon4d.flow.dis import GrayView, GrayViews, dis_flow, shrunk, with_confidence
+from recon4d.flow.dis import (
+    FROM_NEAR,
+    GrayView,
+    GrayViews,
+    dis_flow,
+    shrunk,
+    with_confidence,
+)
 from recon4d.geometry import rays
 from recon4d.io.growing import create_array
 from recon4d.optim.triangulate import (
@@ -177,7 +184,7 @@ def _compare(
     warped = cv2.remap(
         b.gray, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    rest = dis_flow(a.small, shrunk(np.asarray(warped, np.uint8)))
+    rest = dis_flow(a.small, shrunk(np.asarray(warped, np.uint8)), FROM_NEAR)
     at = rest / FLOW_STRIDE + _grid(*predicted.shape[:2])
     along = cv2.remap(
         predicted, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
