@@ -95,7 +95,9 @@ def run_scene(scene: Path, out: Path, options: PairOptions) -> dict[str, object]
         out,
         world_from_cam=result.world_from_cam,
         depth=result.depth,
+        depth_std=result.depth_std,
         focal=result.focal_px,
+        pose_covariance=result.pose_covariance,
         moving=result.moving,
     )
     dropped = [

@@ -1,6 +1,6 @@
 """From video and flow to a `Scene`, and from a `Scene` and motion masks to a better `Scene`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from recon4d.optim.problem import (
 )
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
+from recon4d.optim.uncertainty import relative_pose_covariance
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 
@@ -95,7 +96,7 @@ def optimise(
         for kernel_px in kernels_px:
             state = _solve(problem, state, scene.component, video, options, kernel_px, known=known)
             counter.advance()
-    return _finish(problem, state, scene.component, video, options, known)
+    return _finish(problem, state, scene.component, video, options, known, is_final=True)
 
 
 def place_by_poses(
@@ -125,7 +126,7 @@ def _placed(
             return _solve(problem, state, component, video, options, START_KERNEL_PX, known=known)
 
         state, known = place(state, video, main_piece(component), refine)
-    return _finish(problem, state, component, video, options, known)
+    return _finish(problem, state, component, video, options, known, is_final=False)
 
 
 def static_problem(
@@ -161,14 +162,29 @@ def _finish(
     video: Video,
     options: AlignOptions,
     known: KnownPoses | None,
+    *,
+    is_final: bool,
 ) -> Scene:
-    """The scene; where rotations explain the flow as well, with cameras that turn about one centre."""
+    """The scene; where rotations explain the flow as well, with cameras that turn about one centre.
+
+    Only the final optimization's relative poses are given a covariance.
+    """
     turns_only = known is None and _turns_only(problem, state, component, video)
+    kernel_px = options.kernel_px
     if turns_only:
         state = _solve(
-            problem, state.centred(), component, video, options, options.kernel_px, turns_only=True
+            problem, state.centred(), component, video, options, kernel_px, turns_only=True
         )
-    return assemble(problem, state, component, video, turns_only, known)
+    scene = assemble(problem, state, component, video, turns_only, known)
+    if not is_final or video.num_frames < 2:
+        return scene
+    task = _task(problem, state, component, video, options, kernel_px, turns_only, known)
+    keeps_scale = known is not None or scene.is_metric
+    covariance = relative_pose_covariance(
+        task.problem, state, task.freedom, task.options, keeps_scale
+    )
+    covariance[~(scene.is_posed[1:] & scene.is_posed[:-1])] = np.inf
+    return replace(scene, pose_covariance=covariance)
 
 
 def _turns_only(
@@ -214,6 +230,29 @@ def _solve(
     known: KnownPoses | None = None,
 ) -> State:
     """One batch optimization of every piece; the first pose of each is fixed, unless given poses hold the piece."""
+    task = _task(problem, state, component, video, options, kernel_px, turns_only, known)
+    return solve(task.problem, state, task.freedom, task.options)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """All that one optimization needs besides a start."""
+
+    problem: Problem
+    freedom: Freedom
+    options: SolveOptions
+
+
+def _task(
+    problem: Problem,
+    state: State,
+    component: Int64[np.ndarray, " frames"],
+    video: Video,
+    options: AlignOptions,
+    kernel_px: float,
+    turns_only: bool,
+    known: KnownPoses | None,
+) -> _Task:
     if video.sensor_depth is None:  # the guess of the prior follows the scene's own scale
         problem = problem.with_prior_scaled(_usual(state.inverse_depth[component >= 0], known))
     freedom = _freedom(component, known)
@@ -231,7 +270,7 @@ def _solve(
         smoothness=SMOOTHNESS_PX if (component == component[0]).all() else 0.0,
         threads=options.threads,
     )
-    return solve(connected(problem, component), state, freedom, solve_options)
+    return _Task(connected(problem, component), freedom, solve_options)
 
 
 def _usual(inverse_depth: Tensor, known: KnownPoses | None) -> float:

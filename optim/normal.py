@@ -159,7 +159,7 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
             min(options.threads, len(chunks)),
         )
     )
-    hessian, gradient, pose_cost = _with_known_poses(
+    hessian, gradient, pose_cost = with_known_poses(
         torch.cat([p.hessian for p in parts]),
         torch.cat([p.gradient for p in parts]),
         problem.poses,
@@ -184,7 +184,7 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
     )
 
 
-def _with_known_poses(
+def with_known_poses(
     hessian: Float[Tensor, "frames block block"],
     gradient: Float[Tensor, "frames block"],
     poses: PosePrior | None,

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from recon4d.geometry import invert_rigid
-from recon4d.optim.pair_depth import FusedDepth, fuse
+from recon4d.optim.pair_depth import ROBUST_LOSS, FusedDepth, fuse
 from recon4d.optim.pair_problem import Alignment
 from recon4d.optim.pairs import Pairs, clean_points, consistency, forth_and_back, pixel_centres
 from recon4d.optim.state import State
@@ -126,15 +126,19 @@ def refine_depth(
     static: Float[Tensor, " samples"],
     intrinsics: Float[Tensor, "4"],
     sigma_px: float,
-) -> Float[Tensor, " samples"]:
+) -> tuple[Float[Tensor, " samples"], Float[Tensor, " samples"]]:
     """Inverse depth of every pixel from the pointmaps and, where nothing moves, the flow: one unknown per pixel.
 
     The same flow term as for the cameras; the prior counts with its own sigma, as each pixel stands for itself.
+
+    Returns:
+        Inverse depth, and its standard deviation as a part of it.
     """
     start = (-prior.log_depth).exp()
     inverse_depth = start
     information = (sigma_px / (prior.sigma * start)) ** 2
     weight = flow.weight * static
+    hessian = torch.zeros_like(start)
     for _ in range(REFINE_STEPS):
         term = flow_consistency(
             flow.uv_px, flow.targets_px, inverse_depth, relative.to(start), intrinsics.to(start)
@@ -147,4 +151,5 @@ def refine_depth(
         gradient = gradient + information * (inverse_depth - start)
         step = gradient / (hessian + information).clamp_min(1e-30)
         inverse_depth = (inverse_depth - step).clamp(0.5 * start, 2 * start)
-    return inverse_depth
+    std_px = sigma_px / (hessian + information / ROBUST_LOSS**2).clamp_min(1e-30).sqrt()
+    return inverse_depth, std_px / inverse_depth

@@ -22,6 +22,10 @@ ALIGN_STEPS = 3
 """Reweightings of an alignment; the first is plain least squares, two more settle it to 1e-3 of the inlier error."""
 SPREAD_STEPS = 2
 """Reweightings of the fusion."""
+ROBUST_LOSS = 1.18
+"""Standard deviation of the mean of normal errors under the kernel of `fuse` (Cauchy, at two standard deviations), over
+what their spread and effective number under its weights tell: the square root of E[psi^2] / E[psi']^2 over
+E[w r^2] E[w^2] / E[w]^3, by integration."""
 MIN_SPREAD = 0.003
 """Relative error below which measurements are not told apart."""
 
@@ -92,7 +96,8 @@ class FusedDepth:
 
     log_depth: Float[Tensor, "*batch samples"]
     sigma: Float[Tensor, "*batch samples"]
-    """Standard deviation of `log_depth`; infinite where nothing was measured."""
+    """Standard deviation of `log_depth` as the spread of the kept measurements tells it, which the kernel makes
+    `ROBUST_LOSS` times too small; infinite where nothing was measured."""
 
 
 def fuse(

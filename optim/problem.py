@@ -65,13 +65,20 @@ class Problem:
 
     def thinned(self, step: int) -> "Problem":
         """Every so-manieth sample alone."""
+        return self._some(slice(None, None, step))
+
+    def chosen(self, samples: Int64[Tensor, " chosen"]) -> "Problem":
+        """Some of the samples of every frame alone; given poses are dropped."""
+        return self._some(samples)
+
+    def _some(self, samples: Int64[Tensor, " chosen"] | slice) -> "Problem":
         return Problem(
-            samples_px=self.samples_px[..., ::step].contiguous(),
+            samples_px=self.samples_px[..., samples].contiguous(),
             partners=self.partners,
-            targets_px=self.targets_px[..., ::step].contiguous(),
-            weight=self.weight[..., ::step].contiguous(),
-            prior_inverse_depth=self.prior_inverse_depth[..., ::step].contiguous(),
-            prior_weight=self.prior_weight[..., ::step].contiguous(),
+            targets_px=self.targets_px[..., samples].contiguous(),
+            weight=self.weight[..., samples].contiguous(),
+            prior_inverse_depth=self.prior_inverse_depth[..., samples].contiguous(),
+            prior_weight=self.prior_weight[..., samples].contiguous(),
         )
 
     def measures_depth(self, frame: int) -> bool:

@@ -49,12 +49,13 @@ class Similarity:
         return out
 
     def scene(self, scene: Scene) -> Scene:
-        """The same scene in the new world."""
+        """The same scene in the new world; covariances are not taken along."""
         return replace(
             scene,
             world_from_cam=self.poses(np.asarray(scene.world_from_cam)),
             inverse_depth=(scene.inverse_depth / self.scale).astype(np.float32),
             inverse_depth_std=(scene.inverse_depth_std / self.scale).astype(np.float32),
+            pose_covariance=None,
         )
 
 
@@ -70,6 +71,7 @@ def take(scene: Scene, frames: Int64[np.ndarray, " frames"]) -> Scene:
         is_posed=np.array(scene.is_posed[frames]),
         component=np.array(scene.component[frames]),
         is_pose_trusted=None,
+        pose_covariance=None,
         notices=(),
     )
 
@@ -86,6 +88,7 @@ def join(scenes: list[Scene]) -> Scene:
         is_posed=np.concatenate([s.is_posed for s in scenes]),
         component=np.concatenate([s.component for s in scenes]),
         is_metric=all(s.is_metric for s in scenes),
+        pose_covariance=None,
         notices=(),
     )
 

@@ -147,7 +147,7 @@ def _align_between(job: ClipJob) -> Scene:
     keyframes = load_stage(job.folder / "keyframes", Keyframes)
     key_scene = load_stage(job.folder / "align_keyframes", Scene)
     component = keyframes.components(clip, local)
-    local = dataclasses.replace(local, component=component, notices=())
+    local = dataclasses.replace(local, component=component, pose_covariance=None, notices=())
     inside = (keyframes.frames >= clip.first) & (keyframes.frames < clip.last)
     inside[inside] = component[keyframes.frames[inside] - clip.first] >= 0
     keys = keyframes.frames[inside] - clip.first

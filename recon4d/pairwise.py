@@ -49,6 +49,7 @@ from recon4d.optim.pairs import (
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
+from recon4d.optim.uncertainty import relative_pose_covariance
 from recon4d.scene import Notice
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,10 @@ class AlignedPairs:
     world_from_cam: Float64[np.ndarray, "frames 4 4"]
     depth: Float32[np.ndarray, "frames height width"]
     """z-depth in the scale of the poses."""
+    depth_std: Float32[np.ndarray, "frames height width"]
+    """Standard deviation of the depth, in the same unit; infinite where nothing was measured."""
+    pose_covariance: Float64[np.ndarray, "steps 6 6"]
+    """Of every frame's pose relative to the one before (`recon4d.scene.Reconstruction.pose_covariance`)."""
     focal_px: Float64[np.ndarray, " frames"]
     moving: Bool[np.ndarray, "frames height width"]
     notices: tuple[Notice, ...]
@@ -135,7 +140,8 @@ def align_pairs(pairs: Pairs, options: PairOptions | None = None) -> AlignedPair
         graph = _usable_graph(pairs, torch.device(options.device))
         graph, start = _start(graph, pairs.size)
         graph, view = _loop(graph, start, options)
-        return _full_size(pairs, graph, view, options)
+        covariance = _pose_covariance(graph.fine, view, start)
+        return _full_size(pairs, graph, view, options, covariance)
 
 
 @dataclass(frozen=True)
@@ -265,7 +271,12 @@ def _solve(
     else:
         freedom = Freedom(freedom.pose, torch.zeros_like(freedom.depth))
         state = replace(state, inverse_depth=problem.prior_inverse_depth)
-    options = SolveOptions(
+    options = _solve_options(stage, start, sigma_px)
+    return replace(solve(problem, state, freedom, options), log_gain=None)
+
+
+def _solve_options(stage: Stage, start: PairStart, sigma_px: float) -> SolveOptions:
+    return SolveOptions(
         kernel_px=stage.kernel_sigmas * sigma_px,
         max_steps=MAX_STEPS,
         relative_tolerance=TOLERANCE,
@@ -274,7 +285,6 @@ def _solve(
         focal_px=sigma_px / start.focal_sigma,
         gain_px=sigma_px / GAIN_SIGMA,
     )
-    return replace(solve(problem, state, freedom, options), log_gain=None)
 
 
 def _with_masks(
@@ -296,7 +306,25 @@ def _bad_flow(grid: PairGrid, view: _View) -> Bool[Tensor, " edges"]:
     return outliers(error, BAD_FLOW_SIGMAS * grid.flow_sigma_px, BAD_FACTOR)
 
 
-def _full_size(pairs: Pairs, graph: _Graph, view: _View, options: PairOptions) -> AlignedPairs:
+def _pose_covariance(
+    grid: PairGrid, view: _View, start: PairStart
+) -> Float64[np.ndarray, "steps 6 6"]:
+    """Of the relative poses of neighbouring frames."""
+    static, stage = view.static(grid), STAGES[-1]
+    prior = measured_depth(grid, align_pairs_to(grid, view.state, static), static, view.variance)
+    problem = build_pair_problem(grid, prior, static, stage.correlated)
+    freedom = Freedom.all_but_first(problem.num_frames, problem.weight.device)
+    options = _solve_options(stage, start, grid.flow_sigma_px)
+    return relative_pose_covariance(problem, view.state, freedom, options, keeps_scale=False)
+
+
+def _full_size(
+    pairs: Pairs,
+    graph: _Graph,
+    view: _View,
+    options: PairOptions,
+    pose_covariance: Float64[np.ndarray, "steps 6 6"],
+) -> AlignedPairs:
     """Depth and masks of every pixel, cameras fixed."""
     grid, (width, height) = graph.fine, pairs.size
     static = view.static(grid)
@@ -312,17 +340,21 @@ def _full_size(pairs: Pairs, graph: _Graph, view: _View, options: PairOptions) -
     maps = torch.stack([f.log_depth.reshape(height, width) for f in fused])
     ranges = torch.stack(surroundings(maps), dim=1)
     depth = np.empty((pairs.num_frames, height, width), np.float32)
+    depth_std = np.empty_like(depth)
     moves = np.zeros(depth.shape, bool)
     for frame in range(pairs.num_frames):
         first, _ = pairs_by_view(pairs, graph.keep, frame)
         flow = frame_flow(pairs, first, grid.flow_sigma_px, device)
-        inverse, moving = _full_frame(pairs, flow, view, fused[frame], ranges, grid, options)
+        inverse, std, moving = _full_frame(pairs, flow, view, fused[frame], ranges, grid, options)
         depth[frame] = (1 / inverse).reshape(height, width).cpu().numpy()
+        depth_std[frame] = (std / inverse).reshape(height, width).cpu().numpy()
         moves[frame] = moving.cpu().numpy()
     notices = (*graph.notices, *_without_points(grid), *_without_static(grid, static))
     return AlignedPairs(
         world_from_cam=invert_rigid(view.state.cam_from_world).cpu().numpy(),
         depth=depth,
+        depth_std=depth_std,
+        pose_covariance=pose_covariance,
         focal_px=np.full(pairs.num_frames, float(view.state.shared_intrinsics[0])),
         moving=moves,
         notices=notices,
@@ -337,8 +369,8 @@ def _full_frame(
     ranges: Float[Tensor, "frames 2 height width"],
     grid: PairGrid,
     options: PairOptions,
-) -> tuple[Float[Tensor, " samples"], Bool[Tensor, "height width"]]:
-    """Inverse depth and motion mask of one frame."""
+) -> tuple[Float[Tensor, " samples"], Float[Tensor, " samples"], Bool[Tensor, "height width"]]:
+    """Inverse depth, its relative standard deviation, and motion mask of one frame."""
     width, height = pairs.size
     relative = relative_to(pairs, flow.edges, view.state)
     moving = torch.zeros((height, width), dtype=torch.bool, device=prior.log_depth.device)
@@ -353,10 +385,10 @@ def _full_frame(
     halo = F.max_pool2d(moving[None, None].to(flow.weight), 2 * reach + 1, 1, reach)[0, 0]
     flat = flatness((-prior.log_depth).exp().reshape(1, height, width), reach)[0]
     static = ((1 - halo) * flat).flatten()
-    inverse = refine_depth(
+    inverse, std = refine_depth(
         flow, relative, prior, static, view.state.shared_intrinsics, grid.flow_sigma_px
     )
-    return inverse, moving
+    return inverse, std, moving
 
 
 def _without_points(grid: PairGrid) -> list[Notice]:

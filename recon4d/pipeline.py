@@ -13,6 +13,7 @@ from recon4d import masks
 from recon4d.checkpoint import run_stage, stage_costs
 from recon4d.clips import is_long
 from recon4d.config import RunConfig
+from recon4d.depth_spread import depth_spread
 from recon4d.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.executor import refuse_in_worker
 from recon4d.flow.dis import compute_flow
@@ -42,7 +43,16 @@ from recon4d.parallel import one_torch_thread
 from recon4d.progress import Progress, no_progress
 from recon4d.report import Check, check_flow, report
 from recon4d.rounds import Rounds, next_round
-from recon4d.scene import DenseDepth, Flow, KnownPoses, MotionMasks, Reconstruction, Scene, Video
+from recon4d.scene import (
+    DenseDepth,
+    DepthSpread,
+    Flow,
+    KnownPoses,
+    MotionMasks,
+    Reconstruction,
+    Scene,
+    Video,
+)
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,9 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
         DenseDepth,
         lambda f: densify(video, flow, scene, outlines, options.threads, progress),
     )
+    spread = run_stage(
+        folder, "spread", DepthSpread, lambda f: depth_spread(scene, dense, final.is_dynamic)
+    )
     check = run_stage(
         folder,
         "check",
@@ -146,6 +159,8 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
         confidence=dense.confidence,
         is_dynamic=final.is_dynamic,
         is_metric=scene.is_metric,
+        pose_covariance=scene.pose_covariance,
+        depth_spread=spread,
         run=report(config, folder, video, scene, motion, rounds, check),
         config_toml=to_toml(config.anchored()),
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 
 from recon4d.errors import ConfigError, InputError
 from recon4d.evaluate.depth import ALIGNMENTS, error_sums, mean_errors, resize_nearest
@@ -18,6 +18,7 @@ from recon4d.evaluate.report import (
     format_table,
     to_json,
 )
+from recon4d.evaluate.stated import StatedPoses, stated_poses
 from recon4d.evaluate.truth import Truth, read_true_depth, read_true_mask, read_truth
 from recon4d.io.output import writing
 from recon4d.io.result import read_result
@@ -84,7 +85,23 @@ def compare(result: Path, gt: Path, options: EvalOptions) -> Evaluation:
         masks = _compare_masks(reconstruction, truth, options)
     if poses is None and depth is None and masks is None:
         raise InputError(_nothing_in_common(result, truth, reconstruction))
-    return Evaluation(str(result), str(gt), is_metric, poses, depth, masks)
+    stated = None
+    if reconstruction is not None and truth.trajectory is not None and poses is not None:
+        stated = _compare_stated(reconstruction, trajectory, truth.trajectory, poses, options)
+    return Evaluation(str(result), str(gt), is_metric, poses, depth, masks, stated)
+
+
+def _compare_stated(
+    reconstruction: Reconstruction,
+    trajectory: Trajectory,
+    truth: Trajectory,
+    poses: PoseErrors,
+    options: EvalOptions,
+) -> StatedPoses | None:
+    covariance = reconstruction.pose_covariance
+    if covariance is None or poses.scale is None:
+        return None
+    return stated_poses(trajectory, truth, covariance, poses.scale, options.max_diff_s)
 
 
 def _compare_poses(
@@ -103,6 +120,8 @@ class _DepthFrame:
     prediction: Float32[np.ndarray, " pixels"]
     truth: Float32[np.ndarray, " pixels"]
     is_moving: Bool[np.ndarray, " pixels"]
+    relative_std: Float[np.ndarray, " pixels"] | None
+    """As stated, of the prediction; None: nothing is stated."""
 
 
 def _compare_depth(
@@ -128,6 +147,7 @@ def _compare_depth(
         all=mean_errors(static + moving),
         static=mean_errors(static) if has_masks and static_pixels else None,
         moving=mean_errors(moving) if has_masks and moving_pixels else None,
+        within_std=_share_within(frames, scale, shift),
     )
 
 
@@ -146,8 +166,33 @@ def _depth_frames(
         if mask_file is not None:
             is_moving = resize_nearest(read_true_mask(mask_file).astype(np.uint8), true.shape) > 0
         predicted = resize_nearest(reconstruction.depth[i], true.shape)
-        frames.append(_DepthFrame(predicted[valid], true[valid], is_moving[valid]))
+        std = _relative_std(reconstruction, i)
+        stated = None if std is None else resize_nearest(std, true.shape)[valid]
+        frames.append(_DepthFrame(predicted[valid], true[valid], is_moving[valid], stated))
     return frames if any(frame.truth.size for frame in frames) else []
+
+
+def _relative_std(
+    reconstruction: Reconstruction, frame: int
+) -> Float32[np.ndarray, "height width"] | None:
+    spread = reconstruction.depth_spread
+    if spread is None:
+        return None
+    std = spread.relative_std(reconstruction.confidence[frame], reconstruction.is_dynamic[frame])
+    return std.astype(np.float32)
+
+
+def _share_within(frames: list[_DepthFrame], scale: float, shift: float) -> float | None:
+    """Share of the aligned depth's errors within one stated standard deviation."""
+    within, pixels = 0, 0
+    for frame in frames:
+        if frame.relative_std is None:
+            return None
+        use = (frame.prediction > 0) & np.isfinite(frame.relative_std)
+        off = np.abs(scale * frame.prediction + shift - frame.truth)
+        within += int((off < frame.relative_std * scale * frame.prediction)[use].sum())
+        pixels += int(use.sum())
+    return within / pixels if pixels else None
 
 
 def _align_depth(

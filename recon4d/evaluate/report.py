@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from recon4d.evaluate.depth import DepthErrors
 from recon4d.evaluate.poses import PoseErrors
+from recon4d.evaluate.stated import StatedPoses
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class DepthReport:
     static: DepthErrors | None
     """Over the pixels that the truth's masks call static; None where the truth has no masks."""
     moving: DepthErrors | None
+    within_std: float | None = None
+    """Share of the errors within one stated standard deviation; None where the result states none."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Evaluation:
     poses: PoseErrors | None
     depth: DepthReport | None
     masks: MaskReport | None
+    stated_poses: StatedPoses | None = None
+    """Whether the stated covariance of the relative poses holds."""
 
 
 def to_json(evaluation: Evaluation) -> str:
@@ -59,7 +64,7 @@ def format_table(evaluation: Evaluation) -> str:
     """Lay the figures out for the screen."""
     blocks = []
     if evaluation.poses is not None:
-        blocks.append(_pose_table(evaluation.poses))
+        blocks.append(_pose_table(evaluation.poses, evaluation.stated_poses))
     if evaluation.depth is not None:
         blocks.append(_depth_table(evaluation.depth))
     if evaluation.masks is not None:
@@ -67,7 +72,7 @@ def format_table(evaluation: Evaluation) -> str:
     return "\n\n".join(blocks)
 
 
-def _pose_table(poses: PoseErrors) -> str:
+def _pose_table(poses: PoseErrors, stated: StatedPoses | None) -> str:
     kind = {"sim3": "Sim(3)", "se3": "SE(3)", "none": "no"}[poses.align]
     lines = [
         f"poses: {poses.matched} matched, {kind} alignment, true path {poses.path:.3f} m",
@@ -76,6 +81,11 @@ def _pose_table(poses: PoseErrors) -> str:
         f"  RPE-r     {_number(poses.rpe_rotation_deg, '.4f')} deg",
         f"  rotation  {poses.rotation_best_deg:.4f} deg after the best single rotation",
     ]
+    if stated is not None:
+        lines.append(
+            f"  within one stated standard deviation, frame to frame: rotation {stated.rotation:.1%}, "
+            f"translation {stated.translation:.1%}"
+        )
     lines += [f"  not available: {failure}" for failure in poses.failures]
     return "\n".join(lines)
 
@@ -104,6 +114,8 @@ def _depth_table(depth: DepthReport) -> str:
             rows.append((name, *(_number(value, ".4f") for value in figures)))
     lines = ["  " + row[0].ljust(7) + "".join(cell.rjust(10) for cell in row[1:]) for row in rows]
     note = "  an unknown pixel counts as depth 0: Abs Rel 1, outside every delta"
+    if depth.within_std is not None:
+        lines.append(f"  within one stated standard deviation: {depth.within_std:.1%}")
     return "\n".join([f"depth: {depth.frames} frames, {how}", *lines, note])
 
 

@@ -1,5 +1,6 @@
 """The result folder, format 1 (docs/DESIGN): writing and reading it."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -24,13 +25,14 @@ from recon4d.io.trajectory import (
     read_trajectory,
     write_trajectory,
 )
-from recon4d.scene import Cameras, Reconstruction
+from recon4d.scene import Cameras, DepthSpread, Reconstruction
 
 T = TypeVar("T")
 
 JPEG_QUALITY = 95
 PNG_COMPRESSION = 1
 """zlib level: half the time of the default for files a tenth larger."""
+COVARIANCE = "pose_covariance.npy"
 DAMAGED = "the result is damaged: run recon4d again"
 THREADS = 4
 """Encoding images releases the interpreter's lock."""
@@ -67,6 +69,8 @@ def write_result(reconstruction: Reconstruction, folder: Path) -> None:
         is_metric=reconstruction.is_metric,
         run=reconstruction.run,
         config_toml=reconstruction.config_toml,
+        pose_covariance=reconstruction.pose_covariance,
+        depth_spread=reconstruction.depth_spread,
     )
     write_texts(cameras, folder)
 
@@ -84,10 +88,14 @@ def write_texts(cameras: Cameras, folder: Path) -> None:
     write_trajectory(trajectory, folder / "poses.txt")
     _write_text(folder / "frames.txt", _frames_text(cameras))
     _write_text(folder / "intrinsics.txt", _intrinsics_text(cameras))
+    if cameras.pose_covariance is not None:
+        save_array(folder / COVARIANCE, np.asarray(cameras.pose_covariance, np.float64))
     _write_text(folder / "config.toml", cameras.config_toml)
     scale = "metric" if cameras.is_metric else "relative"
     run = {"format": FORMAT, **cameras.run, "scale": scale}
     run["format"] = FORMAT
+    if cameras.depth_spread is not None:
+        run["depth_std"] = dataclasses.asdict(cameras.depth_spread)
     _write_text(folder / "run.json", json.dumps(_plain(run), indent=2) + "\n")
 
 
@@ -114,6 +122,8 @@ def read_result(folder: Path) -> Reconstruction:
         confidence=_read_stack(folder, "confidence/{:06d}.png", count, _read_grey),
         is_dynamic=_read_stack(folder, "masks/{:06d}.png", count, _read_grey) > 0,
         is_metric=run.get("scale") == "metric",
+        pose_covariance=_read_covariance(folder / COVARIANCE, count),
+        depth_spread=_read_spread(run.get("depth_std"), folder),
         run=run,
         config_toml=config.read_text(encoding="utf-8") if config.is_file() else "",
     )
@@ -233,6 +243,37 @@ def _read_depth(path: Path) -> np.ndarray:
             f"{path} holds {depth.dtype} {depth.shape}, float32 (height, width) was needed; {DAMAGED}"
         )
     return depth
+
+
+def _read_covariance(path: Path, frames: int) -> np.ndarray | None:
+    """Results of earlier versions have none."""
+    if not path.exists():
+        return None
+    try:
+        covariance: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); {DAMAGED}") from error
+    if covariance.shape != (frames - 1, 6, 6):
+        raise InputError(
+            f"{path} has shape {covariance.shape}; {frames} frames need ({frames - 1}, 6, 6); {DAMAGED}"
+        )
+    return covariance
+
+
+def _read_spread(entry: object, folder: Path) -> DepthSpread | None:
+    """The table in run.json, where null stands for infinite; results of earlier versions have none."""
+    if entry is None:
+        return None
+    try:
+        table, moving = entry["by_confidence"], entry["moving"]  # type: ignore[index]
+        values = np.array([np.inf if v is None else v for v in (*table, moving)], np.float64)
+    except (KeyError, TypeError, ValueError):
+        values = np.empty(0)
+    if values.shape != (257,) or np.isnan(values).any():
+        raise InputError(
+            f"depth_std in {folder / 'run.json'} is not a table of 256 values and moving; {DAMAGED}"
+        )
+    return DepthSpread(values[:-1], float(values[-1]))
 
 
 def _read_grey(path: Path) -> np.ndarray:

@@ -1,0 +1,201 @@
+"""How far the pose of a frame relative to the one before may be off: a jackknife over regions of the image.
+
+Errors of optical flow are alike at neighbouring samples, in neighbouring pairs, and forth and back, so that the inverse
+of the Hessian, which takes every sample for a new measurement, is many times too small. What repeats in time stays in
+one place of the image, and regions of the image far larger than a patch of the flow hardly know of each other: the
+solutions without one region at a time tell the covariance, whatever is correlated within the regions (delete-a-group
+jackknife; Shao and Tu, The Jackknife and Bootstrap, 1995, section 2.3). Each is one step of Gauss-Newton away.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64
+
+from recon4d.geometry import adjoint_se3, invert_rigid
+from recon4d.optim.normal import (
+    Freedom,
+    Local,
+    SolveOptions,
+    focal_error,
+    linearise,
+    with_known_poses,
+)
+from recon4d.optim.problem import Problem
+from recon4d.optim.reduced import Border, Layout, add_focal_walk, add_smoothness, solve_bordered
+from recon4d.optim.state import State, flow_term
+from recon4d.optim.terms import cauchy_weight
+
+REGIONS = (3, 4)
+"""Rows and columns of image regions: as large as can be while their number still tells a covariance of six numbers.
+On `exact_static` the standard deviations of 12x16, 6x8 and 3x4 regions are as 1 : 1.3 : 1.7."""
+MIN_REGIONS = 8
+"""With fewer regions that measure anything there is no covariance."""
+
+
+def relative_pose_covariance(
+    problem: Problem,
+    state: State,
+    freedom: Freedom,
+    options: SolveOptions,
+    keeps_scale: bool,
+) -> Float64[np.ndarray, "steps 6 6"]:
+    """Covariance of the pose of every frame relative to the one before; infinite where too little is measured.
+
+    The error of a relative pose is the twist (rotation vector in radians, translation in scene units; axes of the later
+    camera) of `inv(true) @ found`, both the later camera's pose in the earlier camera.
+
+    Args:
+        problem: Measurements, with the weights of the optimum.
+        state: The optimum.
+        freedom: Which unknowns were free.
+        options: Of the last optimisation.
+        keeps_scale: Whether lengths are known (metric, or given poses); otherwise errors count after the similarity
+            that fits the camera centres best.
+    """
+    layout = Layout.of(problem, options)
+    parts = [
+        _System.of(linearise(part, there, freedom, options), freedom, layout)
+        for part, there in _regions(replace(problem, poses=None), replace(state, log_gain=None))
+    ]
+    if len(parts) < MIN_REGIONS:
+        return np.full((problem.num_frames - 1, 6, 6), np.inf)
+    whole = reduce(_System.plus, parts)
+    whole = _with_beliefs(whole, layout, problem, state, freedom, options)
+    fixed = ~freedom.cameras(options.has_own_focals).flatten().cpu().numpy()
+    moved = np.stack([whole.plus(part, -1.0).step(fixed, options) for part in parts])
+    twists = moved.reshape(len(parts), problem.num_frames, layout.camera)[..., :6]
+    errors = _relative_errors(twists, state, keeps_scale)
+    errors = (errors - errors.mean(0)) / _steepness(problem, state, options)
+    count = len(errors)
+    return np.asarray((count - 1) / count * np.einsum("gti,gtj->tij", errors, errors))
+
+
+@dataclass(frozen=True)
+class _System:
+    """The reduced camera system and its border, the shared focal length."""
+
+    band: Float[np.ndarray, "rows columns"]
+    rhs: Float[np.ndarray, " columns"]
+    column: Float[np.ndarray, " columns"]
+    corner: float
+    slope: float
+
+    @classmethod
+    def of(cls, local: Local, freedom: Freedom, layout: Layout) -> "_System":
+        """What measurements say of the cameras, their depths eliminated."""
+        usable = freedom.depth[:, None] & (local.depth_hessian > 0)
+        inverse = torch.where(usable, 1 / local.depth_hessian.clamp_min(1e-30), 0.0)
+        scaled = local.coupling * inverse[:, None]
+        hessian = local.hessian - (scaled @ local.coupling.transpose(1, 2)).double()
+        gradient = local.gradient - (scaled @ local.depth_gradient[..., None])[..., 0].double()
+        return cls(
+            layout.band(hessian),
+            layout.vector(gradient),
+            layout.vector(hessian[:, :, -1]),
+            float(hessian[:, -1, -1].sum()),
+            float(gradient[:, -1].sum()),
+        )
+
+    def plus(self, other: "_System", sign: float = 1.0) -> "_System":
+        """Sum or difference."""
+        mine, others = vars(self), vars(other)
+        return _System(**{name: mine[name] + sign * others[name] for name in mine})
+
+    def step(
+        self, fixed: Bool[np.ndarray, " columns"], options: SolveOptions
+    ) -> Float[np.ndarray, " columns"]:
+        """Where the cameras go in one step of Gauss-Newton."""
+        band = self.band.copy()
+        band[0] += np.where(fixed | (band[0] <= 0), 1.0, 1e-9)
+        border = None
+        if options.free_focal and options.shared_focal:
+            border = Border(self.column, self.corner, self.slope)
+        return solve_bordered(band, self.rhs, border)[0]
+
+
+def _regions(problem: Problem, state: State) -> Iterator[tuple[Problem, State]]:
+    """The samples of every region of the image alone; a sample is where it is in most frames."""
+    place = problem.samples_px.mean(0)
+    low, high = place.amin(1, keepdim=True), place.amax(1, keepdim=True)
+    part = (place - low) / (high - low).clamp_min(1e-9)
+    rows, cols = REGIONS
+    col = (part[0] * cols).long().clamp_max(cols - 1)
+    row = (part[1] * rows).long().clamp_max(rows - 1)
+    weight = problem.weight.sum((0, 1))
+    name = row * cols + col
+    for region in range(rows * cols):
+        mine = torch.nonzero((name == region) & (weight > 0))[:, 0]
+        if len(mine):
+            yield problem.chosen(mine), replace(state, inverse_depth=state.inverse_depth[:, mine])
+
+
+def _with_beliefs(
+    measured: _System,
+    layout: Layout,
+    problem: Problem,
+    state: State,
+    freedom: Freedom,
+    options: SolveOptions,
+) -> _System:
+    """Add what is expected of the path and of the focal length, and given poses."""
+    band, rhs = measured.band.copy(), measured.rhs.copy()
+    add_smoothness(band, rhs, layout, problem, state, freedom, options)
+    if options.has_own_focals:
+        add_focal_walk(band, rhs, state, freedom, options)
+    if problem.poses is not None:
+        columns = layout.columns.shape[1]
+        zero = torch.zeros((problem.num_frames, columns, columns), dtype=torch.float64)
+        hessian, gradient, _ = with_known_poses(
+            zero, zero[:, 0].clone(), problem.poses, state, freedom
+        )
+        band, rhs = band + layout.band(hessian), rhs + layout.vector(gradient)
+    information = options.focal_px**2
+    slope = measured.slope + information * focal_error(state, options)
+    return _System(band, rhs, measured.column, measured.corner + information, slope)
+
+
+def _relative_errors(
+    twists: Float64[np.ndarray, "regions frames 6"], state: State, keeps_scale: bool
+) -> Float64[np.ndarray, "regions steps 6"]:
+    """Twists of the relative poses from those of the poses."""
+    poses = state.cam_from_world
+    relative = poses[1:] @ invert_rigid(poses[:-1])
+    carried = np.asarray(adjoint_se3(relative).cpu())
+    errors = twists[:, 1:] - (carried @ twists[:, :-1, :, None])[..., 0]
+    if not keeps_scale:
+        grown = _growth(twists, np.asarray(poses.cpu()))
+        errors[..., 3:] -= grown[:, None, None] * np.asarray(relative[:, :3, 3].cpu())
+    return errors
+
+
+def _growth(
+    twists: Float64[np.ndarray, "regions frames 6"], poses: Float64[np.ndarray, "frames 4 4"]
+) -> Float64[np.ndarray, " regions"]:
+    """Logarithm of the scale of the moved camera centres relative to the others, by least squares."""
+    turned = poses[:, :3, :3].transpose(0, 2, 1)
+    centres = -(turned @ poses[:, :3, 3:])[..., 0]
+    centres = centres - centres.mean(0)
+    moves = -(turned @ twists[..., 3:, None])[..., 0]
+    extent = max(float((centres**2).sum()), 1e-30)
+    return np.asarray((moves * centres).sum((1, 2)) / extent)
+
+
+def _steepness(problem: Problem, state: State, options: SolveOptions) -> float:
+    """Mean second derivative of the robust cost over the weight that stands for it in the normal equations.
+
+    Both meet where residuals are small against the kernel. A Cauchy kernel of weight w has, averaged over the
+    directions of a residual, the second derivative w^2 (Huber and Ronchetti, Robust Statistics, 2009, section 7.6: the
+    covariance of an M-estimate has the mean derivative of its influence function below).
+    """
+    weighed = squared = 0.0
+    for frame in range(problem.num_frames):
+        term = flow_term(problem, state, frame)
+        slope = cauchy_weight(term.squared(), options.kernel_px)[1]
+        base = problem.weight[frame] * term.in_front
+        weighed += float((base * slope).sum())
+        squared += float((base * slope.square()).sum())
+    return squared / max(weighed, 1e-30)

@@ -1,0 +1,187 @@
+"""Stated standard deviations: of relative poses from repeated noise, of depth from disagreement, judged and stored."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recon4d.depth_spread import depth_spread
+from recon4d.errors import InputError
+from recon4d.evaluate.stated import stated_poses
+from recon4d.geometry import exp_se3, transfer
+from recon4d.io.result import read_result, write_result
+from recon4d.io.trajectory import Trajectory
+from recon4d.optim.normal import Freedom, SolveOptions
+from recon4d.optim.problem import Problem
+from recon4d.optim.solver import solve
+from recon4d.optim.state import State
+from recon4d.optim.uncertainty import relative_pose_covariance
+from recon4d.scene import DenseDepth, DepthSpread, Scene
+from tests.test_io_result import small_result
+
+FRAMES, ROWS, COLS = 4, 12, 16
+OPTIONS = SolveOptions(kernel_px=2.0, max_steps=8)
+NOISE_PX = 0.2
+
+
+def noisy_problem(seed: int) -> tuple[Problem, State]:
+    """Cameras that move sideways; every region of 3 x 4 has one and the same flow error per pair and a little more."""
+    g = torch.Generator().manual_seed(seed)
+    world = torch.Generator().manual_seed(99)
+    v, u = torch.meshgrid(torch.arange(ROWS), torch.arange(COLS), indexing="ij")
+    uv = torch.stack((u.flatten(), v.flatten())).double() * 8 + 4
+    rho = 0.3 + 0.4 * torch.rand((FRAMES, ROWS * COLS), generator=world).double()
+    twists = torch.zeros((FRAMES, 6), dtype=torch.float64)
+    twists[:, 3] = -0.3 * torch.arange(FRAMES)
+    twists[1:, :3] = 0.03 * torch.randn((FRAMES - 1, 3), generator=world).double()
+    poses = exp_se3(twists)
+    intrinsics = torch.tensor([120.0, 120.0, 64.0, 48.0], dtype=torch.float64).repeat(FRAMES, 1)
+    partners = torch.tensor([[j for j in range(FRAMES) if j != i] for i in range(FRAMES)])
+    targets = torch.empty((FRAMES, FRAMES - 1, 2, ROWS * COLS), dtype=torch.float64)
+    for n in range(FRAMES):
+        for slot, m in enumerate(partners[n].tolist()):
+            relative = poses[m] @ torch.linalg.inv(poses[n])
+            targets[n, slot] = transfer(uv.T, rho[n], relative, intrinsics[n], intrinsics[m])[0].T
+    region = (v // 4 * 4 + u // 4).flatten()
+    common = torch.randn((FRAMES, FRAMES - 1, 2, 12), generator=g).double()[..., region]
+    own = torch.randn(targets.shape, generator=g).double()
+    problem = Problem(
+        samples_px=uv.expand(FRAMES, 2, -1).contiguous(),
+        partners=partners,
+        targets_px=targets + NOISE_PX * (common + 0.5 * own),
+        weight=torch.ones((FRAMES, FRAMES - 1, ROWS * COLS), dtype=torch.float64),
+        prior_inverse_depth=torch.full_like(rho, 0.5),
+        prior_weight=torch.full_like(rho, 0.05),
+    )
+    return problem, State(poses, rho, intrinsics)
+
+
+def test_repeated_noise_lies_within_the_stated_deviation() -> None:
+    """Errors alike in whole regions: the plain inverse of the Hessian would hold about a quarter of them."""
+    within = []
+    freedom = Freedom.all_but_first(FRAMES, torch.device("cpu"))
+    for seed in range(12):
+        problem, truth = noisy_problem(seed)
+        found = solve(problem, truth, freedom, OPTIONS)
+        covariance = relative_pose_covariance(problem, found, freedom, OPTIONS, keeps_scale=False)
+        estimate, wanted = (
+            Trajectory(np.arange(FRAMES, dtype=float), np.linalg.inv(s.cam_from_world.numpy()))
+            for s in (found, truth)
+        )
+        centred = [
+            t.world_from_cam[:, :3, 3] - t.world_from_cam[:, :3, 3].mean(0)
+            for t in (estimate, wanted)
+        ]
+        scale = float((centred[0] * centred[1]).sum() / (centred[0] ** 2).sum())
+        stated = stated_poses(estimate, wanted, covariance, scale, 0.01)
+        assert stated is not None and stated.steps == FRAMES - 1
+        within += [stated.rotation, stated.translation]
+    # 216 errors of 12 independent runs: the share is known to about 0.05
+    assert 0.55 < np.mean(within) < 0.83
+
+
+def test_few_regions_state_nothing() -> None:
+    problem, state = noisy_problem(0)
+    freedom = Freedom.all_but_first(FRAMES, torch.device("cpu"))
+    weight = problem.weight.clone()
+    weight[..., COLS * 4 :] = 0  # the upper row of regions alone
+    problem = dataclasses.replace(problem, weight=weight)
+    covariance = relative_pose_covariance(problem, state, freedom, OPTIONS, keeps_scale=False)
+    assert np.isinf(covariance).all()
+
+
+def test_share_of_normal_errors() -> None:
+    rng = np.random.default_rng(0)
+    count, std = 500, np.array([0.01, 0.02, 0.03, 0.1, 0.2, 0.3])
+    truth, found = [np.eye(4)], [np.eye(4)]
+    for twist in rng.normal(size=(count, 6)) * std:
+        step = exp_se3(torch.from_numpy(rng.normal(size=6) * 0.1)).numpy()
+        truth.append(truth[-1] @ step)
+        found.append(found[-1] @ step @ exp_se3(torch.from_numpy(twist)).numpy())
+    half = np.array(found)
+    half[:, :3, 3] *= 0.5
+    times = np.arange(count + 1, dtype=float)
+    covariance = np.tile(np.diag((std * [1, 1, 1, 0.5, 0.5, 0.5]) ** 2), (count, 1, 1))
+    covariance[7] = np.inf
+    stated = stated_poses(
+        Trajectory(times, half), Trajectory(times, np.array(truth)), covariance, 2.0, 0.01
+    )
+    assert stated is not None and stated.steps == count - 1
+    # 1497 numbers each: 0.683 +- 0.012
+    assert stated.rotation == pytest.approx(0.683, abs=0.04)
+    assert stated.translation == pytest.approx(0.683, abs=0.04)
+
+
+def wall(seed: int) -> tuple[Scene, DenseDepth]:
+    """A wall seen by a camera that moves along it; the right half is ten times as noisy, and says so."""
+    rng = np.random.default_rng(seed)
+    frames, height, width = 6, 60, 80
+    noise = np.where(np.arange(width) < width // 2, 0.002, 0.02) * rng.normal(
+        size=(frames, height, width)
+    )
+    poses = np.tile(np.eye(4), (frames, 1, 1))
+    poses[:, 1, 3] = 0.02 * np.arange(frames)
+    confidence = np.where(np.arange(width) < width // 2, 250, 40).astype(np.uint8)
+    scene = Scene(
+        world_from_cam=poses,
+        intrinsics=np.tile([80.0, 80.0, 40.0, 30.0], (frames, 1)),
+        samples_px=np.zeros((frames, 1, 2), np.float32),
+        inverse_depth=np.ones((frames, 1), np.float32),
+        inverse_depth_std=np.ones((frames, 1), np.float32),
+        is_posed=np.ones(frames, bool),
+        component=np.zeros(frames, np.int64),
+    )
+    depth = (2 * np.exp(noise)).astype(np.float32)
+    return scene, DenseDepth(depth, np.broadcast_to(confidence, depth.shape).copy())
+
+
+def test_disagreement_tells_the_deviation_by_confidence() -> None:
+    scene, dense = wall(0)
+    spread = depth_spread(scene, dense, np.zeros(dense.depth.shape, bool))
+    # both frames are off: sqrt(2) times the noise; thousands of pixels tell a quantile to a few per cent
+    assert spread.by_confidence[250] == pytest.approx(0.002 * 2**0.5, rel=0.08)
+    assert spread.by_confidence[40] == pytest.approx(0.02 * 2**0.5, rel=0.08)
+    assert (np.diff(spread.by_confidence) <= 0).all()
+    std = spread.relative_std(np.array([250, 40], np.uint8), np.array([False, True]))
+    assert std.tolist() == [spread.by_confidence[250], spread.moving]
+
+
+def test_one_posed_frame_tells_nothing() -> None:
+    scene, dense = wall(0)
+    alone = dataclasses.replace(scene, is_posed=np.arange(6) == 0)
+    spread = depth_spread(alone, dense, np.zeros(dense.depth.shape, bool))
+    assert np.isinf(spread.by_confidence).all() and np.isinf(spread.moving)
+
+
+def test_result_folder_keeps_what_is_stated(tmp_path: Path) -> None:
+    covariance = np.random.default_rng(0).normal(size=(2, 6, 6))
+    covariance[1] = np.inf
+    table = np.linspace(1, 0, 256)
+    table[0] = np.inf
+    result = dataclasses.replace(
+        small_result(3), pose_covariance=covariance, depth_spread=DepthSpread(table, np.inf)
+    )
+    write_result(result, tmp_path / "r")
+    back = read_result(tmp_path / "r")
+    np.testing.assert_array_equal(back.pose_covariance, covariance)
+    assert back.depth_spread is not None and back.depth_spread.moving == np.inf
+    np.testing.assert_array_equal(back.depth_spread.by_confidence, table)
+
+    np.save(tmp_path / "r/pose_covariance.npy", covariance[:1])
+    with pytest.raises(InputError, match=r"pose_covariance.*\(2, 6, 6\)"):
+        read_result(tmp_path / "r")
+    (tmp_path / "r/pose_covariance.npy").unlink()
+    run = json.loads((tmp_path / "r/run.json").read_text())
+    run["depth_std"]["by_confidence"] = [1]
+    (tmp_path / "r/run.json").write_text(json.dumps(run))
+    with pytest.raises(InputError, match="256 values"):
+        read_result(tmp_path / "r")
+
+
+def test_results_without_are_read(tmp_path: Path) -> None:
+    write_result(small_result(3), tmp_path / "r")
+    back = read_result(tmp_path / "r")
+    assert back.pose_covariance is None and back.depth_spread is None
