@@ -169,7 +169,7 @@ def _relative_errors(
     if not keeps_scale:
         grown = _growth(twists, np.asarray(poses.cpu()))
         errors[..., 3:] -= grown[:, None, None] * np.asarray(relative[:, :3, 3].cpu())
-    return errors
+    return np.asarray(errors)
 
 
 def _growth(

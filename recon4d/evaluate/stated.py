@@ -51,7 +51,7 @@ def stated_poses(
 
 def _steps(world_from_cam: Float64[np.ndarray, "frames 4 4"]) -> Float64[np.ndarray, "steps 4 4"]:
     """Pose of every frame in the camera of the one before."""
-    return np.linalg.inv(world_from_cam[:-1]) @ world_from_cam[1:]
+    return np.asarray(np.linalg.inv(world_from_cam[:-1]) @ world_from_cam[1:])
 
 
 def _nearest(
