@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
+from recon4d.geometry import invert_rigid
 from recon4d.optim.align import SMOOTHNESS_PX, static_problem
-from recon4d.optim.assemble import inverse_depth_std
+from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
 from recon4d.optim.calibrate import USUAL_FOCAL, AlignOptions, connected
-from recon4d.optim.normal import Freedom, SolveOptions
+from recon4d.optim.normal import Freedom, SolveOptions, objective
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
@@ -54,10 +55,27 @@ def optimise_between(
         for kernel_px in (3 * options.kernel_px, options.kernel_px):
             if bool(free.any()):
                 run = _options(video, scene, options, kernel_px)
-                state = solve(_prepared(problem, state, video, scene), state, freedom, run)
-                state = _restored(state, start, ~free)
+                ready = _prepared(problem, start, video, scene)
+                starts = _starts(state, scene, held, video) if state is start else [state]
+                ends = [_restored(solve(ready, s, freedom, run), start, ~free) for s in starts]
+                state = min(ends, key=lambda end: objective(ready, end, run))
             counter.advance()
     return _finish(problem, state, scene, ~free.numpy(), freedom.turns_only)
+
+
+def _starts(
+    state: State, scene: Scene, held: Bool[np.ndarray, " frames"], video: Video
+) -> list[State]:
+    """Where frames may be that are not held: as they came, or on the way from keyframe to keyframe.
+
+    The second is right where the clip alone went wrong and the keyframes, which see farther, did not.
+    """
+    if held.sum() < 2 or not (scene.component == scene.component[0]).all():
+        return [state]
+    poses = interpolate_lost(np.array(scene.world_from_cam), held, video.timestamps_s)
+    between = invert_rigid(torch.from_numpy(poses))
+    keep = torch.from_numpy(held)[:, None, None]
+    return [state, replace(state, cam_from_world=torch.where(keep, state.cam_from_world, between))]
 
 
 def _prepared(problem: Problem, state: State, video: Video, scene: Scene) -> Problem:
