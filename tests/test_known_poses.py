@@ -134,6 +134,7 @@ def test_exact_poses_are_held_to_the_last_bit_and_help_the_others() -> None:
     assert ate_as_it_is(known, wanted) < 3e-3
 
 
+@pytest.mark.slow
 def test_poses_tell_the_focal_length() -> None:
     wanted = elsewhere()
     true_px = world().scene.intrinsics[0, 0]

@@ -144,7 +144,9 @@ def test_the_order_of_the_clips_does_not_matter(
     assert content(other) == content(whole)
 
 
-@pytest.mark.parametrize("last", [1, 3, 5])
+@pytest.mark.parametrize(
+    "last", [3, *(pytest.param(jobs, marks=pytest.mark.slow) for jobs in (1, 5))]
+)
 def test_finished_clips_are_not_computed_again(
     whole: Path, source: Path, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +186,7 @@ def scale_drift(source: Path, keyframes: str, monkeypatch: pytest.MonkeyPatch) -
     return drift
 
 
+@pytest.mark.slow
 def test_fixed_keyframes_keep_one_scale(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fixed, free = (max(scale_drift(source, mode, monkeypatch)) for mode in ("fixed", "free"))
     assert fixed < 0.005  # found: 0.0016 fixed, 0.0124 free
@@ -216,6 +219,7 @@ def test_a_cut_is_named(
     assert not read_result(found).confidence[15:].any()
 
 
+@pytest.mark.slow
 def test_known_poses_hold_the_whole_video(
     source: Path, made: SyntheticScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +241,7 @@ def test_known_poses_hold_the_whole_video(
     assert off.max() < 0.01
 
 
+@pytest.mark.slow
 def test_sensor_depth_keeps_metres(
     source: Path, made: SyntheticScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +259,7 @@ def test_sensor_depth_keeps_metres(
     assert np.median(result.depth / made.depth) == pytest.approx(1, rel=0.01)
 
 
+@pytest.mark.slow
 def test_given_masks_reach_every_clip(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = np.zeros((FRAMES, *SIZE[::-1]), bool)
     for at in range(FRAMES):

@@ -100,6 +100,7 @@ def test_the_focal_length_of_an_unknown_camera_is_recovered() -> None:
     assert found.intrinsics[0, 0] == pytest.approx(truth.scene.intrinsics[0, 0], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_every_frame_of_a_zoom_has_its_own_focal_length() -> None:
     frames = 24
     truth = make_scene(frames, SIZE, seed=3, plain_lens=True, noise_px=0.1, zoom=1.5)

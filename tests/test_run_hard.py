@@ -100,7 +100,7 @@ def test_of_a_truncated_video_the_frames_that_decode_are_used(
         Path("in.mp4"), scene.video.images, container_options={"movflags": "faststart"}
     )
     cut_off(video, 0.6)
-    run = done(capsys, of(scene))
+    run = done(capsys, of(scene), *GEOMETRY_ALONE)
     message, _ = run.warning("truncated_video")
     count = len(run.result.images)
     assert 10 <= count < 40
@@ -109,7 +109,7 @@ def test_of_a_truncated_video_the_frames_that_decode_are_used(
     assert relative_ate(run.result.world_from_cam, truth) < 0.02
 
 
-@pytest.mark.parametrize("noise", [0.0, 2.0])
+@pytest.mark.parametrize("noise", [pytest.param(0.0, marks=pytest.mark.slow), 2.0])
 def test_a_still_camera_has_no_invented_parallax(
     noise: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +156,7 @@ def test_of_a_pure_rotation_the_rotation_is_right_and_depth_is_unknown(
     assert run.result.confidence.max() == 0
 
 
+@pytest.mark.slow
 def test_a_turning_camera_of_unknown_focal_length_gets_no_invented_depth(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -170,7 +171,9 @@ def test_a_turning_camera_of_unknown_focal_length_gets_no_invented_depth(
     assert 0.7 < turned / truth[-1] < 1.4
 
 
-@pytest.mark.parametrize("kind", ["black", "textureless", "noise"])
+@pytest.mark.parametrize(
+    "kind", ["black", *(pytest.param(k, marks=pytest.mark.slow) for k in ("textureless", "noise"))]
+)
 def test_frames_without_a_picture_are_named_and_interpolated(
     kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -293,7 +296,11 @@ def test_a_video_of_variable_frame_rate_keeps_its_times(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("model", "k1", "k2"), [("opencv", -0.25, 0.06), ("fisheye", -0.03, 0.004)]
+    ("model", "k1", "k2"),
+    [
+        ("opencv", -0.25, 0.06),
+        pytest.param("fisheye", -0.03, 0.004, marks=pytest.mark.slow),
+    ],
 )
 def test_frames_of_a_distorting_lens_give_the_poses_of_an_ideal_one(
     model: str, k1: float, k2: float, capsys: pytest.CaptureFixture[str]

@@ -28,6 +28,7 @@ STAGES = (
     "optimise_1",
     "refine",
     "depth",
+    "spread",
     "check",
 )
 """The stages of the run of these tests, in their order."""
@@ -116,7 +117,11 @@ def in_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("stage", [*STAGES, WRITE])
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+    ("number", "code"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_run_is_resumed(stage: str, number: int, code: int) -> None:
     steps = [*STAGES, WRITE]
@@ -152,7 +157,7 @@ def test_a_replacing_run_keeps_the_old_result_until_it_is_done() -> None:
     assert run(other, "depth", signal.SIGINT)[0] == 130
     assert content(Path("out")) == old
     code, computed = run((*other, "--resume"))
-    assert (code, computed) == (0, ["depth", "check", WRITE])
+    assert (code, computed) == (0, ["depth", "spread", "check", WRITE])
     assert json.loads(Path("out/run.json").read_text())["masks"] == "none"
     remove("out")
 

@@ -130,6 +130,7 @@ def test_training_learns_what_the_maps_tell(tmp_path: Path) -> None:
     assert found.iou > 0.6 and found.loss == pytest.approx(log[-1]["loss_held_out"])
 
 
+@pytest.mark.slow
 def test_calibration_makes_the_truth_likelier(tmp_path: Path) -> None:
     options = replace(OPTIONS, steps=30, batch=4, rate=5e-3)
     network = fit(tmp_path, CLIPS[:3], CLIPS[3:], options, None, no_progress)
