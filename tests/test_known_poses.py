@@ -145,7 +145,7 @@ def test_poses_tell_the_focal_length() -> None:
     assert off[1] < off[0]
 
 
-@pytest.mark.parametrize("sigma_part", [0.0, 0.005])
+@pytest.mark.parametrize("sigma_part", [0.005, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_two_of_ten_poses_that_are_moved_are_named_and_not_absorbed(sigma_part: float) -> None:
     wanted = elsewhere()
     path = path_length(wanted)

@@ -136,6 +136,7 @@ def test_the_result_is_one_scene(whole: Path, made: SyntheticScene) -> None:
     assert notices(whole) == {}
 
 
+@pytest.mark.slow
 def test_the_order_of_the_clips_does_not_matter(
     whole: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +209,7 @@ def test_a_clip_without_texture_is_lost_alone(
     assert np.isfinite(result.world_from_cam).all()
 
 
+@pytest.mark.slow
 def test_a_cut_is_named(
     source: Path, made: SyntheticScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def turns_deg(world_from_cam: Float64[np.ndarray, "frames 4 4"]) -> Float64[np.n
 # Done with a warning
 
 
+@pytest.mark.slow
 def test_of_a_truncated_video_the_frames_that_decode_are_used(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -237,7 +238,10 @@ def test_two_frames_are_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert cosine > 0.98
 
 
-@pytest.mark.parametrize("kind", ["16 bit", "grey", "16 bit grey", "RGBA"])
+@pytest.mark.parametrize(
+    "kind",
+    ["RGBA", "16 bit grey", *(pytest.param(k, marks=pytest.mark.slow) for k in ("16 bit", "grey"))],
+)
 def test_images_of_any_kind_are_read(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     frames = moving_frames()
     grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
