@@ -77,7 +77,11 @@ def solve_bordered(
     rhs: Float[np.ndarray, " columns"],
     border: Border | None,
 ) -> tuple[Float[np.ndarray, " columns"], float]:
-    """Steps of the poses and of the log focal (by block elimination; 0 where it is known)."""
+    """Steps of the poses and of the log focal (by block elimination; 0 where it is known).
+
+    Raises:
+        numpy.linalg.LinAlgError: The matrix is not positive definite: nothing determines some direction.
+    """
     factor = cholesky_banded(band, lower=True, check_finite=False)
     if border is None:
         return np.asarray(-cho_solve_banded((factor, True), rhs, check_finite=False)), 0.0

@@ -54,12 +54,13 @@ def solve(problem: Problem, start: State, freedom: Freedom, options: SolveOption
         )
     for step in range(options.max_steps):
         trial, better = state, None
-        for _ in range(8):  # raise the damping until the step lowers the cost
-            trial = _step(problem, local, state, freedom, options, damping, layout)
-            tried = linearise(problem, trial, freedom, options)
-            if np.isfinite(tried.cost) and tried.cost <= local.cost:
-                better = tried
-                break
+        for _ in range(8):  # raise the damping until there is a step, and it lowers the cost
+            moved = _step(problem, local, state, freedom, options, damping, layout)
+            if moved is not None:
+                tried = linearise(problem, moved, freedom, options)
+                if np.isfinite(tried.cost) and tried.cost <= local.cost:
+                    trial, better = moved, tried
+                    break
             damping *= 10
         if better is None:
             break
@@ -104,8 +105,8 @@ def _step(
     options: SolveOptions,
     damping: float,
     layout: Layout,
-) -> State:
-    """One damped Gauss-Newton step."""
+) -> State | None:
+    """One damped Gauss-Newton step; None where rounding (float32) leaves the reduced system indefinite."""
     free_depth = freedom.depth[:, None]
     damped = local.depth_hessian * (1 + damping)
     inverse = torch.where(
@@ -131,7 +132,10 @@ def _step(
             corner=float(reduced[:, -1, -1].sum()) * (1 + damping) + information,
             slope=float(gradient[:, -1].sum()) + information * focal_error(state, options),
         )
-    camera_step, shared_step = solve_bordered(band, rhs, border)
+    try:
+        camera_step, shared_step = solve_bordered(band, rhs, border)
+    except np.linalg.LinAlgError:
+        return None
 
     delta = torch.from_numpy(camera_step).to(state.cam_from_world)
     block = delta[layout.columns]

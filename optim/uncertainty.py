@@ -66,7 +66,10 @@ def relative_pose_covariance(
     whole = reduce(_System.plus, parts)
     whole = _with_beliefs(whole, layout, problem, state, freedom, options)
     fixed = ~freedom.cameras(options.has_own_focals).flatten().cpu().numpy()
-    moved = np.stack([whole.plus(part, -1.0).step(fixed, options) for part in parts])
+    try:
+        moved = np.stack([whole.plus(part, -1.0).step(fixed, options) for part in parts])
+    except np.linalg.LinAlgError:  # one region alone holds some frame
+        return np.full((problem.num_frames - 1, 6, 6), np.inf)
     twists = moved.reshape(len(parts), problem.num_frames, layout.camera)[..., :6]
     errors = _relative_errors(twists, state, keeps_scale)
     errors = (errors - errors.mean(0)) / _steepness(problem, state, options)

@@ -1,14 +1,17 @@
 """The solver's normal equations against finite differences, and its laws."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from recon4d.geometry import exp_se3, invert_rigid
+from recon4d.optim import solver
 from recon4d.optim.normal import Freedom, SolveOptions, objective
 from recon4d.optim.problem import PosePrior, Problem
+from recon4d.optim.reduced import solve_bordered
 from recon4d.optim.solver import normal_equations, solve
 from recon4d.optim.state import State
 from recon4d.optim.terms import cauchy_weight, depth_prior, flow_consistency
@@ -126,6 +129,30 @@ def test_frames_that_are_held_keep_their_own_focal_length() -> None:
     found = solve(problem, state, Freedom(~held, ~held), options)
     assert torch.equal(found.intrinsics[held], state.intrinsics[held])
     assert (found.intrinsics[~held, 0] != state.intrinsics[~held, 0]).all()
+
+
+def test_a_system_that_rounding_made_indefinite_is_damped_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem, state = random_problem()
+    freedom, options = Freedom.all_but_first(4, torch.device("cpu")), SolveOptions(kernel_px=1.5)
+    before, failures = objective(problem, state, options), iter([True, True])
+
+    def fails_twice(*args: Any) -> tuple[np.ndarray, float]:
+        if next(failures, False):
+            raise np.linalg.LinAlgError("not positive definite")
+        return solve_bordered(*args)
+
+    monkeypatch.setattr(solver, "solve_bordered", fails_twice)
+    found = solve(problem, state, freedom, options)
+    assert objective(problem, found, options) < 0.9 * before
+    monkeypatch.setattr(solver, "solve_bordered", lambda *_: fails_always())
+    assert solve(problem, state, freedom, options) is state
+
+
+def fails_always() -> None:
+    """No factorisation ever succeeds."""
+    raise np.linalg.LinAlgError("not positive definite")
 
 
 def test_jacobians_of_the_flow_term_match_finite_differences() -> None:

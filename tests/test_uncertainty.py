@@ -14,6 +14,7 @@ from recon4d.evaluate.stated import stated_poses
 from recon4d.geometry import exp_se3, transfer
 from recon4d.io.result import read_result, write_result
 from recon4d.io.trajectory import Trajectory
+from recon4d.optim import uncertainty
 from recon4d.optim.normal import Freedom, SolveOptions
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
@@ -89,6 +90,17 @@ def test_few_regions_state_nothing() -> None:
     weight = problem.weight.clone()
     weight[..., COLS * 4 :] = 0  # the upper row of regions alone
     problem = dataclasses.replace(problem, weight=weight)
+    covariance = relative_pose_covariance(problem, state, freedom, OPTIONS, keeps_scale=False)
+    assert np.isinf(covariance).all()
+
+
+def test_a_system_that_determines_nothing_states_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr(uncertainty, "solve_bordered", fails)
+    problem, state = noisy_problem(0)
+    freedom = Freedom.all_but_first(FRAMES, torch.device("cpu"))
     covariance = relative_pose_covariance(problem, state, freedom, OPTIONS, keeps_scale=False)
     assert np.isinf(covariance).all()
 
