@@ -17,8 +17,8 @@ TEMPLATE = """# D2MIF weights
 | made by | `{command}` |
 | with | torch {torch}, {device}, seed {seed} |
 | network | branches {branches}; width {width}, at 1/2 {head} |
-| training | {steps} steps of {batch} crops |
-| validation | {clips} rendered clips that were held out: IoU {iou:.3f}, loss {loss:.4f}; where nothing moves {false:.2%} of the pixels are called moving |
+| training | {steps} steps of {batch} crops; the weights of the best validation |
+| validation | {clips} rendered clips that were held out, and chose the weights: IoU {iou:.3f}, loss {loss:.4f}; where nothing moves {false:.2%} of the pixels are called moving |
 | calibration | log-odds x {scale:.3f} + those of the evidence without a network x {evidence:.3f} + {shift:.3f}; expected calibration error {error:.3f} |
 
 The clips are rendered from photographs (those that the command names, else what packages ship) and from objects that

@@ -67,6 +67,20 @@ class Validation:
     """Part of the pixels that are wrongly called moving, in frames where nothing moves."""
 
 
+@dataclass(frozen=True)
+class Best:
+    """The weights that did best on the held-out clips so far, after some steps of training."""
+
+    step: int
+    loss: float
+    network: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, step: int, found: Validation, network: D2mif) -> "Best":
+        """A copy of the weights as they are."""
+        return cls(step, found.loss, {key: x.clone() for key, x in network.state_dict().items()})
+
+
 def fit(
     folder: Path,
     train: Sequence[Samples],
@@ -76,6 +90,9 @@ def fit(
     progress: Progress,
 ) -> D2mif:
     """Train, going on from the last saved state in `folder` where there is one.
+
+    What comes back are the weights of the validation with the lowest loss (early stopping): few clips are soon learnt
+    by heart.
 
     Args:
         folder: Holds `state.pt` and `log.jsonl`.
@@ -92,7 +109,7 @@ def fit(
     network.to(options.device)
     channels_last(network)
     optimizer = _optimizer(network, options, imagenet is not None)
-    step = _resume(folder / "state.pt", network, optimizer, options)
+    step, best = _resume(folder / "state.pt", network, optimizer, options)
     if step == 0:
         _log(folder, 0, None, validate(network, held_out, options.device))
     with progress("train", total=options.steps) as counter:
@@ -102,9 +119,14 @@ def fit(
             step += 1
             counter.advance()
             if step % options.validate_every == 0 or step == options.steps:
-                _log(folder, step, loss, validate(network, held_out, options.device))
+                found = validate(network, held_out, options.device)
+                _log(folder, step, loss, found)
+                if best is None or found.loss < best.loss:
+                    best = Best.of(step, found, network)
             if step % options.save_every == 0 or step == options.steps:
-                _save(folder / "state.pt", network, optimizer, step, options)
+                _save(folder / "state.pt", network, optimizer, step, best, options)
+    assert best is not None  # the last step is always validated
+    network.load_state_dict(best.network)
     return network
 
 
@@ -196,7 +218,12 @@ def _schedule(step: int, steps: int) -> float:
 
 
 def _save(
-    path: Path, network: D2mif, optimizer: torch.optim.Optimizer, step: int, options: FitOptions
+    path: Path,
+    network: D2mif,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    best: Best | None,
+    options: FitOptions,
 ) -> None:
     growing = path.with_suffix(".growing")
     state = {
@@ -204,6 +231,7 @@ def _save(
         "options": _key(options),
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "best": None if best is None else vars(best),
     }
     torch.save(state, growing)
     os.replace(growing, path)
@@ -211,10 +239,10 @@ def _save(
 
 def _resume(
     path: Path, network: D2mif, optimizer: torch.optim.Optimizer, options: FitOptions
-) -> int:
-    """Load a saved state; 0 steps where there is none."""
+) -> tuple[int, Best | None]:
+    """Load a saved state: finished steps, and the best weights so far; 0 steps where there is none."""
     if not path.exists():
-        return 0
+        return 0, None
     state: dict[str, Any] = torch.load(path, map_location=options.device, weights_only=True)
     if state["options"] != _key(options):
         raise ConfigError(
@@ -222,7 +250,7 @@ def _resume(
         )
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+    return int(state["step"]), None if state["best"] is None else Best(**state["best"])
 
 
 def _key(options: FitOptions) -> str:
