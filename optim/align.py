@@ -32,6 +32,7 @@ from recon4d.optim.problem import (
 )
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
+from recon4d.optim.tensors import on_device
 from recon4d.optim.uncertainty import relative_pose_covariance
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
@@ -200,7 +201,7 @@ def _measurements(
     video: Video, flow: Flow, samples: Int64[np.ndarray, "frames samples 2"], options: AlignOptions
 ) -> Problem:
     """Flow at the samples, with the sensor's depth as prior where there is one."""
-    problem = build_problem(flow, samples, torch.device(options.device))
+    problem = build_problem(flow, samples)
     if video.sensor_depth is None:
         return problem
     inverse, weight = sensor_prior(video.sensor_depth, samples)
@@ -229,9 +230,19 @@ def _solve(
     turns_only: bool = False,
     known: KnownPoses | None = None,
 ) -> State:
-    """One batch optimization of every piece; the first pose of each is fixed, unless given poses hold the piece."""
+    """One batch optimization of every piece; the first pose of each is fixed, unless given poses hold the piece.
+
+    This is what runs on the device of the options; all else is on the CPU.
+    """
     task = _task(problem, state, component, video, options, kernel_px, turns_only, known)
-    return solve(task.problem, state, task.freedom, task.options)
+    device = torch.device(options.device)
+    found = solve(
+        on_device(task.problem, device),
+        on_device(state, device),
+        on_device(task.freedom, device),
+        task.options,
+    )
+    return on_device(found, torch.device("cpu"))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class AlignOptions:
     threads: int = 2
     """Threads for work that is done pair by pair."""
     device: str = "cpu"
-    """Torch device of the optimizer."""
+    """Torch device of the batch optimization."""
     own_focals: bool = False
     """Every frame has a focal length of its own, where intrinsics are not known."""
 

@@ -113,7 +113,8 @@ class Local:
     depth_hessian: Float[Tensor, "frames samples"]
     depth_gradient: Float[Tensor, "frames samples"]
     gain: "Gain"
-    cost: float
+    cost: Float[Tensor, ""]
+    """float64; a tensor, so that the host does not wait for the device."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Gain:
 def objective(problem: Problem, state: State, options: SolveOptions) -> float:
     """Value of the robust objective at a state."""
     freedom = Freedom.all_but_first(problem.num_frames, problem.weight.device)
-    return linearise(problem, state, freedom, options).cost
+    return float(linearise(problem, state, freedom, options).cost)
 
 
 def depth_information(
@@ -177,7 +178,7 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
             torch.cat([p.gain.gradient for p in parts]),
             torch.cat([p.gain.coupling for p in parts]),
         ),
-        cost=sum(p.cost for p in parts)
+        cost=torch.stack([p.cost for p in parts]).sum()
         + pose_cost
         + _smoothness_cost(problem, state, options)
         + _focal_cost(state, options),
@@ -190,10 +191,10 @@ def with_known_poses(
     poses: PosePrior | None,
     state: State,
     freedom: Freedom,
-) -> tuple[Float[Tensor, "frames block block"], Float[Tensor, "frames block"], float]:
+) -> tuple[Float[Tensor, "frames block block"], Float[Tensor, "frames block"], Float[Tensor, ""]]:
     """Add what given poses say of their own frames (in place); also its cost."""
     if poses is None:
-        return hessian, gradient, 0.0
+        return hessian, gradient, hessian.new_zeros(())
     error, jacobian = known_pose(state.cam_from_world, poses.world_from_cam)
     root = torch.stack((poses.turn_px, poses.centre_px), 1).repeat_interleave(3, dim=1)
     error, jacobian = error * root, jacobian * root[..., None] * freedom.twists()[:, None]
@@ -201,7 +202,7 @@ def with_known_poses(
     weighted = jacobian.transpose(1, 2) * slope[:, None, None]
     hessian[:, :6, :6] += weighted @ jacobian
     gradient[:, :6] += (weighted @ error[..., None])[..., 0]
-    return hessian, gradient, float(cost.sum())
+    return hessian, gradient, cost.sum()
 
 
 def _of_chunk(
@@ -209,7 +210,7 @@ def _of_chunk(
 ) -> Local:
     term = flow_term(problem, state, frames)
     kernel, slope = cauchy_weight(term.squared(), options.kernel_px)
-    behind = cauchy_weight(kernel.new_tensor(BEHIND_PX**2), options.kernel_px)[0]
+    behind = cauchy_weight(kernel.new_full((), BEHIND_PX**2), options.kernel_px)[0]
     base = problem.weight[frames]
     cost = (base * torch.where(term.in_front > 0, kernel, behind)).sum(dtype=torch.float64)
     wanted = problem.prior_inverse_depth[frames]
@@ -233,7 +234,7 @@ def _of_chunk(
         free=free[problem.partners[frames]],
         prior=torch.stack((information * prior_slope, information * prior)),
         gain=gain,
-        cost=float(cost),
+        cost=cost,
     )
 
 
@@ -274,7 +275,7 @@ def _assemble(
     free: Bool[Tensor, "frames slots camera"],
     prior: Float[Tensor, "2 frames samples"],
     gain: Gain,
-    cost: float,
+    cost: Float[Tensor, ""],
 ) -> Local:
     """Local blocks of one chunk of frames.
 
@@ -324,7 +325,8 @@ def _chain(
     """Hessian and gradient of local blocks from those of the slots' unknowns, whose last column is the residual."""
     frames, slots, camera = free.shape
     to_own = by_own.transpose(2, 3)
-    inner, rest = normal[:, :, :-1, :-1], normal[:, :, :-1, [*range(camera, 7), -1]]
+    inner, last = normal[:, :, :-1, :-1], normal[:, :, :-1]
+    rest = torch.cat((last[..., camera:7], last[..., -1:]), dim=-1)
     own_rest = (to_own @ rest).sum(1)
     partner_rest = (rest[:, :, :camera] * free[..., None]).flatten(1, 2)
     cameras = camera * (slots + 1)
@@ -345,11 +347,11 @@ def _chain(
     return hessian, gradient
 
 
-def focal_error(state: State, options: SolveOptions) -> float:
+def focal_error(state: State, options: SolveOptions) -> Float[Tensor, ""]:
     """Logarithm of the shared focal length over the usual one; 0 where the focal length is known."""
     if not options.free_focal:
-        return 0.0
-    return float(torch.log(state.shared_intrinsics[:2].mean() / options.usual_focal_px))
+        return state.intrinsics.new_zeros(())
+    return torch.log(state.shared_intrinsics[:2].mean() / options.usual_focal_px)
 
 
 def focal_walk(
@@ -360,26 +362,26 @@ def focal_walk(
     return options.focal_px / len(focals) ** 0.5 * focals, FOCAL_WALK_PX * focals.diff()
 
 
-def _focal_cost(state: State, options: SolveOptions) -> float:
+def _focal_cost(state: State, options: SolveOptions) -> Float[Tensor, ""]:
     if options.has_own_focals:
         usual, steps = focal_walk(state, options)
-        return float(0.5 * (usual.square().sum() + steps.square().sum()))
+        return 0.5 * (usual.square().sum() + steps.square().sum())
     return 0.5 * (options.focal_px * focal_error(state, options)) ** 2
 
 
-def _smoothness_cost(problem: Problem, state: State, options: SolveOptions) -> float:
+def _smoothness_cost(problem: Problem, state: State, options: SolveOptions) -> Float[Tensor, ""]:
     if options.smoothness == 0 or len(state.cam_from_world) < 3:
-        return 0.0
+        return state.cam_from_world.new_zeros(())
     weight, second_differences = acceleration(problem, state, options)
-    return float(0.5 * weight * (second_differences**2).sum())
+    return 0.5 * weight * second_differences.square().sum()
 
 
 def acceleration(
     problem: Problem, state: State, options: SolveOptions
-) -> tuple[float, Float[Tensor, "triples 3"]]:
+) -> tuple[Float[Tensor, ""], Float[Tensor, "triples 3"]]:
     """Squared weight per squared scene unit, and the second differences of the camera centres."""
     centres = -(state.cam_from_world[:, :3, :3].transpose(1, 2) @ state.cam_from_world[:, :3, 3:])[
         ..., 0
     ]
-    per_unit = float(problem.prior_inverse_depth.median())
+    per_unit = problem.prior_inverse_depth.median().to(centres)
     return (options.smoothness * per_unit) ** 2, centres[2:] - 2 * centres[1:-1] + centres[:-2]

@@ -133,9 +133,7 @@ def px_to_samples(px: Float32[np.ndarray, "*batch 2"]) -> Int64[np.ndarray, "*ba
     return np.floor(px[..., ::-1] / FLOW_STRIDE).astype(np.int64)
 
 
-def build_problem(
-    flow: Flow, samples: Int64[np.ndarray, "frames samples 2"], device: torch.device
-) -> Problem:
+def build_problem(flow: Flow, samples: Int64[np.ndarray, "frames samples 2"]) -> Problem:
     """Gather the flow of every sample to every partner. The depth prior is the guess 1."""
     num_frames, num_samples = samples.shape[:2]
     edges_of: list[list[int]] = [[] for _ in range(num_frames)]
@@ -153,12 +151,12 @@ def build_problem(
             moved = flow.flow_px[edge][row, col].astype(np.float32)
             targets[frame, slot] = samples_px[frame] + moved.T
             weight[frame, slot] = flow.confidence[edge][row, col] / np.float32(255)
-    prior = torch.ones((num_frames, num_samples), device=device)
+    prior = torch.ones((num_frames, num_samples))
     return Problem(
-        samples_px=torch.from_numpy(samples_px).to(device),
-        partners=torch.from_numpy(partners).to(device),
-        targets_px=torch.from_numpy(targets).to(device),
-        weight=torch.from_numpy(weight).to(device),
+        samples_px=torch.from_numpy(samples_px),
+        partners=torch.from_numpy(partners),
+        targets_px=torch.from_numpy(targets),
+        weight=torch.from_numpy(weight),
         prior_inverse_depth=prior,
         prior_weight=GUESS_PX * prior,
     )

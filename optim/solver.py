@@ -29,16 +29,20 @@ from recon4d.optim.state import State
 
 logger = logging.getLogger(__name__)
 
+MAX_ATTEMPTS = 8
+"""Dampings that are tried for one step, each ten times the one before."""
 MIN_RELATIVE_INVERSE_DEPTH = 1e-3
 """Inverse depth stays above this part of the prior's median: farther is infinity for every purpose here."""
 
 
 def solve(problem: Problem, start: State, freedom: Freedom, options: SolveOptions) -> State:
-    """Minimise the robust objective from a start.
+    """Minimise the robust objective from a start, on the device of the problem.
+
+    The host waits for the device once per attempt: for its cost, which decides what happens next.
 
     Raises:
         DegenerateError: No measurement has any weight.
-        DivergedError: The cost of the start, or every damped step from a state, is not finite.
+        DivergedError: The cost of the start is not finite.
     """
     if float(problem.weight.sum()) <= 0:
         raise DegenerateError(
@@ -48,28 +52,44 @@ def solve(problem: Problem, start: State, freedom: Freedom, options: SolveOption
     layout = Layout.of(problem, options)
     state, damping = start, options.initial_damping
     local = linearise(problem, state, freedom, options)
-    if not np.isfinite(local.cost):
+    cost = float(local.cost)
+    if not np.isfinite(cost):
         raise DivergedError(
             "the flow term is not finite at step 0; the start of the optimization is broken"
         )
     for step in range(options.max_steps):
-        trial, better = state, None
-        for _ in range(8):  # raise the damping until there is a step, and it lowers the cost
-            moved = _step(problem, local, state, freedom, options, damping, layout)
-            if moved is not None:
-                tried = linearise(problem, moved, freedom, options)
-                if np.isfinite(tried.cost) and tried.cost <= local.cost:
-                    trial, better = moved, tried
-                    break
+        for _ in range(MAX_ATTEMPTS):  # raise the damping until the step lowers the cost
+            trial, tried = attempt(problem, local, state, freedom, options, damping, layout)
+            tried_cost = float(tried.cost)
+            if tried_cost <= cost:  # not so where it is NaN
+                break
             damping *= 10
-        if better is None:
+        else:
             break
-        gain = (local.cost - better.cost) / max(local.cost, 1e-12)
-        state, local, damping = trial, better, max(damping * 0.2, 1e-7)
-        logger.debug("step %d: cost %.6g, damping %.1g", step, local.cost, damping)
+        gain = (cost - tried_cost) / max(cost, 1e-12)
+        state, local, cost, damping = trial, tried, tried_cost, max(damping * 0.2, 1e-7)
+        logger.debug("step %d: cost %.6g, damping %.1g", step, cost, damping)
         if gain < options.relative_tolerance:
             break
     return state
+
+
+def attempt(
+    problem: Problem,
+    local: Local,
+    state: State,
+    freedom: Freedom,
+    options: SolveOptions,
+    damping: float,
+    layout: Layout,
+) -> tuple[State, Local]:
+    """One iteration: a damped Gauss-Newton step, and the normal equations where it leads.
+
+    Nothing in it makes the host wait for the device. Where rounding (float32) leaves the reduced system indefinite, the
+    cost is NaN.
+    """
+    trial = _step(problem, local, state, freedom, options, damping, layout)
+    return trial, linearise(problem, trial, freedom, options)
 
 
 @dataclass(frozen=True)
@@ -92,9 +112,9 @@ def normal_equations(
     focal = local.gradient[:, -1:].sum(0) + options.focal_px**2 * focal_error(state, options)
     if options.has_own_focals:
         add_focal_walk(band, cameras, state, freedom, options)
-        focal = torch.from_numpy(cameras.reshape(-1, 7)[:, 6])
+        focal = cameras.reshape(-1, 7)[:, 6]
     twists = cameras.reshape(-1, layout.camera)[:, :6].flatten()
-    return NormalEquations(twists, np.asarray(focal), local.depth_gradient)
+    return NormalEquations(np.asarray(twists.cpu()), np.asarray(focal.cpu()), local.depth_gradient)
 
 
 def _step(
@@ -105,8 +125,7 @@ def _step(
     options: SolveOptions,
     damping: float,
     layout: Layout,
-) -> State | None:
-    """One damped Gauss-Newton step; None where rounding (float32) leaves the reduced system indefinite."""
+) -> State:
     free_depth = freedom.depth[:, None]
     damped = local.depth_hessian * (1 + damping)
     inverse = torch.where(
@@ -122,26 +141,21 @@ def _step(
     add_smoothness(band, rhs, layout, problem, state, freedom, options)
     if options.has_own_focals:
         add_focal_walk(band, rhs, state, freedom, options)
-    fixed = ~freedom.cameras(options.has_own_focals).flatten().cpu().numpy()
-    band[0] += damping * diagonal + np.where(fixed | (band[0] <= 0), 1.0, 1e-9)
+    fixed = ~freedom.cameras(options.has_own_focals).flatten()
+    band[0] += damping * diagonal + torch.where(fixed | (band[0] <= 0), 1.0, 1e-9)
     border = None
     if options.free_focal and options.shared_focal:
         information = options.focal_px**2
         border = Border(
             column=layout.vector(reduced[:, :, -1]),
-            corner=float(reduced[:, -1, -1].sum()) * (1 + damping) + information,
-            slope=float(gradient[:, -1].sum()) + information * focal_error(state, options),
+            corner=reduced[:, -1, -1].sum() * (1 + damping) + information,
+            slope=gradient[:, -1].sum() + information * focal_error(state, options),
         )
-    try:
-        camera_step, shared_step = solve_bordered(band, rhs, border)
-    except np.linalg.LinAlgError:
-        return None
-
-    delta = torch.from_numpy(camera_step).to(state.cam_from_world)
-    block = delta[layout.columns]
-    shared = block.new_full((len(block), 7 - layout.camera), shared_step)
+    camera_step, shared_step = solve_bordered(band, rhs, border)
+    block = camera_step[layout.columns]
+    shared = shared_step.expand(len(block), 7 - layout.camera)
     block = torch.cat((block, shared), dim=1).to(local.coupling.dtype)
-    delta = delta.reshape(-1, layout.camera)
+    delta = camera_step.reshape(-1, layout.camera)
     focal_step = shared_step + delta[:, 6:].sum(1, keepdim=True).clamp(
         -MAX_FOCAL_STEP, MAX_FOCAL_STEP
     )

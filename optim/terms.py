@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.geometry import skew
+from recon4d.geometry import log_so3, skew
 
 MIN_DEPTH_RATIO = 0.05
 """A point nearer to the target camera than this part of its depth in the source is treated as behind it."""
@@ -125,10 +125,8 @@ def known_pose(
     camera's frame, the others the pose's centre minus the given one. The inverse of the left Jacobian of SO(3) is
     that of Sola, Deray and Atchuthan (A micro Lie theory, 2018), Eq. 146; poses half a turn apart have none.
     """
-    import roma  # here: it loads torch's compiler, which takes longer than many a run without given poses
-
     rotation = cam_from_world[..., :3, :3]
-    turned = roma.rotmat_to_rotvec(rotation @ given_world_from_cam[..., :3, :3])
+    turned = log_so3(rotation @ given_world_from_cam[..., :3, :3])
     centre = -(rotation.transpose(-1, -2) @ cam_from_world[..., :3, 3:])[..., 0]
     residual = torch.cat((turned, centre - given_world_from_cam[..., :3, 3]), dim=-1)
     angle = turned.norm(dim=-1)[..., None, None]

@@ -13,7 +13,8 @@ from functools import reduce
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float64
+from torch import Tensor
 
 from recon4d.geometry import adjoint_se3, invert_rigid
 from recon4d.optim.normal import (
@@ -65,10 +66,9 @@ def relative_pose_covariance(
         return np.full((problem.num_frames - 1, 6, 6), np.inf)
     whole = reduce(_System.plus, parts)
     whole = _with_beliefs(whole, layout, problem, state, freedom, options)
-    fixed = ~freedom.cameras(options.has_own_focals).flatten().cpu().numpy()
-    try:
-        moved = np.stack([whole.plus(part, -1.0).step(fixed, options) for part in parts])
-    except np.linalg.LinAlgError:  # one region alone holds some frame
+    fixed = ~freedom.cameras(options.has_own_focals).flatten()
+    moved = np.stack([whole.plus(part, -1.0).step(fixed, options) for part in parts])
+    if not np.isfinite(moved).all():  # one region alone holds some frame
         return np.full((problem.num_frames - 1, 6, 6), np.inf)
     twists = moved.reshape(len(parts), problem.num_frames, layout.camera)[..., :6]
     errors = _relative_errors(twists, state, keeps_scale)
@@ -81,11 +81,11 @@ def relative_pose_covariance(
 class _System:
     """The reduced camera system and its border, the shared focal length."""
 
-    band: Float[np.ndarray, "rows columns"]
-    rhs: Float[np.ndarray, " columns"]
-    column: Float[np.ndarray, " columns"]
-    corner: float
-    slope: float
+    band: Float64[Tensor, "rows columns"]
+    rhs: Float64[Tensor, " columns"]
+    column: Float64[Tensor, " columns"]
+    corner: Float64[Tensor, ""]
+    slope: Float64[Tensor, ""]
 
     @classmethod
     def of(cls, local: Local, freedom: Freedom, layout: Layout) -> "_System":
@@ -99,8 +99,8 @@ class _System:
             layout.band(hessian),
             layout.vector(gradient),
             layout.vector(hessian[:, :, -1]),
-            float(hessian[:, -1, -1].sum()),
-            float(gradient[:, -1].sum()),
+            hessian[:, -1, -1].sum(),
+            gradient[:, -1].sum(),
         )
 
     def plus(self, other: "_System", sign: float = 1.0) -> "_System":
@@ -109,15 +109,15 @@ class _System:
         return _System(**{name: mine[name] + sign * others[name] for name in mine})
 
     def step(
-        self, fixed: Bool[np.ndarray, " columns"], options: SolveOptions
-    ) -> Float[np.ndarray, " columns"]:
-        """Where the cameras go in one step of Gauss-Newton."""
-        band = self.band.copy()
-        band[0] += np.where(fixed | (band[0] <= 0), 1.0, 1e-9)
+        self, fixed: Bool[Tensor, " columns"], options: SolveOptions
+    ) -> Float64[np.ndarray, " columns"]:
+        """Where the cameras go in one step of Gauss-Newton; NaN where something is not determined."""
+        band = self.band.clone()
+        band[0] += torch.where(fixed | (band[0] <= 0), 1.0, 1e-9)
         border = None
         if options.free_focal and options.shared_focal:
             border = Border(self.column, self.corner, self.slope)
-        return solve_bordered(band, self.rhs, border)[0]
+        return np.asarray(solve_bordered(band, self.rhs, border)[0].cpu())
 
 
 def _regions(problem: Problem, state: State) -> Iterator[tuple[Problem, State]]:
@@ -145,13 +145,13 @@ def _with_beliefs(
     options: SolveOptions,
 ) -> _System:
     """Add what is expected of the path and of the focal length, and given poses."""
-    band, rhs = measured.band.copy(), measured.rhs.copy()
+    band, rhs = measured.band.clone(), measured.rhs.clone()
     add_smoothness(band, rhs, layout, problem, state, freedom, options)
     if options.has_own_focals:
         add_focal_walk(band, rhs, state, freedom, options)
     if problem.poses is not None:
         columns = layout.columns.shape[1]
-        zero = torch.zeros((problem.num_frames, columns, columns), dtype=torch.float64)
+        zero = band.new_zeros((problem.num_frames, columns, columns))
         hessian, gradient, _ = with_known_poses(
             zero, zero[:, 0].clone(), problem.poses, state, freedom
         )

@@ -73,6 +73,22 @@ def exp_se3(twist: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 4 4"]:
     return rigid(eye + a * k + b * k2, ((eye + b * k + c * k2) @ upsilon[..., None])[..., 0])
 
 
+def log_so3(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
+    """Rotation vector of rotations; its length is exact everywhere, its direction is noise near half a turn.
+
+    Without a branch that depends on the data (roma's has one), so that no device makes the host wait.
+    """
+    odd = 0.5 * (rotation - rotation.transpose(-1, -2))
+    axis = torch.stack((odd[..., 2, 1], odd[..., 0, 2], odd[..., 1, 0]), dim=-1)
+    sine = axis.norm(dim=-1, keepdim=True)
+    cosine = 0.5 * (rotation.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) - 1)
+    small = (sine < 1e-6) & (cosine > 0)  # the next term of the series is below 1e-24
+    ratio = torch.atan2(sine, cosine) / torch.where(
+        small, torch.ones_like(sine), sine.clamp_min(torch.finfo(sine.dtype).tiny)
+    )
+    return axis * torch.where(small, 1 + sine.square() / 6, ratio)
+
+
 def adjoint_se3(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 6 6"]:
     """Adjoint: `T exp(x) T^-1 = exp(Ad(T) x)` for twists (rotation, translation)."""
     rotation = a_from_b[..., :3, :3]

@@ -89,7 +89,7 @@ def next_round(
     settled = changed < SETTLED
     static = (motion.probability < 0.5) & (before.probability < 0.5)
     samples = px_to_samples(rounds.scene.samples_px)
-    problem = build_problem(flow, samples, torch.device("cpu"))
+    problem = build_problem(flow, samples)
     old = static_residual_px(problem, rounds.scene, static)
     if settled and not is_new_flow:
         entry = Round(changed, old, old, 0.0, 0.0, kept=False)
