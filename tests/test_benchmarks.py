@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import clips, common, longloop, speed, tree
+from benchmarks.iteration import Size, Traffic, cost_of
 from recon4d.io.trajectory import Trajectory, read_trajectory, write_trajectory
 from tests.media import write_tum_folder
 
@@ -209,3 +211,18 @@ def test_the_long_report_has_a_row_per_length_and_lists_failures() -> None:
     page = longloop.report([good, bad], longloop.Setup(Path("room"), "residual", 2, 0))
     assert "| 200 | 3 | 7 | 1.25 | 300 | 2000 | 2400 | 0.22 |" in page
     assert "500 frames: **failed**: exit 1" in page
+
+
+def test_traffic_counts_what_operators_read_and_write() -> None:
+    a, b = torch.ones(1000), torch.ones(1000)
+    with Traffic() as traffic:
+        total = (a + b).view(10, 100).T
+    assert total.shape == (100, 10)
+    assert (traffic.num_bytes, traffic.operators, traffic.numbers) == (12000, 1, 1000)
+
+
+def test_the_cost_of_an_iteration_grows_with_its_measurements() -> None:
+    small, large = (cost_of(Size("", frames, 4, 50), 1) for frames in (12, 24))
+    assert large["least_bytes"] == 2 * small["least_bytes"]
+    assert small["bytes"] > small["least_bytes"] and large["bytes"] > 1.5 * small["bytes"]
+    assert large["flops"] > 1.5 * small["flops"]
