@@ -1,0 +1,129 @@
+"""Checkpoint files: read as data, never executed, and loaded into a network with every key accounted for."""
+
+import argparse
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from recon4d.errors import ConfigError
+
+NESTED = ("model", "model_state_dict", "state_dict")
+"""Keys under which official `.pth` files keep their state dict."""
+SHOWN_KEYS = 4
+"""Most keys that a message names."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a checkpoint holds."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    """The state dict under the file's own names."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What else is in the file: plain values of a `.pth`, the metadata of a `.safetensors`."""
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Read a `.safetensors` file, a folder with `model.safetensors`, or a `.pth` as data alone.
+
+    Raises:
+        ConfigError: Not there, not a checkpoint, truncated, or in need of code that it brings along.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(
+            f"the weights {file} are not there; give the path of a .safetensors or .pth file"
+        )
+    return _read_safetensors(file) if file.suffix == ".safetensors" else _read_pth(file)
+
+
+def _read_safetensors(path: Path) -> WeightsFile:
+    try:
+        with safe_open(path, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            return WeightsFile(path, tensors, stored.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, f"no complete safetensors file: {error}") from error
+
+
+def _read_pth(path: Path) -> WeightsFile:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        first = str(error).strip().splitlines()[0]
+        raise _unreadable(path, f"it wants more than tensors and plain values: {first}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise _unreadable(path, f"no complete PyTorch file: {error}") from error
+    if not isinstance(stored, dict):
+        raise _unreadable(path, f"it holds a {type(stored).__name__} instead of a state dict")
+    inner = next((key for key in NESTED if isinstance(stored.get(key), dict)), None)
+    state = stored if inner is None else stored[inner]
+    extra = {} if inner is None else {k: v for k, v in stored.items() if k != inner}
+    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if odd or not state:
+        raise _unreadable(path, f"it holds no state dict ({_some(odd) or 'empty'})")
+    return WeightsFile(path, state, extra)
+
+
+def _unreadable(path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"the weights {path} cannot be read ({why}); fetch the file again, or give another"
+    )
+
+
+def load_into(
+    network: nn.Module,
+    weights: WeightsFile,
+    what: str,
+    unused: frozenset[str] = frozenset(),
+) -> None:
+    """Copy a checkpoint into a network whose parameters have the checkpoint's names.
+
+    Args:
+        network: Gets the tensors, converted to its own precision.
+        weights: The checkpoint.
+        what: Name of the model, for messages.
+        unused: Keys of the official checkpoint that no network needs.
+
+    Raises:
+        ConfigError: A key is missing or unexpected, or a tensor has another shape.
+    """
+    given = {name: value for name, value in weights.tensors.items() if name not in unused}
+    wanted = network.state_dict()
+    faults = _faults(given, wanted)
+    if faults:
+        raise ConfigError(
+            f"the weights {weights.path} do not fit {what}: {'; '.join(faults)}; give a checkpoint of {what}"
+        )
+    network.load_state_dict(given)
+
+
+def _faults(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    missing = sorted(wanted.keys() - given.keys())
+    unexpected = sorted(given.keys() - wanted.keys())
+    shapes = [
+        f"{name} has shape {tuple(given[name].shape)}, needed is {tuple(wanted[name].shape)}"
+        for name in sorted(wanted.keys() & given.keys())
+        if given[name].shape != wanted[name].shape
+    ]
+    faults = []
+    if missing:
+        faults.append(f"{len(missing)} missing keys ({_some(missing)})")
+    if unexpected:
+        faults.append(f"{len(unexpected)} unexpected keys ({_some(unexpected)})")
+    if shapes:
+        faults.append(_some(shapes))
+    return faults
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN_KEYS} more" if len(names) > SHOWN_KEYS else ""
+    return ", ".join(names[:SHOWN_KEYS]) + more
