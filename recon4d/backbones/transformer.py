@@ -45,7 +45,7 @@ def rotate(
     """Apply rotary positions to queries or keys: channel c turns with channel c + a quarter of the head."""
     if angles is None:
         return x
-    first, second = x.unflatten(-1, (2, 2, -1)).unbind(-2)
+    first, second = x.reshape(*x.shape[:-1], 2, 2, -1).unbind(-2)
     turned = torch.stack((-second, first), dim=-2).flatten(-3)
     return x * angles[0].to(x.dtype) + turned * angles[1].to(x.dtype)
 
@@ -58,8 +58,10 @@ class SelfAttention(nn.Module):
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
-        normed = [nn.LayerNorm(dim // heads, eps=QK_NORM_EPS) for _ in range(2 * qk_norm)]
-        self.q_norm, self.k_norm = normed or (nn.Identity(), nn.Identity())
+        self.q_norm, self.k_norm = (
+            nn.LayerNorm(dim // heads, eps=QK_NORM_EPS) if qk_norm else nn.Identity()
+            for _ in range(2)
+        )
 
     def forward(
         self, x: Float[Tensor, "batch tokens dim"], angles: Angles | None = None
