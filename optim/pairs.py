@@ -142,12 +142,20 @@ def pair_notice(code: str, pairs: list[tuple[int, int]], what: str) -> Notice:
     return Notice(code, f"{len(pairs)} pairs {what}: {names}", frames)
 
 
-def check_connected(edges: Int64[np.ndarray, "edges 2"], num_frames: int) -> None:
+def check_connected(
+    edges: Int64[np.ndarray, "edges 2"], num_frames: int, dropped: tuple[Notice, ...] = ()
+) -> None:
     """Refuse a graph that leaves frames without a link to the others.
+
+    Args:
+        edges: (n, m) of the pairs that are left.
+        num_frames: N.
+        dropped: Why others are not.
 
     Raises:
         DegenerateError: Names the pieces.
     """
+    why = "".join(f" ({notice.message})" for notice in dropped)
     links = coo_array(
         (np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(num_frames, num_frames)
     )
@@ -155,14 +163,14 @@ def check_connected(edges: Int64[np.ndarray, "edges 2"], num_frames: int) -> Non
     if count > 1:
         pieces = [np.flatnonzero(piece == k).tolist() for k in range(count)]
         raise DegenerateError(
-            f"the usable pairs link the frames into {count} separate pieces {pieces}; poses between them are unknown: "
+            f"the usable pairs link the frames into {count} separate pieces {pieces}{why}; poses between them are unknown: "
             "add pairs that connect them, or align the pieces one by one"
         )
     sources = np.bincount(edges[:, 0], minlength=num_frames)
     if (sources == 0).any():
         raise DegenerateError(
-            f"frames {np.flatnonzero(sources == 0).tolist()} are the first view of no usable pair, so their own "
-            "depth is unknown; give every pair in both directions"
+            f"frames {np.flatnonzero(sources == 0).tolist()} are the first view of no usable pair{why}, so their "
+            "own depth is unknown; give every pair in both directions"
         )
 
 

@@ -165,13 +165,12 @@ class _Graph:
             return self
         edges = self.coarse.edges.cpu().numpy()
         drop = bad.cpu().numpy()
-        check_connected(edges[~drop], self.coarse.num_frames)
+        notice = pair_notice(code, [(int(n), int(m)) for n, m in edges[drop]], what)
+        notices = (*self.notices, notice)
+        check_connected(edges[~drop], self.coarse.num_frames, notices)
         keep = self.keep.copy()
         keep[np.flatnonzero(keep)[drop]] = False
-        notice = pair_notice(code, [(int(n), int(m)) for n, m in edges[drop]], what)
-        return _Graph(
-            self.coarse.only(~bad), self.fine.only(~bad), keep, self.width, (*self.notices, notice)
-        )
+        return _Graph(self.coarse.only(~bad), self.fine.only(~bad), keep, self.width, notices)
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ class _View:
 
 def _usable_graph(pairs: Pairs, device: torch.device) -> _Graph:
     keep, notices = usable_edges(pairs.edges)
-    check_connected(pairs.edges[keep], pairs.num_frames)
+    check_connected(pairs.edges[keep], pairs.num_frames, tuple(notices))
     width, height = pairs.size
     step = max(1, round((width * height / FINE_SAMPLES) ** 0.5))
     coarse, fine = (thin(pairs, keep, s, device) for s in (2 * step, step))

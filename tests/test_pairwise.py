@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import Float64
 
 from benchmarks.alignment import run_scene
 from recon4d.errors import ConfigError, DegenerateError, InputError
@@ -137,6 +140,48 @@ def test_points_without_confidence_are_left_out_and_counted(world: PairsWorld) -
     result = align_pairs(replace(world.pairs, source_confidence=conf, target_points=points))
     check_good(result, world)
     assert codes(result) == ["unusable_points"]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
+def test_confidence_that_says_nothing_drops_its_pair_or_is_refused(
+    world: PairsWorld, value: float
+) -> None:
+    one, all_pairs = (world.pairs.source_confidence.copy() for _ in range(2))
+    one[3], all_pairs[:] = value, value
+    result = align_pairs(replace(world.pairs, source_confidence=one))
+    check_good(result, world)
+    assert codes(result) == ["unusable_pair"] and "(0, 5)" in result.notices[0].message
+    with pytest.raises(DegenerateError, match="8 separate pieces.*too few finite, confident"):
+        align_pairs(replace(world.pairs, source_confidence=all_pairs))
+
+
+class Covered(PairsWorld):
+    """The ball fills the whole picture of frame 3."""
+
+    def _ball(self, t: int) -> Float64[np.ndarray, "3"]:
+        pose = self.world_from_cam[t]
+        return pose[:3, 3] + 0.6 * pose[:3, 2] if t == 3 else super()._ball(t)
+
+
+def test_pairs_without_static_pixels_have_no_say_and_are_named() -> None:
+    world = Covered()
+    assert world.moving[3].all()
+    result = align_pairs(world.pairs)
+    assert relative_ate(result.world_from_cam, world.world_from_cam) < 0.003  # as in `check_good`
+    assert result.moving[3].mean() > 0.95
+    assert codes(result) == ["pair_without_static"]
+    covered = [(int(n), int(m)) for n, m in world.pairs.edges if n == 3]
+    assert all(str(edge) in result.notices[0].message for edge in covered)
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.permutations(range(42)))
+def test_the_order_of_the_pairs_does_not_matter(order: list[int]) -> None:
+    world = PairsWorld()
+    assert len(world.pairs.edges) == len(order)
+    here, there = align_pairs(world.pairs), align_pairs(some(world.pairs, order))
+    # sums in another order, and the steps at which the solver stops: a tenth of the camera's error
+    np.testing.assert_allclose(there.world_from_cam, here.world_from_cam, atol=3e-5)
 
 
 def test_flow_that_is_not_finite_is_not_used(world: PairsWorld) -> None:
