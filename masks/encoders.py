@@ -39,12 +39,14 @@ class Residual(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
         same = stride == 1 and channels_in == channels
-        self.skip = nn.Identity() if same else nn.Conv2d(channels_in, channels, 1, stride)
+        self.stride = stride  # torch 2.13's backward of a strided 1x1 convolution corrupts the heap on AVX-512
+        self.skip = nn.Identity() if same else nn.Conv2d(channels_in, channels, 1)
 
     def forward(self, x: Float[Tensor, "batch _ _ _"]) -> Float[Tensor, "batch _ _ _"]:
         """Same size, or half of it where the stride is 2."""
         inner = torch.relu(self.norm1(self.conv1(x)))
-        return torch.relu(self.norm2(self.conv2(inner)) + self.skip(x))
+        skipped = self.skip(x[..., :: self.stride, :: self.stride])
+        return torch.relu(self.norm2(self.conv2(inner)) + skipped)
 
 
 class ConvEncoder(nn.Module):
