@@ -224,7 +224,8 @@ def refine_relative(
         hessian = (pose @ pose.transpose(1, 2)).double()
         gradient = (pose @ residual[..., None])[..., 0].double()
         damping = 1e-3 * hessian.diagonal(dim1=1, dim2=2) + 1e-6
-        step = torch.linalg.solve(hessian + torch.diag_embed(damping), gradient)
+        damped = hessian + torch.diag_embed(damping)  # positive definite: nothing to check, no wait
+        step = torch.linalg.solve_ex(damped, gradient[..., None]).result[..., 0]
         relative = exp_se3(-step) @ relative
     return relative
 
