@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
-from torch import Tensor
 
-from recon4d.backbones.rgbd import sensor_prior
 from recon4d.errors import DegenerateError
 from recon4d.optim.assemble import assemble, main_piece
 from recon4d.optim.calibrate import (
@@ -23,8 +21,8 @@ from recon4d.optim.initialise import initialise
 from recon4d.optim.known import held, place, pose_prior, trusted_poses
 from recon4d.optim.normal import Freedom, SolveOptions
 from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
+from recon4d.optim.prior import prior_at
 from recon4d.optim.problem import (
-    GUESS_PX,
     Problem,
     build_problem,
     px_to_samples,
@@ -191,8 +189,8 @@ def _finish(
 def _turns_only(
     problem: Problem, state: State, component: Int64[np.ndarray, " frames"], video: Video
 ) -> bool:
-    """Whether rotations alone explain the flow; a sensor tells depth all the same."""
-    if video.sensor_depth is not None:
+    """Whether rotations alone explain the flow; a prior tells depth all the same."""
+    if video.depth_prior is not None:
         return False
     return unexplained_parallax_px(problem, state, main_piece(component)) < NO_PARALLAX_PX
 
@@ -200,18 +198,11 @@ def _turns_only(
 def _measurements(
     video: Video, flow: Flow, samples: Int64[np.ndarray, "frames samples 2"], options: AlignOptions
 ) -> Problem:
-    """Flow at the samples, with the sensor's depth as prior where there is one."""
+    """Flow at the samples, with the depth that is known as prior where there is one."""
     problem = build_problem(flow, samples)
-    if video.sensor_depth is None:
+    if video.depth_prior is None:
         return problem
-    inverse, weight = sensor_prior(video.sensor_depth, samples)
-    known = weight > 0
-    if not known.any():
-        raise DegenerateError(
-            "the sensor depth is unknown at every sample; check the depth images, or use --geometry parallax"
-        )
-    inverse = np.where(known, inverse, np.median(inverse[known])).astype(np.float32)
-    weight = np.where(known, weight, GUESS_PX).astype(np.float32)
+    inverse, weight = prior_at(video.depth_prior, samples)
     return replace(
         problem,
         prior_inverse_depth=torch.from_numpy(inverse).to(problem.weight),
@@ -264,8 +255,8 @@ def _task(
     turns_only: bool,
     known: KnownPoses | None,
 ) -> _Task:
-    if video.sensor_depth is None:  # the guess of the prior follows the scene's own scale
-        problem = problem.with_prior_scaled(_usual(state.inverse_depth[component >= 0], known))
+    if not video.is_metric:  # the prior follows the scene's own scale
+        problem = problem.with_prior_scaled(prior_scale(problem, state, component, known))
     freedom = _freedom(component, known)
     if known is not None:
         problem = replace(problem, poses=pose_prior(known, state))
@@ -284,14 +275,22 @@ def _task(
     return _Task(connected(problem, component), freedom, solve_options)
 
 
-def _usual(inverse_depth: Tensor, known: KnownPoses | None) -> float:
-    """The depth that is guessed: the median, or, where given poses tell the scale, what does not pull at it.
+def prior_scale(
+    problem: Problem,
+    state: State,
+    component: Int64[np.ndarray, " frames"],
+    known: KnownPoses | None,
+) -> float:
+    """What a prior that is not metric is multiplied by: the median, or, with given poses, what does not pull at them.
 
-    A guess g costs the sum of (rho / g - 1)^2; scaling all rho changes that to first order by sum rho (rho / g - 1).
+    A prior g costs the sum of (rho / g - 1)^2; scaling all rho changes that to first order by
+    the sum of rho / g (rho / g - 1).
     """
+    posed = component >= 0
+    ratio = state.inverse_depth[posed] / problem.prior_inverse_depth[posed]
     if known is None:
-        return float(inverse_depth.median())
-    return float(inverse_depth.square().sum() / inverse_depth.sum())
+        return float(ratio.median())
+    return float(ratio.square().sum() / ratio.sum())
 
 
 def _freedom(component: Int64[np.ndarray, " frames"], known: KnownPoses | None) -> Freedom:

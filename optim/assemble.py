@@ -36,7 +36,7 @@ def assemble(
         known: Given poses that the state is optimised with, and whose frame it has.
     """
     posed, main = component >= 0, main_piece(component)
-    is_metric = video.sensor_depth is not None
+    is_metric = video.is_metric
     world_from_cam = np.asarray(invert_rigid(state.cam_from_world).cpu())
     rho = np.asarray(state.inverse_depth.cpu(), np.float64)
     std = inverse_depth_std(problem, state)

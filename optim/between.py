@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool
 
 from recon4d.geometry import invert_rigid
-from recon4d.optim.align import SMOOTHNESS_PX, static_problem
+from recon4d.optim.align import SMOOTHNESS_PX, prior_scale, static_problem
 from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
 from recon4d.optim.calibrate import USUAL_FOCAL, AlignOptions, connected
 from recon4d.optim.normal import Freedom, SolveOptions, objective
@@ -79,10 +79,9 @@ def _starts(
 
 
 def _prepared(problem: Problem, state: State, video: Video, scene: Scene) -> Problem:
-    """Measurements within pieces; the guess of the prior follows the scene's own scale."""
-    if video.sensor_depth is None:
-        posed = torch.from_numpy(np.array(scene.component >= 0))
-        problem = problem.with_prior_scaled(float(state.inverse_depth[posed].median()))
+    """Measurements within pieces; a prior that is not metric follows the scene's own scale."""
+    if not video.is_metric:
+        problem = problem.with_prior_scaled(prior_scale(problem, state, scene.component, None))
     return connected(problem, scene.component)
 
 

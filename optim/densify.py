@@ -19,7 +19,7 @@ from recon4d.optim.dense_fuse import fuse, observe
 from recon4d.optim.dense_motion import MOVING, moving_depth
 from recon4d.optim.dense_observed import Observed
 from recon4d.optim.dense_plate import fill_beside_movers
-from recon4d.optim.dense_sensor import join_sensor
+from recon4d.optim.dense_prior import join_known, known_depth
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
 
@@ -153,10 +153,9 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
     images = inputs.video.images[frames]
     guide = _tensor(np.stack([_smoothed(image, (cols, rows)) for image in images]), inputs)
     moving = _tensor(inputs.motion.probability[frames], inputs)
-    measured = _measured(inputs, frames)
-    if measured is not None:
-        there = measured[:, ::FLOW_STRIDE, ::FLOW_STRIDE]
-        observed = join_sensor(observed, torch.where(moving > MOVING, 0.0, there))
+    known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
+    if known is not None:
+        observed = join_known(observed, known.every(FLOW_STRIDE).where(moving <= MOVING))
     limits = _limits(inputs.scene, frames, observed)
     surface = complete(observed, guide, moving, limits)
     surface = choose_sides(Observed(surface, observed.confidence), guide)
@@ -164,8 +163,8 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
     surface, trust = _place_movers(surface, trust, moving)
     full = enlarge(surface, guide, _tensor(images.astype(np.float32), inputs))
     full_trust = F.interpolate(trust[:, None], size=full.shape[1:], mode="nearest")[:, 0]
-    if measured is not None:
-        joined = join_sensor(Observed(full, full_trust), measured)
+    if known is not None:
+        joined = join_known(Observed(full, full_trust), known)
         full, full_trust = joined.inverse_depth, joined.confidence
     return _settle(inputs.scene, frames, full, full_trust)
 
@@ -184,13 +183,6 @@ def _settle(
         if not is_measured or not scene.is_posed[frame]:
             trust[i] = 0
     return inverse_depth.cpu().numpy(), (255 * trust).round().to(torch.uint8).cpu().numpy()
-
-
-def _measured(inputs: _Inputs, frames: list[int]) -> Float[Tensor, "frames height width"] | None:
-    """Sensor depth in the unit of the poses, if there is any."""
-    if inputs.video.sensor_depth is None or not inputs.scene.is_metric:
-        return None
-    return _tensor(inputs.video.sensor_depth[frames], inputs)
 
 
 def _limits(scene: Scene, frames: list[int], observed: Observed) -> Float[Tensor, "frames 2"]:

@@ -71,7 +71,7 @@ def place(
     usable = replace(video.poses, is_given=video.poses.is_given & main)
     if not usable.is_given.any():
         return state, None
-    is_metric = video.sensor_depth is not None
+    is_metric = video.is_metric
     state, known = _registered(state, usable, main, is_metric)
     for softness in SOFTNESS:
         soft = softness * _extent(state, main)

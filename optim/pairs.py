@@ -163,8 +163,8 @@ def check_connected(
     if count > 1:
         pieces = [np.flatnonzero(piece == k).tolist() for k in range(count)]
         raise DegenerateError(
-            f"the usable pairs link the frames into {count} separate pieces {pieces}{why}; poses between them are unknown: "
-            "add pairs that connect them, or align the pieces one by one"
+            f"the usable pairs link the frames into {count} separate pieces {pieces}{why}; poses between them "
+            "are unknown: add pairs that connect them, or align the pieces one by one"
         )
     sources = np.bincount(edges[:, 0], minlength=num_frames)
     if (sources == 0).any():

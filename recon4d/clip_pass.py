@@ -124,7 +124,7 @@ def _lost(video: Video, grid_px: int) -> Scene:
         inverse_depth_std=np.full(samples.shape[:2], np.inf, np.float32),
         is_posed=np.zeros(count, bool),
         component=np.full(count, -1),
-        is_metric=video.sensor_depth is not None,
+        is_metric=video.is_metric,
     )
 
 

@@ -39,6 +39,23 @@ class KnownPoses:
 
 
 @dataclass(frozen=True)
+class DepthPrior:
+    """What a depth camera or a network says about the depth of every frame, in one unit for all of them."""
+
+    depth: Float32[np.ndarray, "frames height width"]
+    """z-depth, 0 = unknown. May be a memory map."""
+    is_metric: bool
+    """The unit is metres; else the scene has a scale of its own, and the prior follows it."""
+    relative_sigma: Float16[np.ndarray, "frames height width"] | None = None
+    """Standard deviation over depth; None: that of a depth camera, see `recon4d.optim.prior`."""
+
+    def of(self, frames: slice | Int64[np.ndarray, " some"]) -> "DepthPrior":
+        """Of some frames; of a slice, memory maps stay memory maps."""
+        sigma = None if self.relative_sigma is None else self.relative_sigma[frames]
+        return DepthPrior(self.depth[frames], self.is_metric, sigma)
+
+
+@dataclass(frozen=True)
 class Video:
     """Frames at working size, undistorted, with what the source says about them."""
 
@@ -59,6 +76,8 @@ class Video:
     """The input's camera where its lens distortion was undone (`recon4d.io.camera`); None: the input was pinhole."""
     poses: KnownPoses | None = None
     """Poses that the user gives; None: all are estimated."""
+    predicted_depth: DepthPrior | None = None
+    """What a network says about the depth of these frames; None where none was asked."""
     notices: tuple[Notice, ...] = ()
 
     @property
@@ -70,6 +89,18 @@ class Video:
     def size(self) -> tuple[int, int]:
         """(width, height) of the working size in pixels."""
         return int(self.images.shape[2]), int(self.images.shape[1])
+
+    @property
+    def depth_prior(self) -> DepthPrior | None:
+        """Depth that is known besides what flow tells: measured, or else predicted."""
+        if self.sensor_depth is not None:
+            return DepthPrior(self.sensor_depth, is_metric=True)
+        return self.predicted_depth
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether depth is known in metres."""
+        return self.depth_prior is not None and self.depth_prior.is_metric
 
 
 @dataclass(frozen=True)

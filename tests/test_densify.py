@@ -14,9 +14,9 @@ from recon4d.optim.dense_edges import choose_sides, enlarge
 from recon4d.optim.dense_geodesic import Barriers, geodesic_sums, local_planes
 from recon4d.optim.dense_motion import moving_depth
 from recon4d.optim.dense_observed import Observed, relative_range
-from recon4d.optim.dense_sensor import join_sensor
+from recon4d.optim.dense_prior import KnownDepth, join_known
 from recon4d.optim.densify import MOVER, densify
-from recon4d.scene import DenseDepth, MotionMasks
+from recon4d.scene import DenseDepth, DepthPrior, MotionMasks
 from tests.synthetic import SyntheticScene, make_scene
 
 CPU = torch.device("cpu")
@@ -170,10 +170,21 @@ def test_sensor_depth_keeps_the_metric_scale_and_fills_in_where_flow_cannot() ->
 def test_sensor_depth_wins_where_flow_disagrees() -> None:
     flow = Observed(torch.full((1, 2, 2), 0.5), torch.ones((1, 2, 2)))
     measured = torch.tensor([[[1.0, 0.0], [2.02, 0.0]]])
-    joined = join_sensor(flow, measured)
+    joined = join_known(flow, KnownDepth(measured, 0.01 + 0.002 * measured, is_measured=True))
     assert joined.inverse_depth[0, 0, 0] == pytest.approx(1.0)
     assert joined.inverse_depth[0, 0, 1] == 0.5
     assert 1 / 2.02 < float(joined.inverse_depth[0, 1, 0]) < 0.5
+
+
+def test_predicted_depth_follows_the_scale_of_the_scene_and_yields_to_flow() -> None:
+    scene = scene_of(mover=False)
+    predicted = 3 * scene.depth  # a network's unit
+    predicted[:, :40] *= 1.2  # and its errors
+    sigma = np.full(predicted.shape, 0.1, np.float16)
+    video = replace(scene.video, predicted_depth=DepthPrior(predicted, False, sigma))
+    found = densify(video, scene.flow, scene.scene, no_motion(scene))
+    # flow of 0.1 px is ten times as exact as the prior, so that little of the 20 % is left
+    assert abs_rel(found.depth, scene.depth) < 0.02
 
 
 def test_a_slanted_plane_is_continued_across_a_hole() -> None:

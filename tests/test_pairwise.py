@@ -151,7 +151,7 @@ def test_confidence_that_says_nothing_drops_its_pair_or_is_refused(
     result = align_pairs(replace(world.pairs, source_confidence=one))
     check_good(result, world)
     assert codes(result) == ["unusable_pair"] and "(0, 5)" in result.notices[0].message
-    with pytest.raises(DegenerateError, match="8 separate pieces.*too few finite, confident"):
+    with pytest.raises(DegenerateError, match=r"8 separate pieces.*too few finite, confident"):
         align_pairs(replace(world.pairs, source_confidence=all_pairs))
 
 
