@@ -115,7 +115,7 @@ def _case(network: Croco, fixture: Fixture, case: str) -> Arrays:
 
     with _watched(network, keep):
         views = [_encoded(network, fixture, case, side) for side in (1, 2)]
-        decoded, predicted = network(*views)
+        _, predicted = network(*views)
     found = {
         name: torch.cat(values)
         for name, values in seen.items()
@@ -216,14 +216,16 @@ def cross_logits(
 ) -> Tensor:
     """Logits of a cross-attention, (batch, heads, queries, keys)."""
     q, k = attention.queries_and_keys(x, y, x_angles, y_angles)
-    return q @ k.mT * q.shape[-1] ** -0.5
+    logits: Tensor = q @ k.mT * q.shape[-1] ** -0.5
+    return logits
 
 
 def self_attention(attention: SelfAttention, x: Tensor, angles: Angles) -> Tensor:
     """Attention after the softmax, (batch, heads, queries, keys)."""
     q, k, _ = attention.qkv(x).unflatten(-1, (3, attention.heads, -1)).permute(2, 0, 3, 1, 4)
     q, k = rotate(q, angles), rotate(k, angles)
-    return (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1)
+    logits: Tensor = q @ k.mT * q.shape[-1] ** -0.5
+    return logits.softmax(-1)
 
 
 def compare_attention(fixture: Fixture) -> list[Compared]:
@@ -247,9 +249,10 @@ def _attention_case(network: Croco, fixture: Fixture, case: str) -> Arrays:
     rows, cols = network.grid(views[0].size)
     named = {_easi3r_name(name): value for name, value in found.items()} | _results(predicted)
     for side, logits in ((1, decoded.logits1), (2, decoded.logits2)):
-        maps = logits.flatten(1, 2).transpose(1, 2).unflatten(1, (rows, cols))
-        named[f"res{side}/cross_atten_maps_k"] = maps
-    named["res1/match_feature"] = views[0].tokens.unflatten(1, (rows, cols))
+        assert logits is not None
+        maps = logits.flatten(1, 2).transpose(1, 2)
+        named[f"res{side}/cross_atten_maps_k"] = maps.reshape(1, rows, cols, -1)
+    named["res1/match_feature"] = views[0].tokens.reshape(1, rows, cols, -1)
     for axis, view, mask in zip("xy", views, moving, strict=True):
         named[f"dec1/block00_in_{axis}pos"] = view.positions
         named[f"dec1/block00_in_mask_{axis}"] = mask[..., None].float()

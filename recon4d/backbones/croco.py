@@ -1,6 +1,6 @@
 """The network of DUSt3R and MonST3R: two images to points of both in the first one's camera.
 
-Sources: DUSt3R (Wang et al., CVPR 2024), MonST3R (Zhang et al., ICLR 2025), which is the same network with other weights.
+Sources: DUSt3R (Wang et al., CVPR 2024), MonST3R (Zhang et al., ICLR 2025): the same network with other weights.
 Names of parameters are those of the official checkpoints.
 """
 
@@ -150,21 +150,17 @@ class Croco(nn.Module):
         x1, x2 = (
             _augmented(self.decoder_embed(view.tokens).float(), view, 0) for view in (view1, view2)
         )
-        layers1, layers2 = [view1.tokens], [view2.tokens]
-        logits: tuple[list[Tensor | None], list[Tensor | None]] = ([], [])
+        other = Attention(wanted.statistics)
+        layers, logits = [(view1.tokens, view2.tokens)], []
         blocks = zip(self.dec_blocks, self.dec_blocks2, strict=True)
         for depth, (block1, block2) in enumerate(blocks, start=1):
-            (x1, mean1), (x2, mean2) = (
-                block1(x1, x2, a1, a2, wanted),
-                block2(x2, x1, a2, a1, Attention(wanted.statistics)),
-            )
-            x1, x2 = _augmented(x1, view1, depth), _augmented(x2, view2, depth)
-            for found, value in zip(
-                (layers1, layers2, *logits), (x1, x2, mean1, mean2), strict=True
-            ):
-                found.append(value)
-        layers1[-1], layers2[-1] = self.dec_norm(x1), self.dec_norm(x2)
-        return Decoded(tuple(layers1), tuple(layers2), *map(_stacked, logits))
+            one, two = block1(x1, x2, a1, a2, wanted), block2(x2, x1, a2, a1, other)
+            x1, x2 = _augmented(one[0], view1, depth), _augmented(two[0], view2, depth)
+            layers.append((x1, x2))
+            logits.append((one[1], two[1]))
+        layers[-1] = (self.dec_norm(x1), self.dec_norm(x2))
+        means = map(_stacked, zip(*logits, strict=True))
+        return Decoded(*zip(*layers, strict=True), *means)
 
     def predict(self, decoded: Decoded, view1: View, view2: View) -> Predicted:
         """Points and confidence of both views from their tokens, in 32 bits."""
@@ -235,7 +231,7 @@ def _augmented(tokens: Tensor, view: View, depth: int) -> Tensor:
     return tokens + view.added[depth] if depth < len(view.added) else tokens
 
 
-def _stacked(logits: list[Tensor | None]) -> Tensor | None:
+def _stacked(logits: Sequence[Tensor | None]) -> Tensor | None:
     found = [value for value in logits if value is not None]
     return torch.stack(found, dim=1) if found else None
 
@@ -249,5 +245,6 @@ def moving_tokens(
     masks: Bool[Tensor, "batch height width"], patch: int
 ) -> Bool[Tensor, "batch tokens"]:
     """Tokens with at least one moving pixel."""
-    tiles = masks.unflatten(2, (-1, patch)).unflatten(1, (-1, patch))
+    count, height, width = masks.shape
+    tiles = masks.reshape(count, height // patch, patch, width // patch, patch)
     return tiles.any(dim=4).any(dim=2).flatten(1)

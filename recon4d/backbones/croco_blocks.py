@@ -1,7 +1,7 @@
 """Parts of networks of the CroCo family: patches, cross-attention with what Easi3R needs of it, decoder blocks.
 
-Sources: CroCo v2 (Weinzaepfel et al., ICCV 2023); statistics and re-weighting: Easi3R (Chen et al., ICCV 2025). Names of
-parameters are those of the official checkpoints.
+Sources: CroCo v2 (Weinzaepfel et al., ICCV 2023); statistics and re-weighting: Easi3R (Chen et al., ICCV 2025).
+Names of parameters are those of the official checkpoints.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class CrossAttention(nn.Module):
         )
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def forward(
         self,

@@ -179,9 +179,9 @@ def _frozen(value: object) -> object:
 def config_of(weights: WeightsFile) -> CrocoConfig:
     """Sizes of the network that a checkpoint belongs to.
 
-    Widths and depths are those of the tensors. The number of heads, which no tensor shows, is read from the class string
-    of a `.pth` or the `config.json` beside a `.safetensors`; where neither is, heads have 64 channels as in all released
-    weights.
+    Widths and depths are those of the tensors. The number of heads, which no tensor shows, is read from the class
+    string of a `.pth` or the `config.json` beside a `.safetensors`; where neither is, heads have 64 channels as in all
+    released weights.
 
     Raises:
         ConfigError: The description is refused, contradicts the tensors, or there is none and 64 does not fit.

@@ -171,12 +171,10 @@ def _each_pair(
     predicted: Predicted,
     layers: tuple[int, ...],
 ) -> Iterator[PairPrediction]:
-    tokens = (None, None)
-    if layers:
-        tokens = (
-            network.layer_tokens(decoded.layers1, layers),
-            network.layer_tokens(decoded.layers2, layers),
-        )
+    tokens = [
+        network.layer_tokens(of_view, layers) if layers else None
+        for of_view in (decoded.layers1, decoded.layers2)
+    ]
     for i, edge in enumerate(edges):
         yield PairPrediction(
             edge,
@@ -197,7 +195,7 @@ def batch_size(each_bytes: int, budget_bytes: int) -> int:
 
 
 def image_bytes(config: CrocoConfig, grid: tuple[int, int]) -> int:
-    """Memory that encoding an image takes, about: queries, keys, values, the MLP's hidden layer twice, and the stream."""
+    """Memory that encoding an image takes, about: one block's queries, keys, values and hidden layer, and the stream."""
     tokens = grid[0] * grid[1]
     return int(FLOAT_BYTES * tokens * config.enc_dim * (8 + 2 * config.mlp_ratio))
 

@@ -22,6 +22,13 @@ def hooks(depth: int) -> tuple[int, int, int, int]:
     return 0, depth // 2, 3 * depth // 4, depth
 
 
+def as_map(
+    tokens: Float[Tensor, "batch tokens dim"], grid: tuple[int, int]
+) -> Float[Tensor, "batch dim rows cols"]:
+    """Tokens in raster order as a map."""
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
+
+
 class ResidualUnit(nn.Module):
     """Two convolutions, each after a ReLU, added to what came in."""
 
@@ -123,7 +130,7 @@ class Dpt(nn.Module):
     ) -> Float[Tensor, "batch 4 height width"]:
         """See `DptHead`."""
         levels = [
-            level(entries[hook].transpose(1, 2).unflatten(2, grid))
+            level(as_map(entries[hook], grid))
             for level, hook in zip(self.act_postprocess, self.hooks, strict=True)
         ]
         out: Tensor = self.head(self.scratch(levels))
@@ -162,8 +169,8 @@ class LinearHead(nn.Module):
         self, entries: Sequence[Tensor], grid: tuple[int, int]
     ) -> Float[Tensor, "batch 4 height width"]:
         """Channels before their activations; see `DptHead`."""
-        values = self.proj(entries[-1]).transpose(1, 2).unflatten(2, grid)
-        return F.pixel_shuffle(values, self.patch)
+        values: Tensor = self.proj(entries[-1])
+        return F.pixel_shuffle(as_map(values, grid), self.patch)
 
 
 def points_and_confidence(
