@@ -122,6 +122,9 @@ def test_a_description_may_name_the_linear_head_and_other_sizes() -> None:
         (OFFICIAL.replace("enc_depth=24", "enc_depth=-24"), "enc_depth must be"),
         (OFFICIAL.replace("enc_depth=24", "enc_depth=True"), "enc_depth must be"),
         (OFFICIAL.replace("enc_depth=24", "enc_depth='24'"), "enc_depth must be"),
+        (OFFICIAL.replace("enc_depth=24", "enc_depth=24, mlp_ratio=inf"), "mlp_ratio must be"),
+        (OFFICIAL.replace("enc_depth=24", "enc_depth=24, mlp_ratio='4'"), "mlp_ratio must be"),
+        (OFFICIAL.replace("'dpt'", "3"), "head_type must be"),
         (OFFICIAL.replace("'dpt'", "'catmlp+dpt'"), "head must be"),
     ],
 )
@@ -186,9 +189,7 @@ def test_a_description_that_is_no_json_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_arguments_of_a_hub_folder_are_those_of_the_class() -> None:
-    assert config_of_arguments(TINY_ARGUMENTS) == replace(
-        parse_class_string(TINY_STRING), patch=16
-    )
+    assert config_of_arguments(TINY_ARGUMENTS) == replace(parse_class_string(TINY_STRING), patch=16)
 
 
 class Counted(Croco):
@@ -260,9 +261,7 @@ def test_reweighting_changes_only_pairs_with_movers_in_the_second_view() -> None
     assert moving[2].nonzero().flatten().tolist() == [5] and not moving[:2].any()
     plain = list(decode_pairs(network, view, EDGES))
     masked = list(decode_pairs(network, view, EDGES, moving=moving))
-    changed = [
-        not torch.allclose(a.points1, b.points1) for a, b in zip(plain, masked, strict=True)
-    ]
+    changed = [not torch.allclose(a.points1, b.points1) for a, b in zip(plain, masked, strict=True)]
     assert changed == [False, False, True, False, True]
 
 

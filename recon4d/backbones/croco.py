@@ -159,8 +159,9 @@ class Croco(nn.Module):
             layers.append((x1, x2))
             logits.append((one[1], two[1]))
         layers[-1] = (self.dec_norm(x1), self.dec_norm(x2))
-        means = map(_stacked, zip(*logits, strict=True))
-        return Decoded(*zip(*layers, strict=True), *means)
+        layers1, layers2 = zip(*layers, strict=True)
+        mean1, mean2 = zip(*logits, strict=True)
+        return Decoded(layers1, layers2, _stacked(mean1), _stacked(mean2))
 
     def predict(self, decoded: Decoded, view1: View, view2: View) -> Predicted:
         """Points and confidence of both views from their tokens, in 32 bits."""

@@ -41,6 +41,7 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
     "norm_im2_in_dec": (True,),
 }
 """Values that our networks know; released weights are used with `PatchEmbedDust3R` whichever of both is named."""
+_KINDS = {"head_type": "name", "mlp_ratio": "number"}
 IGNORED = ("img_size", "landscape_only", "freeze", "mask_ratio")
 """What does not change what a network computes of images as they are."""
 
@@ -73,14 +74,11 @@ class CrocoConfig:
     def __post_init__(self) -> None:
         if self.head not in HEADS:
             raise ConfigError(f"head must be one of {HEADS}, got {self.head!r}")
-        for name in (f.name for f in fields(self)):
+        for name in (f.name for f in fields(self) if f.name not in ("head", "point_cloud")):
             value = getattr(self, name)
             numbers = value if isinstance(value, tuple) else (value,)
-            whole = name != "mlp_ratio"
-            if name not in ("head", "point_cloud") and not all(
-                _is_number(number, whole) and 0 < number < math.inf for number in numbers
-            ):
-                raise ConfigError(f"{name} must be a positive number, got {value!r}")
+            if not all(0 < number < math.inf for number in numbers):
+                raise ConfigError(f"{name} must be positive, got {value!r}")
         for side in ("enc", "dec"):
             self._check_heads(side)
 
@@ -91,10 +89,6 @@ class CrocoConfig:
                 f"{side}_dim {dim} cannot be split into {heads} heads of a multiple of 4 channels; "
                 "give sizes that belong together"
             )
-
-
-def _is_number(value: object, whole: bool) -> bool:
-    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
 
 
 def parse_class_string(text: str) -> CrocoConfig:
@@ -169,7 +163,17 @@ def config_of_arguments(arguments: Mapping[str, Any]) -> CrocoConfig:
                 f"the network's description has {name}={arguments[name]!r}; "
                 f"known is {' or '.join(map(repr, allowed))}"
             )
-    return CrocoConfig(**{known[k]: v for k, v in arguments.items() if k in known})
+    return CrocoConfig(**{known[k]: _size(k, v) for k, v in arguments.items() if k in known})
+
+
+def _size(name: str, value: object) -> object:
+    if name == "head_type" and isinstance(value, str):
+        return value
+    if name == "mlp_ratio" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if name not in ("head_type", "mlp_ratio") and type(value) is int:
+        return value
+    raise ConfigError(f"{name} must be a {_KINDS.get(name, 'whole number')}, got {value!r}")
 
 
 def _frozen(value: object) -> object:

@@ -195,7 +195,7 @@ def batch_size(each_bytes: int, budget_bytes: int) -> int:
 
 
 def image_bytes(config: CrocoConfig, grid: tuple[int, int]) -> int:
-    """Memory that encoding an image takes, about: one block's queries, keys, values and hidden layer, and the stream."""
+    """Memory that encoding an image takes, about: one block's queries, keys, values and hidden layer, and tokens."""
     tokens = grid[0] * grid[1]
     return int(FLOAT_BYTES * tokens * config.enc_dim * (8 + 2 * config.mlp_ratio))
 
