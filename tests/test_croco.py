@@ -97,7 +97,7 @@ def test_the_official_description_is_that_of_the_released_weights() -> None:
 
 def test_a_description_may_name_the_linear_head_and_other_sizes() -> None:
     text = OFFICIAL.replace("'dpt'", "'linear'").replace("enc_depth=24", "enc_depth=3, mlp_ratio=2")
-    assert parse_class_string(text) == CrocoConfig(head="linear", enc_depth=3, mlp_ratio=2)
+    assert parse_class_string(text) == CrocoConfig(head="linear", enc_depth=3, mlp_ratio=2.0)
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def config_of_arguments(arguments: Mapping[str, Any]) -> CrocoConfig:
     return CrocoConfig(**{known[k]: _size(k, v) for k, v in arguments.items() if k in known})
 
 
-def _size(name: str, value: object) -> object:
+def _size(name: str, value: object) -> Any:
     if name == "head_type" and isinstance(value, str):
         return value
     if name == "mlp_ratio" and isinstance(value, (int, float)) and not isinstance(value, bool):
