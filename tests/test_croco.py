@@ -281,6 +281,11 @@ def test_reweighted_attention_is_zeroed_after_the_softmax() -> None:
     assert torch.allclose(logits, plain.mean(2), atol=1e-6)
 
 
+def test_moving_tokens_of_one_view_alone_are_refused() -> None:
+    with pytest.raises(InputError, match="of both"):
+        Attention(dynamic1=torch.zeros(2, 4, dtype=torch.bool))
+
+
 def test_align3r_needs_point_maps_and_dust3r_refuses_them() -> None:
     images, points = some_images(), torch.rand(3, 32, 48, 3)
     with pytest.raises(InputError, match="no point maps"):

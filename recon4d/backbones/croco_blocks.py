@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recon4d.backbones.transformer import NORM_EPS, Angles, Mlp, SelfAttention, rotate
+from recon4d.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Attention:
     dynamic1: Bool[Tensor, "batch tokens1"] | None = None
     """Tokens of view 1 that move; with `dynamic2`, static tokens of view 1 do not look at moving ones of view 2."""
     dynamic2: Bool[Tensor, "batch tokens2"] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.dynamic1 is None) != (self.dynamic2 is None):
+            raise InputError("moving tokens of one view were given; give those of both, or none")
 
 
 class PatchEmbed(nn.Module):

@@ -201,16 +201,20 @@ def config_of(weights: WeightsFile) -> CrocoConfig:
         layer_dims=seen.layer_dims,
         point_cloud=seen.point_cloud,
     )
-    differ = [
-        f"{name} {getattr(expected, name)} but {getattr(seen, name)}"
-        for name in (f.name for f in fields(seen))
-        if name not in ("enc_heads", "dec_heads") and getattr(expected, name) != getattr(seen, name)
-    ]
+    differ = _differences(expected, seen)
     if differ:
         raise ConfigError(
             f"the description of {weights.path} has {', '.join(differ)} in its tensors; give a complete checkpoint"
         )
     return expected
+
+
+def _differences(said: CrocoConfig, seen: CrocoConfig) -> list[str]:
+    return [
+        f"{name} {getattr(said, name)} but {getattr(seen, name)}"
+        for name in (f.name for f in fields(seen))
+        if name not in ("enc_heads", "dec_heads") and getattr(said, name) != getattr(seen, name)
+    ]
 
 
 def _described(weights: WeightsFile) -> CrocoConfig | None:

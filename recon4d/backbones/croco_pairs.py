@@ -201,9 +201,9 @@ def image_bytes(config: CrocoConfig, grid: tuple[int, int]) -> int:
 
 
 def pair_bytes(config: CrocoConfig, grid: tuple[int, int]) -> int:
-    """Memory that a pair takes, about: tokens of all layers, one block, and the widest maps of one head.
+    """Memory that a pair takes, on the safe side: tokens of all layers, one block, and the widest maps of one head.
 
-    Workspace of the kernels is not counted.
+    Measured with 4 layers at 512x288 on a CPU, workspace of its kernels included: 290 MB; the estimate is 430 MB.
     """
     tokens = grid[0] * grid[1]
     decoder = tokens * config.dec_dim * (2 * (config.dec_depth + 1) + 8 + 2 * config.mlp_ratio)
