@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from recon4d.errors import DegenerateError
 from recon4d.optim.assemble import assemble, main_piece
@@ -57,8 +57,7 @@ def initial_scene(
     pairs, slots = seed_pairs(problem)
     intrinsics = video.intrinsics
     if intrinsics is None:
-        usual = usual_intrinsics(video.size, USUAL_FOCAL)
-        intrinsics = search_focal(problem, pairs, slots, usual, options)
+        intrinsics = _first_intrinsics(problem, pairs, slots, video, options)
     geometry = pair_geometry(problem, pairs, slots, intrinsics, options)
     with progress("initialise", total=video.num_frames) as counter:
         start = initialise(
@@ -73,6 +72,21 @@ def initial_scene(
     component = start.components
     state = _solve(problem, start.state, component, video, options, START_KERNEL_PX)
     return _placed(problem, state, component, video, options)
+
+
+def _first_intrinsics(
+    problem: Problem,
+    pairs: Int64[np.ndarray, "pairs 2"],
+    slots: Int64[np.ndarray, " pairs"],
+    video: Video,
+    options: AlignOptions,
+) -> Float64[np.ndarray, "4"]:
+    """Those that the depth prior implies, or else what makes the flow fit together best."""
+    prior = video.depth_prior
+    if prior is not None and prior.focal_px is not None:
+        return usual_intrinsics(video.size, prior.focal_px / max(video.size))
+    usual = usual_intrinsics(video.size, USUAL_FOCAL)
+    return search_focal(problem, pairs, slots, usual, options)
 
 
 def optimise(

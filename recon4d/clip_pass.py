@@ -40,8 +40,9 @@ class ClipJob:
         return self.clip.folder(self.folder)
 
     def video(self) -> Video:
-        """The clip's frames, mapped from the run's folder."""
-        return self.clip.of(load_stage(self.folder / "read", Video))
+        """The clip's frames, mapped from the run's folder, with what a network said of their depth."""
+        seen = self.clip.of(load_stage(self.folder / "read", Video))
+        return pipeline.with_prediction(self.own, seen)
 
 
 @dataclass(frozen=True)

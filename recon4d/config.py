@@ -35,7 +35,9 @@ class Choice:
         raise ConfigError(f"{key} cannot be '{value}'{guess}; available: {available}")
 
 
-WEIGHTS = ("d2mif",)
+NETWORKS = ("dust3r", "monst3r")
+"""Values of `geometry` that are networks; `--weights PATH` without a name is for the one that is asked."""
+WEIGHTS = ("d2mif", *NETWORKS)
 """Models whose weights can be given as `--weights NAME=PATH`."""
 CHOICES = {
     "masks": Choice(
@@ -44,8 +46,8 @@ CHOICES = {
         other="an existing folder with one mask image per frame",
     ),
     "geometry": Choice(
-        now=("parallax", "rgbd"),
-        later=("dust3r", "monst3r", "align3r", "pi3", "depth-anything", "depth-pro"),
+        now=("parallax", "rgbd", *NETWORKS),
+        later=("align3r", "pi3", "depth-anything", "depth-pro"),
     ),
     "flow": Choice(now=("dis",), later=("raft",)),
     "refine": Choice(now=("edges", "none"), later=("sam2",)),
@@ -155,6 +157,8 @@ class RunConfig:
                 f"--pose-sigma {self.pose_sigma:g} says how far known poses may be off, but none are given; add "
                 "--poses FILE, or leave --pose-sigma out"
             )
+        if self.geometry in NETWORKS:
+            _ = self.geometry_weights
         if self.focal == "per-frame" and self.intrinsics is not None:
             raise ConfigError(
                 f"--intrinsics {self.intrinsics} fixes the focal length, and --focal per-frame has every frame's "
@@ -162,11 +166,11 @@ class RunConfig:
             )
 
     def _check_weights(self) -> None:
-        names = [name for name, _, _ in self._split_weights()]
+        names = [name for name, _ in self._split_weights()]
         for text, name in zip(self.weights, names, strict=True):
-            if name not in WEIGHTS or "=" not in text:
+            if name not in WEIGHTS:
                 raise ConfigError(
-                    f"--weights {text} names no model that takes weights in this version; "
+                    f"--weights {text} is for '{name}', which takes no weights in this version; "
                     f"write NAME=PATH with NAME one of: {', '.join(WEIGHTS)}"
                 )
             if names.count(name) > 1:
@@ -189,11 +193,24 @@ class RunConfig:
 
     def weights_of(self, name: str) -> Path | None:
         """The file that the user gave for a model's weights; None where it is not given."""
-        found = [path for n, _, path in self._split_weights() if n == name]
+        found = [path for n, path in self._split_weights() if n == name]
         return Path(found[0]) if found else None
 
-    def _split_weights(self) -> list[tuple[str, str, str]]:
-        return [text.partition("=") for text in self.weights]
+    @property
+    def geometry_weights(self) -> Path:
+        """The file of the network that `geometry` names."""
+        given = self.weights_of(self.geometry)
+        if given is None:
+            raise ConfigError(
+                f"--geometry {self.geometry} is a network, and no weights were given for it; give its checkpoint: "
+                "--weights PATH"
+            )
+        return given
+
+    def _split_weights(self) -> list[tuple[str, str]]:
+        """(name, path) of every weight file; one without a name is for the network of `geometry`."""
+        parts = [text.partition("=") for text in self.weights]
+        return [(n, path) if equals else (self.geometry, n) for n, equals, path in parts]
 
     @property
     def masks_folder(self) -> Path | None:
@@ -218,7 +235,7 @@ class RunConfig:
             input=self.input.absolute(),
             out=self.out_folder.absolute(),
             masks=self.masks if folder is None else str(folder.absolute()),
-            weights=tuple(f"{n}={Path(path).absolute()}" for n, _, path in self._split_weights()),
+            weights=tuple(f"{n}={Path(path).absolute()}" for n, path in self._split_weights()),
             intrinsics=intrinsics,
             poses=None if self.poses is None else self.poses.absolute(),
         )

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from recon4d import masks
-from recon4d.checkpoint import run_stage, stage_costs
+from recon4d import backbones, masks
+from recon4d.checkpoint import load_stage, run_stage, stage_costs
 from recon4d.clips import is_long
 from recon4d.config import RunConfig
 from recon4d.depth_spread import depth_spread
@@ -45,6 +46,7 @@ from recon4d.report import Check, check_flow, report
 from recon4d.rounds import Rounds, next_round
 from recon4d.scene import (
     DenseDepth,
+    DepthPrior,
     DepthSpread,
     Flow,
     KnownPoses,
@@ -124,6 +126,7 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
     video = read_stage(config, folder, progress)
     given = given_masks(config, video)
     rounds, first_flow, flow = mutual_rounds(config, folder, video, given, progress)
+    video = with_prediction(folder, video)
     scene, motion = rounds.scene, rounds.masks
     final = run_stage(
         folder,
@@ -189,13 +192,44 @@ def read_stage(config: RunConfig, folder: Path, progress: Progress) -> Video:
 def observe(
     config: RunConfig, folder: Path, video: Video, progress: Progress
 ) -> tuple[masks.Observed, Scene]:
-    """The stages between reading and the masks: flow, and the first cameras and depth."""
+    """The stages between reading and the masks: flow, what a network says of the depth, first cameras and depth."""
     options = align_options(config)
     flow = run_stage(folder, "flow", Flow, lambda f: _flow(video, f, options, progress))
+    _predict(config, folder, video, flow, progress)
+    video = with_prediction(folder, video)
     scene = run_stage(
         folder, "initialise", Scene, lambda f: initial_scene(video, flow, options, progress)
     )
     return masks.Observed(video, flow, threads=options.threads, progress=progress), scene
+
+
+def with_prediction(folder: Path, video: Video) -> Video:
+    """The video with what a network said of its depth; as it is where none was asked."""
+    stored = folder / "geometry"
+    if not stored.exists():
+        return video
+    return replace(video, predicted_depth=load_stage(stored, DepthPrior))
+
+
+def _predict(config: RunConfig, folder: Path, video: Video, flow: Flow, progress: Progress) -> None:
+    """Ask the network of `--geometry`, if it is one."""
+    network = backbones.network(config.geometry)
+    if network is None:
+        return
+
+    def predict(own: Path) -> DepthPrior:
+        with tempfile.TemporaryDirectory(dir=own) as scratch:
+            question = backbones.Question(
+                video=video,
+                flow=flow,
+                weights=config.geometry_weights,
+                folder=Path(scratch),
+                device=align_options(config).device,
+                progress=progress,
+            )
+            return network(question)
+
+    run_stage(folder, "geometry", DepthPrior, predict)
 
 
 def given_masks(config: RunConfig, video: Video) -> Bool[np.ndarray, "frames height width"] | None:

@@ -111,7 +111,8 @@ def report(
     check: Check,
 ) -> dict[str, object]:
     """The content of run.json."""
-    notices = (*video.notices, *scene.notices, *motion.notices, *rounds.notices)
+    prediction = () if video.predicted_depth is None else video.predicted_depth.notices
+    notices = (*video.notices, *prediction, *scene.notices, *motion.notices, *rounds.notices)
     costs = stage_costs(folder)
     width, height = video.size
     return {

@@ -4,7 +4,7 @@ Conventions (docs/CONVENTIONS.md): OpenCV camera axes, `world_from_cam` poses, z
 centre of the first pixel at (0.5, 0.5). Files and user input have that centre at (0, 0); only `recon4d.io` converts.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
@@ -48,11 +48,14 @@ class DepthPrior:
     """The unit is metres; else the scene has a scale of its own, and the prior follows it."""
     relative_sigma: Float16[np.ndarray, "frames height width"] | None = None
     """Standard deviation over depth; None: that of a depth camera, see `recon4d.optim.prior`."""
+    focal_px: float | None = None
+    """Focal length that it implies, pixels of the working size."""
+    notices: tuple[Notice, ...] = ()
 
     def of(self, frames: slice | Int64[np.ndarray, " some"]) -> "DepthPrior":
         """Of some frames; of a slice, memory maps stay memory maps."""
         sigma = None if self.relative_sigma is None else self.relative_sigma[frames]
-        return DepthPrior(self.depth[frames], self.is_metric, sigma)
+        return replace(self, depth=self.depth[frames], relative_sigma=sigma)
 
 
 @dataclass(frozen=True)

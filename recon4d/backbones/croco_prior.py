@@ -1,0 +1,147 @@
+"""What DUSt3R and MonST3R say about a video: pointmaps of its pairs of frames, aligned into one depth prior."""
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Float16, Float32, Int64, UInt8
+from torch import Tensor
+
+from recon4d.backbones import Question
+from recon4d.backbones.croco import Croco
+from recon4d.backbones.croco_input import LONG_SIDE, MULTIPLE
+from recon4d.backbones.croco_load import load_croco
+from recon4d.backbones.croco_pairs import PairInference, predict_pairs
+from recon4d.errors import DegenerateError
+from recon4d.io.growing import create_array
+from recon4d.optim.pairs import Pairs
+from recon4d.pairwise import AlignedPairs, PairOptions, align_pairs
+from recon4d.scene import FLOW_STRIDE, DepthPrior, Flow, Video
+
+MIN_SIGMA = 0.01
+"""No network's depth is known better than this, relative: its errors are smooth, and the same in all pairs."""
+
+
+def pair_prior(question: Question) -> DepthPrior:
+    """Pointmaps of every pair of frames that has flow, aligned with that flow (`recon4d.pairwise`).
+
+    Raises:
+        ConfigError: The weights do not fit.
+        DegenerateError: The pointmaps do not fit to each other.
+    """
+    network = load_croco(question.weights, question.device)
+    pairs = predicted_pairs(network, question)
+    try:
+        aligned = align_pairs(pairs, PairOptions(device=question.device))
+    except DegenerateError as error:
+        raise DegenerateError(
+            f"the pointmaps of {question.weights.name} do not make a scene: {error}"
+        ) from error
+    return prior_of(aligned, question.video)
+
+
+def predicted_pairs(network: Croco, question: Question) -> Pairs:
+    """Pointmaps and confidences at the samples of `Flow`, as memory maps in the folder of the question."""
+    video, flow = question.video, question.flow
+    rows, cols = flow.confidence.shape[1:]
+    shape = (len(flow.edges), rows, cols)
+
+    def array(name: str, *more: int) -> Float32[np.ndarray, "..."]:
+        return create_array(question.folder / f"{name}.npy", np.float32, (*shape, *more))
+
+    first, second = array("points1", 3), array("points2", 3)
+    first_confidence, second_confidence = array("confidence1"), array("confidence2")
+    size = network_size(video.size)
+    u, v = sample_indices(video.size, (cols, rows), size)
+    edges = [(int(n), int(m)) for n, m in flow.edges]
+    options = PairInference(half=question.device == "cuda")
+    with question.progress("pointmaps", total=len(edges)) as counter:
+        for e, found in enumerate(predict_pairs(network, _inputs(video, size), edges, options)):
+            first[e], second[e] = (_taken(x, u, v) for x in (found.points1, found.points2))
+            first_confidence[e] = _taken(found.confidence1, u, v)
+            second_confidence[e] = _taken(found.confidence2, u, v)
+            counter.advance()
+    return Pairs(
+        images=_thinned(video.images, (cols, rows)),
+        edges=np.asarray(flow.edges),
+        source_points=first,
+        target_points=second,
+        source_confidence=first_confidence,
+        target_confidence=second_confidence,
+        flow_px=_pair_flow(flow),
+    )
+
+
+def network_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of the images that the network gets: multiples of 16, the long side at most 512."""
+    factor = min(1.0, LONG_SIDE / max(size))
+    width, height = (max(MULTIPLE, round(s * factor / MULTIPLE) * MULTIPLE) for s in size)
+    return width, height
+
+
+def sample_indices(
+    size: tuple[int, int], samples: tuple[int, int], network: tuple[int, int]
+) -> tuple[Int64[np.ndarray, " cols"], Int64[np.ndarray, " rows"]]:
+    """Columns and rows of the network's pixels in which the samples of `Flow` lie.
+
+    Args:
+        size: (width, height) of the working size.
+        samples: (cols, rows) of `Flow`.
+        network: (width, height) of the network's images.
+    """
+    found = []
+    for side, count, wanted in zip(size, samples, network, strict=True):
+        place = FLOW_STRIDE * (np.arange(count) + 0.5) * wanted / side
+        found.append(np.minimum(place.astype(np.int64), wanted - 1))
+    return found[0], found[1]
+
+
+def prior_of(aligned: AlignedPairs, video: Video) -> DepthPrior:
+    """The aligned depth at the working size; pixels that nothing measured are unknown."""
+    shape = (video.num_frames, video.size[1], video.size[0])
+    depth, sigma = np.empty(shape, np.float32), np.empty(shape, np.float16)
+    for frame in range(video.num_frames):
+        z, std = aligned.depth[frame], aligned.depth_std[frame]
+        relative = np.where(np.isfinite(std), np.maximum(std / z, MIN_SIGMA), 1.0)
+        known = _enlarged(np.isfinite(std).astype(np.float32), video.size) > 0.99
+        depth[frame] = np.where(known, _enlarged(z, video.size), 0.0)
+        sigma[frame] = _enlarged(relative.astype(np.float32), video.size)
+    focal = float(np.median(aligned.focal_px)) * FLOW_STRIDE
+    return DepthPrior(depth, False, sigma, focal, aligned.notices)
+
+
+def _inputs(video: Video, size: tuple[int, int]) -> Float[Tensor, "frames 3 height width"]:
+    """Images as the network takes them, in [-1, 1]."""
+    resized = [
+        image if video.size == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        for image in video.images
+    ]
+    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _taken(
+    values: Float[Tensor, "height width *_"],
+    u: Int64[np.ndarray, " cols"],
+    v: Int64[np.ndarray, " rows"],
+) -> Float32[np.ndarray, "rows cols *_"]:
+    return values.float().cpu().numpy()[np.ix_(v, u)]
+
+
+def _thinned(
+    images: UInt8[np.ndarray, "frames height width 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "frames rows cols 3"]:
+    return np.stack([cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images])
+
+
+def _pair_flow(flow: Flow) -> Float16[np.ndarray, "edges 2 rows cols"]:
+    """Flow in pixels of its own sampling; not a number where it is not to be trusted."""
+    out = np.empty((len(flow.edges), 2, *flow.confidence.shape[1:]), np.float16)
+    for e in range(len(flow.edges)):
+        found = np.asarray(flow.flow_px[e], np.float32).transpose(2, 0, 1) / FLOW_STRIDE
+        out[e] = np.where(flow.confidence[e] > 0, found, np.nan)
+    return out
+
+
+def _enlarged(
+    values: Float32[np.ndarray, "rows cols"], size: tuple[int, int]
+) -> Float32[np.ndarray, "height width"]:
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))
