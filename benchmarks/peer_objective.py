@@ -173,9 +173,9 @@ def ego_flow(
 ) -> tuple[Float[Tensor, "pairs 3 samples"], Float[Tensor, "pairs 3 samples"]]:
     """Flow that the camera causes, and where pixels land; the third component is left of their depth's ratio."""
     uv = pixel_grid(size)
-    term = flow_consistency(
-        uv, torch.zeros_like(uv), 1 / (depth + EPSILON), target_from_source, source, target
-    )
+    origin = torch.zeros_like(uv).expand(len(depth), 2, -1)
+    inverse = 1 / (depth + EPSILON)
+    term = flow_consistency(uv, origin, inverse, target_from_source, source, target)
     shrink = 1 / (1 + EPSILON * term.inverse_z)
     landed = torch.cat((term.residual_px, torch.ones_like(term.residual_px[:, :1])), 1)
     landed = landed * shrink[:, None]
