@@ -217,7 +217,8 @@ def smooth_l1_per_pixel(
 
 
 def _huber(off: Tensor) -> Tensor:
-    return torch.nn.functional.smooth_l1_loss(off, torch.zeros_like(off), reduction="none")
+    size = off.abs()
+    return torch.where(size < 1, 0.5 * size.square(), size - 0.5)
 
 
 def smoothness(
@@ -225,7 +226,7 @@ def smoothness(
 ) -> Float[Tensor, " steps"]:
     """How far each frame's camera moves: norm of the rotation minus the identity, and of the translation."""
     step = invert_rigid(poses[:-1]) @ poses[1:]
-    turned = (step[:, :3, :3] - torch.eye(3, dtype=step.dtype)).flatten(1).norm(dim=1)
+    turned: Tensor = (step[:, :3, :3] - torch.eye(3, dtype=step.dtype)).flatten(1).norm(dim=1)
     return turned + translation_weight * step[:, :3, 3].norm(dim=1)
 
 
