@@ -226,8 +226,9 @@ def smoothness(
 ) -> Float[Tensor, " steps"]:
     """How far each frame's camera moves: norm of the rotation minus the identity, and of the translation."""
     step = invert_rigid(poses[:-1]) @ poses[1:]
-    turned: Tensor = (step[:, :3, :3] - torch.eye(3, dtype=step.dtype)).flatten(1).norm(dim=1)
-    return turned + translation_weight * step[:, :3, 3].norm(dim=1)
+    turned = (step[:, :3, :3] - torch.eye(3, dtype=step.dtype)).flatten(1).norm(dim=1)
+    moved: Tensor = turned + translation_weight * step[:, :3, 3].norm(dim=1)
+    return moved
 
 
 def flow_residuals(
