@@ -124,8 +124,8 @@ def _quantities(fixture: Fixture, parameters: Parameters, pairs: Pointmaps) -> l
         "mid/adaptors": peers.adaptors(parameters),
         "mid/im_poses_c2w": peers.poses_of(parameters.im_poses),
         "mid/intrinsics": matrix,
-        "mid/depthmaps": parameters.im_depthmaps.exp().unflatten(1, size),
-        "mid/pts3d_world": peers.world_points(parameters, size).mT.unflatten(1, size),
+        "mid/depthmaps": parameters.im_depthmaps.exp().reshape(-1, *size),
+        "mid/pts3d_world": peers.world_points(parameters, size).mT.reshape(-1, *size, 3),
         "mid/im_conf": best,
         "mid/weight_i": pairs.confidence[0].log(),
     }
@@ -182,7 +182,7 @@ def _ego(
     relative = torch.linalg.inv(_wide(target[0])) @ _wide(source[0])
     flat = _wide(depth).reshape(len(depth), -1)
     flow, landed = peers.ego_flow(flat, relative, _cameras(source[1]), _cameras(target[1]), size)
-    return flow.unflatten(-1, size), landed
+    return flow.reshape(-1, 3, *size), landed
 
 
 def _ego_flow(fixture: Fixture) -> list[Compared]:
@@ -252,7 +252,7 @@ def _objective(fixture: Fixture) -> list[Compared]:
     )
     residuals = peers.flow_residuals(shared, pairs, seen)
     flows = {
-        f"ga/flow/ego_{side}": ego.unflatten(-1, pairs.size)
+        f"ga/flow/ego_{side}": ego.reshape(-1, 2, *pairs.size)
         for side, (ego, _) in zip(("ij", "ji"), residuals, strict=True)
     }
     return [

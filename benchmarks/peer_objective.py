@@ -173,9 +173,9 @@ def ego_flow(
 ) -> tuple[Float[Tensor, "pairs 3 samples"], Float[Tensor, "pairs 3 samples"]]:
     """Flow that the camera causes, and where pixels land; the third component is left of their depth's ratio."""
     uv = pixel_grid(size)
-    term = flow_consistency(
-        uv, torch.zeros_like(uv), 1 / (depth + EPSILON), target_from_source, source, target
-    )
+    origin = torch.zeros_like(uv).expand(len(depth), 2, -1)
+    inverse = 1 / (depth + EPSILON)
+    term = flow_consistency(uv, origin, inverse, target_from_source, source, target)
     shrink = 1 / (1 + EPSILON * term.inverse_z)
     landed = torch.cat((term.residual_px, torch.ones_like(term.residual_px[:, :1])), 1)
     landed = landed * shrink[:, None]
@@ -217,7 +217,8 @@ def smooth_l1_per_pixel(
 
 
 def _huber(off: Tensor) -> Tensor:
-    return torch.nn.functional.smooth_l1_loss(off, torch.zeros_like(off), reduction="none")
+    size = off.abs()
+    return torch.where(size < 1, 0.5 * size.square(), size - 0.5)
 
 
 def smoothness(
@@ -226,7 +227,8 @@ def smoothness(
     """How far each frame's camera moves: norm of the rotation minus the identity, and of the translation."""
     step = invert_rigid(poses[:-1]) @ poses[1:]
     turned = (step[:, :3, :3] - torch.eye(3, dtype=step.dtype)).flatten(1).norm(dim=1)
-    return turned + translation_weight * step[:, :3, 3].norm(dim=1)
+    moved: Tensor = turned + translation_weight * step[:, :3, 3].norm(dim=1)
+    return moved
 
 
 def flow_residuals(

@@ -102,7 +102,7 @@ def random_scene(seed: int = 0) -> tuple[Parameters, Pointmaps]:
     points = []
     for side in (0, 1):
         there = world[edges[:, side]] / scale[:, None, None] - pose[:, :3, 3:]
-        points.append((pose[:, :3, :3].mT @ there).mT.unflatten(1, SIZE))
+        points.append((pose[:, :3, :3].mT @ there).mT.reshape(-1, *SIZE, 3))
     confidence = 1 + normal(2, 3, *SIZE).exp()
     return parameters, Pointmaps(
         edges, (points[0], points[1]), (confidence[0] + 1, confidence[1] + 1)
@@ -121,7 +121,7 @@ def test_the_flow_loss_is_zero_for_the_cameras_own_flow_and_masks_take_pixels_ou
     still = torch.zeros((3, 2, *SIZE), dtype=torch.float64)
     nothing = FlowSeen(still, still, torch.zeros((3, *SIZE), dtype=torch.bool))
     forth, back = (
-        ego.unflatten(-1, SIZE)
+        ego.reshape(-1, 2, *SIZE)
         for ego, _ in peer_objective.flow_residuals(parameters, pairs, nothing)
     )
     assert (
