@@ -21,6 +21,7 @@ MIN_SIGMA = 0.01
 """No network's depth is known better than this, relative: its errors are smooth, and the same in all pairs."""
 
 
+@torch.no_grad()
 def pair_prior(question: Question) -> DepthPrior:
     """Pointmaps of every pair of frames that has flow, aligned with that flow (`recon4d.pairwise`).
 
@@ -123,7 +124,7 @@ def _taken(
     u: Int64[np.ndarray, " cols"],
     v: Int64[np.ndarray, " rows"],
 ) -> Float32[np.ndarray, "rows cols *_"]:
-    return values.float().cpu().numpy()[np.ix_(v, u)]
+    return np.asarray(values.float().cpu().numpy()[np.ix_(v, u)])
 
 
 def _thinned(

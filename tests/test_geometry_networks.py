@@ -1,0 +1,97 @@
+"""`recon4d run` with each geometry network, from a checkpoint of small random weights to a result folder.
+
+A random network sees no scene, so the pointmaps of the true one are added to what it says.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recon4d.backbones import croco_prior
+from recon4d.backbones.croco_pairs import PairPrediction, predict_pairs
+from recon4d.config import RunConfig
+from recon4d.errors import ConfigError, DegenerateError
+from recon4d.io.result import read_result
+from recon4d.pipeline import run
+from tests.media import write_images
+from tests.paths import relative_ate
+from tests.synthetic import SyntheticScene, make_scene
+from tests.test_croco import TINY_ARGUMENTS, save_hub, tiny
+
+FRAMES, SIZE = 6, (192, 144)
+
+
+@cache
+def world() -> SyntheticScene:
+    return make_scene(FRAMES, SIZE, seed=3, plain_lens=True)
+
+
+def points(frame: int, seen_from: int) -> Float[Tensor, "height width 3"]:
+    """Every pixel of a frame in the camera of another."""
+    scene = world().scene
+    fx, fy, cx, cy = scene.intrinsics[frame]
+    v, u = np.indices((SIZE[1], SIZE[0])).astype(np.float64)
+    rays = np.stack(((u - cx) / fx, (v - cy) / fy, np.ones_like(u)), axis=-1)
+    local = rays * world().depth[frame][..., None]
+    there = np.linalg.inv(scene.world_from_cam[seen_from]) @ scene.world_from_cam[frame]
+    return torch.from_numpy(local @ there[:3, :3].T + there[:3, 3]).float()
+
+
+def seeing(*args: Any, **options: Any) -> Iterator[PairPrediction]:
+    """The random network's answers, small, on top of the truth."""
+    for found in predict_pairs(*args, **options):
+        n, m = found.edge
+        yield replace(
+            found,
+            points1=points(n, n) + 1e-3 * found.points1 / found.points1.abs().max(),
+            points2=points(m, n) + 1e-3 * found.points2 / found.points2.abs().max(),
+            confidence1=found.confidence1 + 3,
+            confidence2=found.confidence2 + 3,
+        )
+
+
+def config(tmp_path: Path, geometry: str, weights: Path) -> RunConfig:
+    return RunConfig(
+        input=write_images(tmp_path / "images", world().video.images),
+        out=tmp_path / "out",
+        geometry=geometry,
+        weights=(str(weights),),
+        masks="residual",
+    )
+
+
+def hub(tmp_path: Path) -> Path:
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    return save_hub(tiny(), folder, TINY_ARGUMENTS)
+
+
+@pytest.mark.parametrize("geometry", ["dust3r", "monst3r"])
+def test_pointmaps_of_pairs_become_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, geometry: str
+) -> None:
+    monkeypatch.setattr(croco_prior, "predict_pairs", seeing)
+    weights = hub(tmp_path)
+    result = read_result(run(config(tmp_path, geometry, weights)))
+    # flow of DIS on six frames of 192 pixels
+    assert relative_ate(result.world_from_cam, world().scene.world_from_cam) < 0.02
+    assert result.run["geometry"] == geometry and result.run["scale"] == "relative"
+
+
+def test_pointmaps_of_no_scene_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DegenerateError, match="the pointmaps of hub do not make a scene"):
+        run(config(tmp_path, "dust3r", hub(tmp_path)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no weights were given for it"):
+        RunConfig(input=tmp_path, geometry="dust3r")
