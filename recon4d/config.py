@@ -157,8 +157,6 @@ class RunConfig:
                 f"--pose-sigma {self.pose_sigma:g} says how far known poses may be off, but none are given; add "
                 "--poses FILE, or leave --pose-sigma out"
             )
-        if self.geometry in NETWORKS:
-            _ = self.geometry_weights
         if self.focal == "per-frame" and self.intrinsics is not None:
             raise ConfigError(
                 f"--intrinsics {self.intrinsics} fixes the focal length, and --focal per-frame has every frame's "

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from recon4d import backbones, masks
 from recon4d.checkpoint import load_stage, run_stage, stage_costs
 from recon4d.clips import is_long
-from recon4d.config import RunConfig
+from recon4d.config import NETWORKS, RunConfig
 from recon4d.depth_spread import depth_spread
 from recon4d.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.executor import refuse_in_worker
@@ -94,6 +94,8 @@ def run(
         shutil.rmtree(folder)
         return out
     check_output(out, overwrite)
+    if config.geometry in NETWORKS and not config.geometry_weights.exists():
+        raise ConfigError(f"the weights {config.geometry_weights} are not there; check the path")
     new_parents = missing_parents(folder)
     try:
         with writing(folder), one_torch_thread():
