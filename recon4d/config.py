@@ -37,7 +37,7 @@ class Choice:
 
 NETWORKS = ("dust3r", "monst3r")
 """Values of `geometry` that are networks; `--weights PATH` without a name is for the one that is asked."""
-WEIGHTS = ("d2mif", *NETWORKS)
+WEIGHTS = ("d2mif", "raft", *NETWORKS)
 """Models whose weights can be given as `--weights NAME=PATH`."""
 CHOICES = {
     "masks": Choice(
@@ -49,7 +49,7 @@ CHOICES = {
         now=("parallax", "rgbd", *NETWORKS),
         later=("align3r", "pi3", "depth-anything", "depth-pro"),
     ),
-    "flow": Choice(now=("dis",), later=("raft",)),
+    "flow": Choice(now=("dis", "raft")),
     "refine": Choice(now=("edges", "none"), later=("sam2",)),
     "focal": Choice(now=("shared", "per-frame")),
     "device": Choice(now=("auto", "cpu", "cuda")),
@@ -197,11 +197,23 @@ class RunConfig:
     @property
     def geometry_weights(self) -> Path:
         """The file of the network that `geometry` names."""
-        given = self.weights_of(self.geometry)
+        return self._needed_weights("geometry", self.geometry)
+
+    @property
+    def flow_weights(self) -> Path:
+        """The file of RAFT."""
+        return self._needed_weights("flow", self.flow)
+
+    def _needed_weights(self, option: str, name: str) -> Path:
+        given = self.weights_of(name)
         if given is None:
             raise ConfigError(
-                f"--geometry {self.geometry} is a network, and no weights were given for it; give its checkpoint: "
-                "--weights PATH"
+                f"--{option} {name} is a network, and no weights were given for it; give its checkpoint: "
+                f"--weights {name}=PATH"
+            )
+        if not given.exists():
+            raise ConfigError(
+                f"the weights {given} of --{option} {name} are not there; check the path"
             )
         return given
 

@@ -19,7 +19,7 @@ from recon4d.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.executor import refuse_in_worker
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
-from recon4d.flow.pairs import window_pairs
+from recon4d.flow.pairs import window_pairs, write_flow
 from recon4d.io.masks import read_mask_folder
 from recon4d.io.options import ReadOptions
 from recon4d.io.output import (
@@ -94,8 +94,7 @@ def run(
         shutil.rmtree(folder)
         return out
     check_output(out, overwrite)
-    if config.geometry in NETWORKS and not config.geometry_weights.exists():
-        raise ConfigError(f"the weights {config.geometry_weights} are not there; check the path")
+    _check_weights(config)
     new_parents = missing_parents(folder)
     try:
         with writing(folder), one_torch_thread():
@@ -111,6 +110,14 @@ def run(
         raise
     shutil.rmtree(folder)
     return out
+
+
+def _check_weights(config: RunConfig) -> None:
+    """Refuse a run whose networks have no weights, before anything is written."""
+    if config.geometry in NETWORKS:
+        _ = config.geometry_weights
+    if config.flow == "raft":
+        _ = config.flow_weights
 
 
 def _finished(config: RunConfig, folder: Path, progress: Progress) -> Path:
@@ -196,7 +203,7 @@ def observe(
 ) -> tuple[masks.Observed, Scene]:
     """The stages between reading and the masks: flow, what a network says of the depth, first cameras and depth."""
     options = align_options(config)
-    flow = run_stage(folder, "flow", Flow, lambda f: _flow(video, f, options, progress))
+    flow = run_stage(folder, "flow", Flow, lambda f: _flow(config, video, f, progress))
     _predict(config, folder, video, flow, progress)
     video = with_prediction(folder, video)
     scene = run_stage(
@@ -373,9 +380,15 @@ def _read(config: RunConfig, folder: Path, progress: Progress) -> Video:
     return read_video(config.input, options, folder, progress)
 
 
-def _flow(video: Video, folder: Path, options: AlignOptions, progress: Progress) -> Flow:
-    pairs = window_pairs(video.num_frames)
-    return compute_flow(video.images, pairs, folder, options.threads, progress)
+def _flow(config: RunConfig, video: Video, folder: Path, progress: Progress) -> Flow:
+    pairs, options = window_pairs(video.num_frames), align_options(config)
+    if config.flow == "dis":
+        return compute_flow(video.images, pairs, folder, options.threads, progress)
+    from recon4d.flow.raft import load_raft, raft_pairs  # loads torch's network parts
+
+    network = load_raft(config.flow_weights, options.device)
+    found = raft_pairs(network, video.images, pairs)
+    return write_flow(found, video.images.shape[1:3], pairs, folder, progress)
 
 
 def _write(result: Reconstruction, folder: Path) -> Path:

@@ -96,6 +96,8 @@ def test_a_network_without_weights_is_refused(tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", world().video.images[:2])
     with pytest.raises(ConfigError, match="no weights were given for it"):
         run(RunConfig(input=images, geometry="dust3r", out=tmp_path / "out"))
-    with pytest.raises(ConfigError, match=r"the weights none\.pth are not there"):
+    with pytest.raises(
+        ConfigError, match=r"the weights none\.pth of --geometry dust3r are not there"
+    ):
         run(RunConfig(input=images, geometry="dust3r", weights=("none.pth",), out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
-from recon4d.io.growing import create_array
+from recon4d.flow.pairs import write_flow
 from recon4d.parallel import each, one_opencv_thread
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow
@@ -50,17 +50,9 @@ def compute_flow(
     threads: int,
     progress: Progress = no_progress,
 ) -> Flow:
-    """Flow of all pairs in both directions, written to `folder` pair by pair so that memory does not grow with them."""
-    height, width = images.shape[1:3]
-    shape = (2 * len(pairs), height // FLOW_STRIDE, width // FLOW_STRIDE)
-    flow_px = create_array(folder / "flow_px.npy", np.float16, (*shape, 2))
-    confidence = create_array(folder / "confidence.npy", np.uint8, shape)
-    with progress("flow", total=len(pairs)) as counter:
-        for index, (flows, sure) in flow_pairs(images, pairs, threads):
-            flow_px[index], flow_px[index + len(pairs)] = flows
-            confidence[index], confidence[index + len(pairs)] = sure
-            counter.advance()
-    return Flow(np.concatenate((pairs, pairs[:, ::-1])), flow_px, confidence)
+    """Flow of all pairs in both directions."""
+    found = flow_pairs(images, pairs, threads)
+    return write_flow(found, images.shape[1:3], pairs, folder, progress)
 
 
 @dataclass(frozen=True)
