@@ -1,5 +1,6 @@
 """A picture of a result without a display: points as squares in a depth buffer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -7,11 +8,13 @@ import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
 from recon4d.io.images import write_image
+from recon4d.io.preview import write_text
 from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
 from recon4d.spread import spread_evenly
 from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
-from recon4d.viewer.frustums import camera_lines, path_lines
+from recon4d.viewer.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
+from recon4d.viewer.uncertainty import PLAIN, StdScale, Style, missing_uncertainty, styled, viridis
 
 SIZE_PX = (1280, 960)
 BACKGROUND = (250, 250, 252)
@@ -23,30 +26,69 @@ BACK_OFF = 0.9
 """How far the view stands behind the cameras, in median depths of the scene."""
 FIELD_OF_VIEW_DEG = 50.0
 CAMERA_COLOR, PATH_COLOR = (70, 110, 255), (235, 60, 60)
+ELLIPSOID_COLOR = (230, 30, 160)
+INK = (40, 40, 44)
+LEGEND_PX, RAMP_PX = 64, 200
+"""Height of the legend, and width of its colours."""
 
 
-def render_png(result: Path, file: Path) -> Path:
+def render_png(
+    result: Path, file: Path, tell: Callable[[str], None] = print, style: Style = PLAIN
+) -> Path:
     """Write a three-quarter view of a result folder's static cloud, movers, cameras and path."""
-    write_image(file, draw(read_result(result))[..., ::-1], suffix=".png")
+    reconstruction = read_result(result)
+    missing = missing_uncertainty(reconstruction) if style.needs_uncertainty else None
+    if missing is not None:
+        tell(missing.message)
+    write_image(file, draw(reconstruction, style=style)[..., ::-1], suffix=".png")
     return file
 
 
 def draw(
-    reconstruction: Reconstruction, size: tuple[int, int] = SIZE_PX
+    reconstruction: Reconstruction, size: tuple[int, int] = SIZE_PX, style: Style = PLAIN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture as an RGB image."""
-    frames = spread_evenly(len(reconstruction.images), MOVING_FRAMES + 2)[1:-1]
-    movers = [moving_cloud(reconstruction, int(frame)) for frame in frames]
-    cloud = join([static_cloud(reconstruction), *movers])
+    """The picture as an RGB image; coloured by uncertainty, it has ellipsoids and a legend."""
+    cloud = _cloud(reconstruction, style)
     view_from_world = _view(reconstruction, cloud)
     focal = size[0] / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
     picture = _splat(cloud, view_from_world, focal, size)
-    for lines, color in (
+    drawings = [
         (camera_lines(reconstruction), CAMERA_COLOR),
         (path_lines(reconstruction), PATH_COLOR),
-    ):
+    ]
+    if style.color == "uncertainty":
+        drawings.append((ellipsoid_lines(reconstruction), ELLIPSOID_COLOR))
+    for lines, color in drawings:
         _draw_lines(picture, lines, view_from_world, focal, color)
+    if style.color == "uncertainty":
+        _draw_legend(picture, reconstruction)
     return picture
+
+
+def _cloud(reconstruction: Reconstruction, style: Style) -> PointCloud:
+    """Static points and the moving ones of some frames, as the style shows them."""
+    scale = StdScale.of(reconstruction)
+    frames = spread_evenly(len(reconstruction.images), MOVING_FRAMES + 2)[1:-1]
+    movers = [moving_cloud(reconstruction, int(frame)) for frame in frames]
+    static = styled(static_cloud(reconstruction), False, style, scale)
+    return join([static, *(styled(mover, True, style, scale) for mover in movers)])
+
+
+def _draw_legend(
+    picture: UInt8[np.ndarray, "height width 3"], reconstruction: Reconstruction
+) -> None:
+    """Say at the bottom what the colours and the ellipsoids mean."""
+    height = len(picture)
+    picture[height - LEGEND_PX :] = BACKGROUND
+    first, second = height - LEGEND_PX + 24, height - 14
+    scale = StdScale.of(reconstruction)
+    if scale is None:
+        write_text(picture, "the uncertainty of depth is not known", (16, first), 18, INK)
+    else:
+        ramp = viridis(np.linspace(0, 1, RAMP_PX))
+        picture[first - 13 : first + 2, 16 : 16 + RAMP_PX] = ramp
+        write_text(picture, scale.legend, (16 + RAMP_PX + 12, first), 18, INK)
+    write_text(picture, ellipsoid_legend(reconstruction), (16, second), 18, INK)
 
 
 def _view(reconstruction: Reconstruction, cloud: PointCloud) -> Float64[np.ndarray, "4 4"]:
