@@ -16,6 +16,8 @@ EDGES = ((0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1))
 """Pairs of a frustum's five corners that a line joins: the camera's centre is corner 0."""
 CIRCLE_SIDES = 24
 """Lines of a drawn circle."""
+MAX_MAGNIFICATION_LOG10 = 3
+"""Ellipsoids are drawn at most a thousand times as large as they are."""
 
 
 def frustum_corners(reconstruction: Reconstruction, frame: int) -> Float64[np.ndarray, "5 3"]:
@@ -43,7 +45,7 @@ def path_lines(reconstruction: Reconstruction) -> Float[np.ndarray, "lines 2 3"]
 
 
 def ellipsoid_lines(reconstruction: Reconstruction) -> Float64[np.ndarray, "lines 2 3"]:
-    """One-sigma ellipsoids of the positions of the cameras that `camera_lines` draws, true to scale.
+    """One-sigma ellipsoids of the positions of the cameras that `camera_lines` draws, enlarged by `magnification`.
 
     Each is three circles through its axes. See `position_covariance` for what is approximate; where it knows nothing,
     nothing is drawn.
@@ -56,21 +58,36 @@ def ellipsoid_lines(reconstruction: Reconstruction) -> Float64[np.ndarray, "line
     variance, axes = np.linalg.eigh(covariance[chosen])
     from_sphere = axes * np.sqrt(np.maximum(variance, 0))[:, None, :]
     lines = np.einsum("kij,lej->klei", from_sphere, _sphere_lines())
+    lines *= magnification(reconstruction)
     lines += reconstruction.world_from_cam[chosen, None, None, :3, 3]
     return np.asarray(lines.reshape(-1, 2, 3))
 
 
+def magnification(reconstruction: Reconstruction) -> int:
+    """The power of ten that brings the largest ellipsoid nearest to a frustum's size, but not beyond; at least 1."""
+    largest = _largest_sigma(reconstruction)
+    room = SIZE * median_depth(reconstruction) / max(largest, np.finfo(np.float64).tiny)
+    return int(10 ** np.clip(np.floor(np.log10(room)), 0, MAX_MAGNIFICATION_LOG10))
+
+
 def ellipsoid_legend(reconstruction: Reconstruction) -> str:
     """What the ellipsoids mean, and how large they are."""
-    known = has_known_position(reconstruction)
-    if not known.any():
+    if not has_known_position(reconstruction).any():
         return "the uncertainty of camera positions is not known"
-    largest = float(np.sqrt(np.linalg.eigvalsh(position_covariance(reconstruction)[known]).max()))
+    largest, unit = _largest_sigma(reconstruction), " m" if reconstruction.is_metric else ""
     share = percent(largest / median_depth(reconstruction))
     return (
-        "ellipsoids: one sigma of positions relative to the first camera, steps taken as independent; "
-        f"at most {largest:.2g} ({share} of the median depth)"
+        "one-sigma ellipsoids of positions relative to the first camera, steps taken as independent, "
+        f"drawn {magnification(reconstruction)}x; at most {largest:.2g}{unit} ({share} of the median depth)"
     )
+
+
+def _largest_sigma(reconstruction: Reconstruction) -> float:
+    """Longest half axis of all the ellipsoids, in scene units; 0 where there is none."""
+    known = position_covariance(reconstruction)[has_known_position(reconstruction)]
+    if not len(known):
+        return 0.0
+    return float(np.sqrt(max(np.linalg.eigvalsh(known).max(), 0.0)))
 
 
 def _sphere_lines() -> Float64[np.ndarray, "lines 2 3"]:

@@ -22,8 +22,8 @@ MOVING_FRAMES = 3
 """Frames whose moving points are shown, spread over the video."""
 ELEVATION_DEG, AZIMUTH_DEG = 22.0, 24.0
 """How far the view is turned up and to the side of the first camera: a three-quarter view."""
-BACK_OFF = 0.9
-"""How far the view stands behind the cameras, in median depths of the scene."""
+BACK_OFF = 1.5
+"""How far the view stands behind the cameras, in median depths of the scene: they are seen too."""
 FIELD_OF_VIEW_DEG = 50.0
 CAMERA_COLOR, PATH_COLOR = (70, 110, 255), (235, 60, 60)
 ELLIPSOID_COLOR = (230, 30, 160)
@@ -48,47 +48,42 @@ def draw(
     reconstruction: Reconstruction, size: tuple[int, int] = SIZE_PX, style: Style = PLAIN
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture as an RGB image; coloured by uncertainty, it has ellipsoids and a legend."""
-    cloud = _cloud(reconstruction, style)
-    view_from_world = _view(reconstruction, cloud)
+    static, movers = _clouds(reconstruction)
+    view_from_world = _view(reconstruction, join([static, *movers]))
+    has_legend = style.color == "uncertainty"
+    size = (size[0], size[1] - LEGEND_PX) if has_legend else size
     focal = size[0] / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
-    picture = _splat(cloud, view_from_world, focal, size)
+    scale = StdScale.of(reconstruction)
+    shown = [styled(static, False, style, scale), *(styled(m, True, style, scale) for m in movers)]
+    picture = _splat(join(shown), view_from_world, focal, size)
     drawings = [
         (camera_lines(reconstruction), CAMERA_COLOR),
         (path_lines(reconstruction), PATH_COLOR),
+        (ellipsoid_lines(reconstruction) if has_legend else np.zeros((0, 2, 3)), ELLIPSOID_COLOR),
     ]
-    if style.color == "uncertainty":
-        drawings.append((ellipsoid_lines(reconstruction), ELLIPSOID_COLOR))
     for lines, color in drawings:
         _draw_lines(picture, lines, view_from_world, focal, color)
-    if style.color == "uncertainty":
-        _draw_legend(picture, reconstruction)
-    return picture
+    return np.concatenate((picture, _legend(reconstruction, size[0]))) if has_legend else picture
 
 
-def _cloud(reconstruction: Reconstruction, style: Style) -> PointCloud:
-    """Static points and the moving ones of some frames, as the style shows them."""
-    scale = StdScale.of(reconstruction)
+def _clouds(reconstruction: Reconstruction) -> tuple[PointCloud, list[PointCloud]]:
+    """Static points, and the moving ones of some frames."""
     frames = spread_evenly(len(reconstruction.images), MOVING_FRAMES + 2)[1:-1]
     movers = [moving_cloud(reconstruction, int(frame)) for frame in frames]
-    static = styled(static_cloud(reconstruction), False, style, scale)
-    return join([static, *(styled(mover, True, style, scale) for mover in movers)])
+    return static_cloud(reconstruction), movers
 
 
-def _draw_legend(
-    picture: UInt8[np.ndarray, "height width 3"], reconstruction: Reconstruction
-) -> None:
-    """Say at the bottom what the colours and the ellipsoids mean."""
-    height = len(picture)
-    picture[height - LEGEND_PX :] = BACKGROUND
-    first, second = height - LEGEND_PX + 24, height - 14
+def _legend(reconstruction: Reconstruction, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    """What the colours and the ellipsoids mean."""
+    strip = np.full((LEGEND_PX, width, 3), BACKGROUND, np.uint8)
     scale = StdScale.of(reconstruction)
     if scale is None:
-        write_text(picture, "the uncertainty of depth is not known", (16, first), 18, INK)
+        write_text(strip, "the uncertainty of depth is not known", (16, 26), 16, INK)
     else:
-        ramp = viridis(np.linspace(0, 1, RAMP_PX))
-        picture[first - 13 : first + 2, 16 : 16 + RAMP_PX] = ramp
-        write_text(picture, scale.legend, (16 + RAMP_PX + 12, first), 18, INK)
-    write_text(picture, ellipsoid_legend(reconstruction), (16, second), 18, INK)
+        strip[13:28, 16 : 16 + RAMP_PX] = viridis(np.linspace(0, 1, RAMP_PX))
+        write_text(strip, scale.legend, (16 + RAMP_PX + 12, 26), 16, INK)
+    write_text(strip, ellipsoid_legend(reconstruction), (16, 50), 16, INK)
+    return strip
 
 
 def _view(reconstruction: Reconstruction, cloud: PointCloud) -> Float64[np.ndarray, "4 4"]:
