@@ -382,7 +382,7 @@ def screen(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_a_window_opens_plays_and_closes(lady: Path, tmp_path: Path) -> None:
-    xdotool = require("xdotool")
+    xdotool, yellow = require("xdotool"), viridis(np.array([1.0]))[0].astype(int)
     with (
         screen(tmp_path) as (display, framebuffer),
         running(recon4d("view", str(lady)), DISPLAY=display) as viewer,
@@ -403,6 +403,9 @@ def test_a_window_opens_plays_and_closes(lady: Path, tmp_path: Path) -> None:
         first = shown()
         press("Right")
         wait_for(lambda: (shown() != first).any(), viewer)
+        press("u")
+        wait_for(lambda: (np.abs(shown().astype(int) - yellow).max(-1) < 12).any(), viewer)
+        press("e")  # they lie behind where the window first looks from
         press("q")
         out, err = viewer.communicate(timeout=PATIENCE_S)
         assert viewer.returncode == 0, err
