@@ -1,6 +1,7 @@
 """What the viewers show of a real video: a picture, a window on a screen, a page in a browser."""
 
 import base64
+import dataclasses
 import json
 import os
 import shutil
@@ -17,11 +18,36 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from recon4d import cli
-from recon4d.errors import MissingDependencyError
+from recon4d.errors import ConfigError, MissingDependencyError
 from recon4d.io.images import read_rgb
+from recon4d.io.result import write_result
+from recon4d.scene import DepthSpread, Reconstruction
+from recon4d.viewer import PLAIN, Style, render_png
+from recon4d.viewer.cloud import join, median_depth, moving_cloud, static_cloud
+from recon4d.viewer.desktop import Playback, explanation, title
+from recon4d.viewer.frustums import (
+    MAX_CAMERAS,
+    SIZE,
+    ellipsoid_legend,
+    ellipsoid_lines,
+    magnification,
+)
 from recon4d.viewer.packages import import_package
+from recon4d.viewer.uncertainty import (
+    UNKNOWN_COLOR,
+    StdScale,
+    missing_uncertainty,
+    position_covariance,
+    styled,
+    viridis,
+)
+from recon4d.viewer.web import LEVELS, Levels, serve
+from tests.results import FRAMES, exact_result
+from tests.results import SIZE as PICTURE_SIZE
+from tests.synthetic import make_scene
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 60.0
@@ -105,6 +131,218 @@ def test_a_folder_that_is_no_result_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+# Uncertainty
+
+MOVING_STD = 0.3
+
+
+@pytest.fixture(scope="module")
+def plain() -> Reconstruction:
+    """A result that says nothing about its uncertainty."""
+    return exact_result(make_scene(FRAMES, PICTURE_SIZE, seed=9, mover=True))
+
+
+@pytest.fixture(scope="module")
+def uncertain(plain: Reconstruction) -> Reconstruction:
+    """The same with confidence that falls downwards, a table of its meaning, and covariances of the steps."""
+    height = plain.depth.shape[1]
+    rows = np.linspace(255, 64, height).astype(np.uint8)
+    confidence = np.broadcast_to(rows[:, None], plain.confidence.shape).copy()
+    sigma = np.array([0.002, 0.001, 0.003, 0.01, 0.02, 0.005])
+    return dataclasses.replace(
+        plain,
+        confidence=confidence,
+        depth_spread=DepthSpread(np.geomspace(0.2, 0.002, 256), MOVING_STD),
+        pose_covariance=np.repeat(np.diag(sigma**2)[None], FRAMES - 1, axis=0),
+    )
+
+
+@pytest.fixture
+def folder(uncertain: Reconstruction, tmp_path: Path) -> Path:
+    write_result(uncertain, tmp_path / "uncertain")
+    return tmp_path / "uncertain"
+
+
+def scale_of(result: Reconstruction) -> StdScale:
+    scale = StdScale.of(result)
+    assert scale is not None
+    return scale
+
+
+def test_colours_follow_the_standard_deviation(uncertain: Reconstruction) -> None:
+    scale, cloud = scale_of(uncertain), static_cloud(uncertain)
+    std = scale.std(cloud, is_moving=False)
+    assert uncertain.depth_spread is not None
+    np.testing.assert_array_equal(std, uncertain.depth_spread.by_confidence[cloud.confidence])
+    shown = styled(cloud, False, Style("uncertainty"), scale)
+    purple, yellow = viridis(np.array([0.0, 1.0]))
+    np.testing.assert_array_equal(
+        shown.colors[std <= scale.low], [purple] * (std <= scale.low).sum()
+    )
+    np.testing.assert_array_equal(
+        shown.colors[std >= scale.high], [yellow] * (std >= scale.high).sum()
+    )
+    np.testing.assert_array_equal(shown.points, cloud.points)
+    assert 0.002 <= scale.low < scale.high <= 0.2
+
+
+def test_points_of_unknown_deviation_are_grey(uncertain: Reconstruction) -> None:
+    assert uncertain.depth_spread is not None
+    spread = dataclasses.replace(uncertain.depth_spread, moving=np.inf)
+    result = dataclasses.replace(uncertain, depth_spread=spread)
+    mover = moving_cloud(result, 0)
+    assert mover.num_points
+    shown = styled(mover, True, Style("uncertainty"), scale_of(result))
+    assert (shown.colors == UNKNOWN_COLOR).all()
+    assert styled(mover, True, Style(max_std=10.0), scale_of(result)).num_points == 0
+
+
+def test_a_scale_of_equal_deviations_has_two_ends(plain: Reconstruction) -> None:
+    for std in (0.0, 0.01):
+        spread = DepthSpread(np.full(256, std), std)
+        scale = scale_of(dataclasses.replace(plain, depth_spread=spread))
+        assert 0 < scale.low < scale.high
+        assert np.isfinite(scale.share(np.array([0.0, std, np.inf]))).all()
+
+
+def test_points_above_the_threshold_are_hidden(uncertain: Reconstruction) -> None:
+    scale, cloud = scale_of(uncertain), static_cloud(uncertain)
+    shown = styled(cloud, False, Style(max_std=0.01), scale)
+    assert 0 < shown.num_points < cloud.num_points
+    assert scale.std(shown, is_moving=False).max() <= 0.01
+    assert styled(cloud, False, PLAIN, scale) is cloud
+
+
+@pytest.mark.parametrize("bad", [{"color": "depth"}, {"max_std": 0.0}, {"max_std": float("nan")}])
+def test_a_style_that_cannot_be_shown_is_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Style(**bad)
+
+
+def test_positions_add_up_the_steps_as_sampling_does(uncertain: Reconstruction) -> None:
+    poses, covariance = uncertain.world_from_cam, uncertain.pose_covariance
+    assert covariance is not None
+    rng, count = np.random.default_rng(3), 4000
+    pose = np.repeat(poses[:1], count, axis=0)
+    for step, of_step in enumerate(covariance):
+        twist = rng.multivariate_normal(np.zeros(6), of_step, count)
+        error = np.repeat(np.eye(4)[None], count, axis=0)
+        error[:, :3, :3] = Rotation.from_rotvec(twist[:, :3]).as_matrix()
+        error[:, :3, 3] = twist[:, 3:]
+        pose = pose @ np.linalg.inv(poses[step]) @ poses[step + 1] @ error
+    sampled, stated = np.cov(pose[:, :3, 3].T), position_covariance(uncertain)[-1]
+    # 4000 samples tell a variance to sqrt(2 / 4000) = 2.2 %; four of those.
+    assert np.abs(sampled - stated).max() < 0.09 * np.linalg.eigvalsh(stated).max()
+
+
+def test_ellipsoids_are_one_sigma_enlarged(uncertain: Reconstruction) -> None:
+    lines = ellipsoid_lines(uncertain).reshape(FRAMES - 1, -1, 3)
+    times = magnification(uncertain)
+    reach = np.linalg.norm(lines - uncertain.world_from_cam[1:, None, :3, 3], axis=-1).max(axis=1)
+    half_axes = np.sqrt(np.linalg.eigvalsh(position_covariance(uncertain)[1:])[:, -1])
+    np.testing.assert_allclose(reach, times * half_axes, rtol=0.01)  # circles have 24 corners
+    assert times == 1 or reach.max() <= SIZE * median_depth(uncertain) * (1 + 1e-9)
+    assert f"drawn {times}x" in ellipsoid_legend(uncertain)
+    assert FRAMES <= MAX_CAMERAS
+
+
+def test_positions_after_a_step_that_was_not_measured_are_unknown(
+    uncertain: Reconstruction,
+) -> None:
+    assert uncertain.pose_covariance is not None
+    covariance = uncertain.pose_covariance.copy()
+    covariance[3] = np.inf
+    result = dataclasses.replace(uncertain, pose_covariance=covariance)
+    known = np.isfinite(position_covariance(result)).all(axis=(1, 2))
+    assert known.tolist() == [True] * 4 + [False] * (FRAMES - 4)
+    missing = missing_uncertainty(result)
+    assert missing is not None
+    assert "its cameras from frame 4 on" in missing.message
+    assert missing_uncertainty(uncertain) is None
+
+
+def test_the_picture_shows_uncertainty(folder: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    pictures = [
+        read_rgb(render_png(folder, tmp_path / f"{index}.png", said.append, style))
+        for index, style in enumerate((PLAIN, Style("uncertainty"), Style(max_std=0.01)))
+    ]
+    assert {picture.shape for picture in pictures} == {(960, 1280, 3)}
+    empty = [(picture == picture[0, 0]).all(-1).mean() for picture in pictures]
+    assert empty[2] > empty[0]
+    yellow = (pictures[1] == viridis(np.array([1.0]))[0]).all(-1)
+    assert yellow[:890].any()
+    assert yellow[890:].any()  # the legend
+    assert said == []
+
+
+def test_a_result_that_says_nothing_is_shown_with_one_notice(
+    plain: Reconstruction, tmp_path: Path
+) -> None:
+    write_result(plain, tmp_path / "plain")
+    said: list[str] = []
+    style = Style("uncertainty", 0.01)
+    picture = read_rgb(render_png(tmp_path / "plain", tmp_path / "p.png", said.append, style))
+    (line,) = said
+    assert "how uncertain its depth is" in line
+    assert "how uncertain its camera positions are" in line
+    assert is_colorful(picture)
+    said.clear()
+    render_png(tmp_path / "plain", tmp_path / "q.png", said.append)
+    assert said == []  # nobody asked
+
+
+def test_the_window_names_its_colours(uncertain: Reconstruction, plain: Reconstruction) -> None:
+    assert scale_of(uncertain).legend in title(Path("r"), uncertain)
+    assert title(Path("r"), plain) == "recon4d: r"
+    keys, colors, ellipsoids = explanation(uncertain)
+    assert "U colours by uncertainty" in keys
+    assert colors.startswith("U: relative std of depth")
+    assert ellipsoids.startswith("E: one-sigma ellipsoids")
+    assert len(explanation(plain)) == 2
+    state = Playback(3, style=Style(max_std=0.1))
+    assert state.recolored().style == Style("uncertainty", 0.1)
+    assert state.recolored().recolored() == state
+
+
+def test_levels_of_the_slider_hold_every_point_once(
+    uncertain: Reconstruction, plain: Reconstruction
+) -> None:
+    levels, cloud = Levels.of(scale_of(uncertain)), static_cloud(uncertain)
+    parts = levels.split(cloud, is_moving=False)
+    assert join(list(parts.values())).num_points == cloud.num_points
+    assert levels.last == LEVELS
+    assert levels.name(LEVELS) == "all"
+    for level, part in parts.items():
+        if level < LEVELS:
+            assert scale_of(uncertain).std(part, False).max() <= levels.upper[level]
+    assert list(levels.split(moving_cloud(uncertain, 0), is_moving=True)) == [LEVELS]
+    assert list(Levels.of(None).split(static_cloud(plain), is_moving=False)) == [0]
+
+
+def test_the_page_recolours_and_hides(folder: Path) -> None:
+    pytest.importorskip("viser")
+    page = serve(folder, port=0)
+    try:
+        image = {level: points.colors.copy() for level, points in page._static_points.items()}
+        page._color.value = "uncertainty"
+        page._recolor(None)
+        assert all(
+            (points.colors != image[level]).any() for level, points in page._static_points.items()
+        )
+        page._shown.value = 3
+        page._hide(None)
+        visible = {level for level, points in page._static_points.items() if points.visible}
+        assert visible == {level for level in image if level <= 3}
+        assert len(page._movers.points) == 0
+        assert "up to" in page._meaning.content
+        page._ellipsoids.value = True
+        page._show_ellipsoids(None)
+        assert page._ellipsoid_lines.visible
+    finally:
+        page.stop()
+
+
 # A window
 
 
@@ -144,7 +382,7 @@ def screen(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_a_window_opens_plays_and_closes(lady: Path, tmp_path: Path) -> None:
-    xdotool = require("xdotool")
+    xdotool, yellow = require("xdotool"), viridis(np.array([1.0]))[0].astype(int)
     with (
         screen(tmp_path) as (display, framebuffer),
         running(recon4d("view", str(lady)), DISPLAY=display) as viewer,
@@ -165,6 +403,9 @@ def test_a_window_opens_plays_and_closes(lady: Path, tmp_path: Path) -> None:
         first = shown()
         press("Right")
         wait_for(lambda: (shown() != first).any(), viewer)
+        press("u")
+        wait_for(lambda: (np.abs(shown().astype(int) - yellow).max(-1) < 12).any(), viewer)
+        press("e")  # they lie behind where the window first looks from
         press("q")
         out, err = viewer.communicate(timeout=PATIENCE_S)
         assert viewer.returncode == 0, err

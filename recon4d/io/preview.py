@@ -69,7 +69,7 @@ def draw_preview(reconstruction: Reconstruction, names: Sequence[int] | None = N
     body = sheet[HEADER_PX : HEADER_PX + height, GAP_PX:-GAP_PX]
     body[:, : pictures.shape[1]] = pictures
     body[:, pictures.shape[1] + GAP_PX :] = panel
-    _write(sheet, _title(reconstruction, names[-1] + 1), (GAP_PX + 4, 34), 22)
+    write_text(sheet, _title(reconstruction, names[-1] + 1), (GAP_PX + 4, 34), 22)
     _draw_legend(sheet, reconstruction)
     return sheet
 
@@ -168,13 +168,15 @@ def _draw_legend(sheet: Image, reconstruction: Reconstruction) -> None:
     base = sheet.shape[0] - FOOTER_PX + 26
     known = bool((reconstruction.depth > 0).any())
     text = (f"depth {near:.3g}{unit}", f"{far:.3g}{unit}") if known else ("no depth is known", "")
-    x = _write(sheet, text[0], (GAP_PX + 4, base), 16, FAINT) + 8
+    x = write_text(sheet, text[0], (GAP_PX + 4, base), 16, FAINT) + 8
     if known:
-        x = _write(sheet, text[1], (_gradient(sheet, x, base, reverse=True) + 8, base), 16, FAINT)
-    x = _write(sheet, "time  start", (x + 50, base), 16, FAINT) + 8
-    x = _write(sheet, "end", (_gradient(sheet, x, base, reverse=False) + 8, base), 16, FAINT)
+        x = write_text(
+            sheet, text[1], (_gradient(sheet, x, base, reverse=True) + 8, base), 16, FAINT
+        )
+    x = write_text(sheet, "time  start", (x + 50, base), 16, FAINT) + 8
+    x = write_text(sheet, "end", (_gradient(sheet, x, base, reverse=False) + 8, base), 16, FAINT)
     share = reconstruction.is_dynamic.mean() * 100
-    _write(sheet, f"moving {share:.1f} % of all pixels", (x + 50, base), 16, FAINT)
+    write_text(sheet, f"moving {share:.1f} % of all pixels", (x + 50, base), 16, FAINT)
 
 
 def _gradient(sheet: Image, x: int, base: int, reverse: bool) -> int:
@@ -215,12 +217,12 @@ def _resize(image: Image, size: tuple[int, int]) -> UInt8[np.ndarray, "rows cols
 def _label(image: Image, text: str) -> None:
     """Write into the upper left corner, readable on any ground."""
     scratch = np.zeros((32, image.shape[1], 3), np.uint8)
-    end = _write(scratch, text, (10, 22), 16)
+    end = write_text(scratch, text, (10, 22), 16)
     image[:28, : end + 10] = image[:28, : end + 10] // 3
-    _write(image, text, (10, 20), 16)
+    write_text(image, text, (10, 20), 16)
 
 
-def _write(
+def write_text(
     image: Image,
     text: str,
     place: tuple[int, int],

@@ -3,26 +3,30 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from recon4d.viewer.uncertainty import COLORS as COLORS
+from recon4d.viewer.uncertainty import PLAIN as PLAIN
+from recon4d.viewer.uncertainty import Style as Style
+
 Tell = Callable[[str], None]
-"""Shows the user a line: the keys, the address."""
+"""Shows the user a line: the keys, the address, what is not known."""
 
 
-def view_desktop(result: Path, tell: Tell = print) -> None:
+def view_desktop(result: Path, tell: Tell = print, style: Style = PLAIN) -> None:
     """Open a window with the result folder's point cloud; returns when it is closed."""
     from recon4d.viewer.desktop import view_desktop as view
 
-    view(result, tell)
+    view(result, tell, style)
 
 
-def view_web(result: Path, port: int = 8080, tell: Tell = print) -> None:
+def view_web(result: Path, port: int = 8080, tell: Tell = print, style: Style = PLAIN) -> None:
     """Serve the result folder's point cloud to a browser until interrupted."""
     from recon4d.viewer.web import view_web as view
 
-    view(result, port, tell)
+    view(result, port, tell, style)
 
 
-def render_png(result: Path, file: Path) -> Path:
+def render_png(result: Path, file: Path, tell: Tell = print, style: Style = PLAIN) -> Path:
     """Write a picture of the result folder's point cloud; needs no display."""
     from recon4d.viewer.headless import render_png as render
 
-    return render(result, file)
+    return render(result, file, tell, style)

@@ -15,14 +15,22 @@ from recon4d.errors import InputError
 from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
 from recon4d.viewer.cloud import PointCloud, median_depth, moving_cloud, static_cloud
-from recon4d.viewer.frustums import camera_lines, path_lines
+from recon4d.viewer.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
 from recon4d.viewer.packages import import_package
+from recon4d.viewer.uncertainty import (
+    PLAIN,
+    StdScale,
+    Style,
+    has_known_position,
+    missing_uncertainty,
+    styled,
+)
 
 FRAMES_PER_S = 15.0
 """Playback speed."""
 HELP = (
     "keys: space play/pause, right/left step, Home first frame, +/- point size, "
-    "C cameras, M moving points, T path, Q quit"
+    "C cameras, M moving points, T path, U colours by uncertainty, E ellipsoids of camera positions, Q quit"
 )
 KEY_RIGHT, KEY_LEFT, KEY_HOME, KEY_SPACE = 262, 263, 268, 32
 """GLFW's key codes."""
@@ -39,6 +47,8 @@ class Playback:
     cameras: bool = True
     moving: bool = True
     path: bool = True
+    ellipsoids: bool = False
+    style: Style = PLAIN
 
     def stepped(self, by: int) -> "Playback":
         """Another frame, around the end to the beginning."""
@@ -48,32 +58,56 @@ class Playback:
         """Larger or smaller points, from 1 to 10 pixels."""
         return replace(self, point_size=float(np.clip(self.point_size * factor, 1.0, 10.0)))
 
+    def recolored(self) -> "Playback":
+        """The other one of the two colourings."""
+        color = "image" if self.style.color == "uncertainty" else "uncertainty"
+        return replace(self, style=replace(self.style, color=color))
 
-def view_desktop(result: Path, tell: Callable[[str], None]) -> None:
+
+def view_desktop(result: Path, tell: Callable[[str], None] = print, style: Style = PLAIN) -> None:
     """Open a window and return when it is closed."""
     o3d = import_package("open3d")
-    window = _Window(o3d, read_result(result), str(result))
-    tell(HELP)
+    reconstruction = read_result(result)
+    window = _Window(o3d, reconstruction, title(result, reconstruction), style)
+    for line in explanation(reconstruction):
+        tell(line)
     window.run()
+
+
+def title(result: Path, reconstruction: Reconstruction) -> str:
+    """The window's title, with what the colours mean."""
+    scale = StdScale.of(reconstruction)
+    return f"recon4d: {result}" + ("" if scale is None else f"   U: {scale.legend}")
+
+
+def explanation(reconstruction: Reconstruction) -> list[str]:
+    """The keys, what they show, and what the result does not say."""
+    scale, missing = StdScale.of(reconstruction), missing_uncertainty(reconstruction)
+    legend = [] if scale is None else [f"U: {scale.legend}"]
+    drawn = has_known_position(reconstruction).any()
+    ellipsoids = [f"E: {ellipsoid_legend(reconstruction)}"] if drawn else []
+    return [HELP, *legend, *ellipsoids, *([] if missing is None else [missing.message])]
 
 
 class _Window:
     """Keeps Open3D's objects in step with a `Playback`. Mutable: it is what the screen shows."""
 
-    def __init__(self, o3d: ModuleType, reconstruction: Reconstruction, title: str) -> None:
+    def __init__(
+        self, o3d: ModuleType, reconstruction: Reconstruction, title: str, style: Style
+    ) -> None:
         self._o3d, self._reconstruction = o3d, reconstruction
-        self._state = Playback(len(reconstruction.images))
+        self._state = Playback(len(reconstruction.images), style=style)
+        self._scale = StdScale.of(reconstruction)
         self._window: Any = o3d.visualization.VisualizerWithKeyCallback()
-        if not _has_screen() or not self._window.create_window(
-            f"recon4d: {title}", width=1280, height=800
-        ):
+        if not _has_screen() or not self._window.create_window(title, width=1280, height=800):
             raise InputError(
                 "no window could be opened (no display?); use --web for a browser or --png FILE for a picture"
             )
-        self._static = _points(o3d, static_cloud(reconstruction))
-        self._movers = _points(o3d, moving_cloud(reconstruction, 0))
+        self._static_cloud = static_cloud(reconstruction)
+        self._static, self._movers = self._draw_static(), self._draw_movers()
         self._cameras = _lines(o3d, camera_lines(reconstruction), (0.3, 0.45, 1.0))
         self._path = _lines(o3d, path_lines(reconstruction), (0.95, 0.25, 0.25))
+        self._ellipsoids = _lines(o3d, ellipsoid_lines(reconstruction), (0.9, 0.12, 0.63))
         for geometry in (self._static, self._movers, self._cameras, self._path):
             self._window.add_geometry(geometry)
         self._bind()
@@ -89,6 +123,14 @@ class _Window:
                 shown = time.monotonic()
                 self._set(self._state.stepped(1))
         self._window.destroy_window()
+
+    def _draw_static(self) -> Any:
+        cloud = styled(self._static_cloud, False, self._state.style, self._scale)
+        return _points(self._o3d, cloud)
+
+    def _draw_movers(self) -> Any:
+        cloud = moving_cloud(self._reconstruction, self._state.frame)
+        return _points(self._o3d, styled(cloud, True, self._state.style, self._scale))
 
     def _bind(self) -> None:
         """Connect keys with changes of the state."""
@@ -109,12 +151,17 @@ class _Window:
         on(ord("C"), lambda s: replace(s, cameras=not s.cameras))
         on(ord("M"), lambda s: replace(s, moving=not s.moving))
         on(ord("T"), lambda s: replace(s, path=not s.path))
+        on(ord("U"), Playback.recolored)
+        on(ord("E"), lambda s: replace(s, ellipsoids=not s.ellipsoids))
 
     def _set(self, state: Playback) -> None:
         """Show a new state."""
         before, self._state = self._state, state
-        if state.frame != before.frame:
-            fresh = _points(self._o3d, moving_cloud(self._reconstruction, state.frame))
+        if state.style != before.style:
+            self._static.colors = self._draw_static().colors
+            self._window.update_geometry(self._static)
+        if (state.frame, state.style) != (before.frame, before.style):
+            fresh = self._draw_movers()
             self._movers.points, self._movers.colors = fresh.points, fresh.colors
             self._window.update_geometry(self._movers)
         self._window.get_render_option().point_size = state.point_size
@@ -122,6 +169,7 @@ class _Window:
             (before.cameras, state.cameras, self._cameras),
             (before.moving, state.moving, self._movers),
             (before.path, state.path, self._path),
+            (before.ellipsoids, state.ellipsoids, self._ellipsoids),
         ):
             if now and not was:
                 self._window.add_geometry(geometry, reset_bounding_box=False)

@@ -1,5 +1,6 @@
 """A picture of a result without a display: points as squares in a depth buffer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -7,11 +8,13 @@ import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
 from recon4d.io.images import write_image
+from recon4d.io.preview import write_text
 from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
 from recon4d.spread import spread_evenly
 from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
-from recon4d.viewer.frustums import camera_lines, path_lines
+from recon4d.viewer.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
+from recon4d.viewer.uncertainty import PLAIN, StdScale, Style, missing_uncertainty, styled, viridis
 
 SIZE_PX = (1280, 960)
 BACKGROUND = (250, 250, 252)
@@ -19,34 +22,68 @@ MOVING_FRAMES = 3
 """Frames whose moving points are shown, spread over the video."""
 ELEVATION_DEG, AZIMUTH_DEG = 22.0, 24.0
 """How far the view is turned up and to the side of the first camera: a three-quarter view."""
-BACK_OFF = 0.9
-"""How far the view stands behind the cameras, in median depths of the scene."""
+BACK_OFF = 1.5
+"""How far the view stands behind the cameras, in median depths of the scene: they are seen too."""
 FIELD_OF_VIEW_DEG = 50.0
 CAMERA_COLOR, PATH_COLOR = (70, 110, 255), (235, 60, 60)
+ELLIPSOID_COLOR = (230, 30, 160)
+INK = (40, 40, 44)
+LEGEND_PX, RAMP_PX = 64, 200
+"""Height of the legend, and width of its colours."""
 
 
-def render_png(result: Path, file: Path) -> Path:
+def render_png(
+    result: Path, file: Path, tell: Callable[[str], None] = print, style: Style = PLAIN
+) -> Path:
     """Write a three-quarter view of a result folder's static cloud, movers, cameras and path."""
-    write_image(file, draw(read_result(result))[..., ::-1], suffix=".png")
+    reconstruction = read_result(result)
+    missing = missing_uncertainty(reconstruction) if style.needs_uncertainty else None
+    if missing is not None:
+        tell(missing.message)
+    write_image(file, draw(reconstruction, style=style)[..., ::-1], suffix=".png")
     return file
 
 
 def draw(
-    reconstruction: Reconstruction, size: tuple[int, int] = SIZE_PX
+    reconstruction: Reconstruction, size: tuple[int, int] = SIZE_PX, style: Style = PLAIN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture as an RGB image."""
-    frames = spread_evenly(len(reconstruction.images), MOVING_FRAMES + 2)[1:-1]
-    movers = [moving_cloud(reconstruction, int(frame)) for frame in frames]
-    cloud = join([static_cloud(reconstruction), *movers])
-    view_from_world = _view(reconstruction, cloud)
+    """The picture as an RGB image; coloured by uncertainty, it has ellipsoids and a legend."""
+    static, movers = _clouds(reconstruction)
+    view_from_world = _view(reconstruction, join([static, *movers]))
+    has_legend = style.color == "uncertainty"
+    size = (size[0], size[1] - LEGEND_PX) if has_legend else size
     focal = size[0] / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
-    picture = _splat(cloud, view_from_world, focal, size)
-    for lines, color in (
+    scale = StdScale.of(reconstruction)
+    shown = [styled(static, False, style, scale), *(styled(m, True, style, scale) for m in movers)]
+    picture = _splat(join(shown), view_from_world, focal, size)
+    drawings = [
         (camera_lines(reconstruction), CAMERA_COLOR),
         (path_lines(reconstruction), PATH_COLOR),
-    ):
+        (ellipsoid_lines(reconstruction) if has_legend else np.zeros((0, 2, 3)), ELLIPSOID_COLOR),
+    ]
+    for lines, color in drawings:
         _draw_lines(picture, lines, view_from_world, focal, color)
-    return picture
+    return np.concatenate((picture, _legend(reconstruction, size[0]))) if has_legend else picture
+
+
+def _clouds(reconstruction: Reconstruction) -> tuple[PointCloud, list[PointCloud]]:
+    """Static points, and the moving ones of some frames."""
+    frames = spread_evenly(len(reconstruction.images), MOVING_FRAMES + 2)[1:-1]
+    movers = [moving_cloud(reconstruction, int(frame)) for frame in frames]
+    return static_cloud(reconstruction), movers
+
+
+def _legend(reconstruction: Reconstruction, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    """What the colours and the ellipsoids mean."""
+    strip = np.full((LEGEND_PX, width, 3), BACKGROUND, np.uint8)
+    scale = StdScale.of(reconstruction)
+    if scale is None:
+        write_text(strip, "the uncertainty of depth is not known", (16, 26), 16, INK)
+    else:
+        strip[13:28, 16 : 16 + RAMP_PX] = viridis(np.linspace(0, 1, RAMP_PX))
+        write_text(strip, scale.legend, (16 + RAMP_PX + 12, 26), 16, INK)
+    write_text(strip, ellipsoid_legend(reconstruction), (16, 50), 16, INK)
+    return strip
 
 
 def _view(reconstruction: Reconstruction, cloud: PointCloud) -> Float64[np.ndarray, "4 4"]:

@@ -1,0 +1,188 @@
+"""How uncertain points and cameras are, as the viewers show it: colours, a threshold, positions, and what is not known.
+
+A fused point has the standard deviation of its most confident pixel: errors that frames share are not averaged away.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float64, UInt8
+
+from recon4d.errors import ConfigError
+from recon4d.scene import DepthSpread, Notice, Reconstruction
+from recon4d.viewer.cloud import MIN_CONFIDENCE, PointCloud, usable_confidence
+
+COLORS = ("image", "uncertainty")
+"""What points may be coloured by: the video's own colours, or the relative standard deviation of their depth."""
+RANGE_PERCENT = (2.0, 98.0)
+"""Percentiles of the static pixels' standard deviations that get the ends of the colours."""
+RANGE_STRIDE = 8
+"""Pixels between those that the range is taken from."""
+LEAST_STD = 1e-6
+"""Relative standard deviations below are shown as this one: a logarithm needs more than 0."""
+LEAST_RATIO = 1.5
+"""Of the two ends of the colours, where all pixels are alike."""
+UNKNOWN_COLOR = (128, 128, 128)
+"""RGB; viridis has no grey."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How points are shown."""
+
+    color: str = "image"
+    """One of `COLORS`."""
+    max_std: float | None = None
+    """Points whose relative standard deviation of depth is larger, or not known, are hidden; None: none are."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be shown."""
+        if self.color not in COLORS:
+            raise ConfigError(f"colour is {self.color!r}; choose one of {', '.join(COLORS)}")
+        if self.max_std is not None and not self.max_std > 0:
+            raise ConfigError(
+                f"the largest standard deviation shown is {self.max_std}; give a share of the depth above 0, "
+                "e.g. 0.05"
+            )
+
+    @property
+    def needs_uncertainty(self) -> bool:
+        """Whether it asks for anything but the points as they are."""
+        return self != PLAIN
+
+
+PLAIN = Style()
+"""All points in the video's own colours."""
+
+
+@dataclass(frozen=True)
+class StdScale:
+    """Relative standard deviations of depth and their colours: viridis, even in the logarithm."""
+
+    spread: DepthSpread
+    low: float
+    high: float
+    """Relative standard deviations at the two ends of the colours; beyond them the colour stays."""
+
+    @classmethod
+    def of(cls, reconstruction: Reconstruction) -> "StdScale | None":
+        """The scale that fits to a result's static points; None where it does not say how far depth may be off."""
+        spread = reconstruction.depth_spread
+        if spread is None:
+            return None
+        sample = (slice(None), slice(None, None, RANGE_STRIDE), slice(None, None, RANGE_STRIDE))
+        confidence = reconstruction.confidence[sample]
+        shown = (reconstruction.depth[sample] > 0) & ~reconstruction.is_dynamic[sample]
+        shown &= confidence >= usable_confidence(reconstruction, MIN_CONFIDENCE)
+        std = spread.by_confidence[confidence[shown]]
+        known = std[np.isfinite(std)]
+        if not known.size:
+            known = np.array([spread.moving])
+        if not np.isfinite(known).all():
+            return None
+        low, high = np.percentile(known, RANGE_PERCENT)
+        low = max(float(low), LEAST_STD)
+        return cls(spread, low, max(float(high), LEAST_RATIO * low))
+
+    def std(self, cloud: PointCloud, is_moving: bool) -> Float64[np.ndarray, " points"]:
+        """Relative standard deviation of every point's depth, infinite where it is not known."""
+        return self.spread.relative_std(cloud.confidence, np.full(cloud.num_points, is_moving))
+
+    def share(self, std: Float64[np.ndarray, " points"]) -> Float64[np.ndarray, " points"]:
+        """Place of every standard deviation between the ends of the colours, from 0 to 1."""
+        place = np.log(np.maximum(std, LEAST_STD) / self.low) / np.log(self.high / self.low)
+        return np.asarray(np.clip(place, 0, 1))
+
+    def colors(self, std: Float64[np.ndarray, " points"]) -> UInt8[np.ndarray, "points 3"]:
+        """RGB colour of every standard deviation."""
+        colors = viridis(self.share(std))
+        colors[~np.isfinite(std)] = UNKNOWN_COLOR
+        return colors
+
+    @property
+    def legend(self) -> str:
+        """What the colours mean."""
+        return (
+            f"relative std of depth {percent(self.low)} (purple) to {percent(self.high)} (yellow), "
+            "grey: not known"
+        )
+
+
+def percent(share: float) -> str:
+    """Two digits of a share, e.g. `1.3 %`."""
+    return f"{100 * share:.2g} %"
+
+
+def viridis(share: Float64[np.ndarray, " values"]) -> UInt8[np.ndarray, "values 3"]:
+    """RGB colours of numbers from 0 (purple) to 1 (yellow)."""
+    levels = np.rint(255 * share).astype(np.uint8)[:, None]
+    if not len(levels):
+        return np.zeros((0, 3), np.uint8)
+    return np.ascontiguousarray(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1])
+
+
+def styled(cloud: PointCloud, is_moving: bool, style: Style, scale: StdScale | None) -> PointCloud:
+    """The points that a style shows, in its colours; all and unchanged where nothing is known of them."""
+    if scale is None:
+        return cloud
+    if style.max_std is not None:
+        cloud = cloud.select(scale.std(cloud, is_moving) <= style.max_std)
+    if style.color == "image":
+        return cloud
+    colors = scale.colors(scale.std(cloud, is_moving))
+    return PointCloud(cloud.points, colors, cloud.normals, cloud.confidence)
+
+
+def position_covariance(reconstruction: Reconstruction) -> Float64[np.ndarray, "frames 3 3"]:
+    """Covariance of every camera's centre in the world, where the first camera is exact.
+
+    The steps' errors are taken as independent and small, and add up along the path. Neighbouring steps share a frame
+    and far frames are tied by flow of their own, so that the truth is mostly smaller. Infinite from the first step on
+    that was not measured; of all cameras but the first where the result says nothing.
+    """
+    poses = reconstruction.world_from_cam
+    centres = np.full((len(poses), 3, 3), np.inf)
+    centres[0] = 0.0
+    if reconstruction.pose_covariance is None:
+        return centres
+    total = np.zeros((6, 6))  # of (rotation vector, centre), both along the world's axes
+    for step, covariance in enumerate(reconstruction.pose_covariance):
+        if not np.isfinite(covariance).all():
+            break
+        carry, turn = np.eye(6), np.zeros((6, 6))
+        carry[3:, :3] = -_cross_matrix(poses[step + 1, :3, 3] - poses[step, :3, 3])
+        turn[:3, :3] = turn[3:, 3:] = poses[step + 1, :3, :3]
+        total = carry @ total @ carry.T + turn @ covariance @ turn.T
+        centres[step + 1] = total[3:, 3:]
+    return centres
+
+
+def _cross_matrix(vector: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3 3"]:
+    """The matrix that multiplies as the cross product with `vector` from the left."""
+    x, y, z = vector
+    return np.array([(0, -z, y), (z, 0, -x), (-y, x, 0)])
+
+
+def has_known_position(reconstruction: Reconstruction) -> Bool[np.ndarray, " frames"]:
+    """Cameras but the first whose position's uncertainty is known."""
+    known = np.isfinite(position_covariance(reconstruction)).all(axis=(1, 2))
+    known[0] = False
+    return np.asarray(known)
+
+
+def missing_uncertainty(reconstruction: Reconstruction) -> Notice | None:
+    """What a result does not say about its uncertainty; None where it says all."""
+    lacks = []
+    if StdScale.of(reconstruction) is None:
+        lacks.append(
+            "how uncertain its depth is, so that points keep their own colours and none is hidden"
+        )
+    known = has_known_position(reconstruction)
+    if not known.any() and len(known) > 1:
+        lacks.append("how uncertain its camera positions are")
+    elif not known[1:].all():
+        lacks.append(f"how uncertain its cameras from frame {int(np.argmin(known[1:])) + 1} on are")
+    if not lacks:
+        return None
+    return Notice("no_uncertainty", f"this result does not say {', nor '.join(lacks)}")
