@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recon4d import cli_parser, options
-from recon4d.cli_screen import say, show_progress
+from recon4d.cli_screen import remark, say, show_progress
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError
 
@@ -48,13 +48,14 @@ def view(arguments: Namespace) -> None:
         raise ConfigError("--web and --png exclude each other; give one of the two")
     import recon4d.viewer as viewer
 
+    style = viewer.Style(arguments.colour, arguments.max_std)
     if arguments.png is not None:
-        viewer.render_png(arguments.result, arguments.png)
+        viewer.render_png(arguments.result, arguments.png, remark, style)
         say(f"wrote {arguments.png}")
     elif arguments.web:
-        viewer.view_web(arguments.result, tell=say)
+        viewer.view_web(arguments.result, tell=say, style=style)
     else:
-        viewer.view_desktop(arguments.result, tell=say)
+        viewer.view_desktop(arguments.result, tell=say, style=style)
 
 
 def evaluate(arguments: Namespace) -> None:

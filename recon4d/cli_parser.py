@@ -11,6 +11,7 @@ from recon4d.errors import ConfigError
 
 COMMANDS = ("run", "demo", "view", "eval", "export", "info", "models", "train")
 ALIGN = Choice(now=("auto", "sim3", "se3", "none"))
+COLOUR = Choice(now=("image", "uncertainty"))
 DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
 EXPORT_TO = Choice(now=("ply", "colmap", "nerfstudio", "glb", "overlay"))
 TRAIN_SIZE = Choice(now=("light", "full"))
@@ -195,6 +196,18 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--web", action="store_true", help="serve the viewer to a browser")
     parser.add_argument(
         "--png", type=Path, metavar="FILE", help="write one picture, without a window"
+    )
+    _add_choice(
+        parser,
+        "--colour",
+        COLOUR,
+        "what points are coloured by: the video, or how surely depth is known",
+    )
+    parser.add_argument(
+        "--max-std",
+        type=_positive("--max-std"),
+        metavar="SHARE",
+        help="hide points whose depth has a larger standard deviation, as a share of it, e.g. 0.05",
     )
 
 

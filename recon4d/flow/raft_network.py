@@ -235,7 +235,8 @@ class MaskPredictor(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits."""
-        return MASK_SCALE * self.conv(self.convrelu(hidden))
+        logits: Tensor = self.conv(self.convrelu(hidden))
+        return MASK_SCALE * logits
 
 
 @dataclass(frozen=True)
