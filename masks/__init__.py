@@ -30,6 +30,8 @@ class Observed:
     features: Features | None = None
     """Of the method that asks; None where it has none."""
     threads: int = 1
+    device: str = "cpu"
+    """Where large networks compute."""
     progress: Progress = no_progress
 
 
@@ -86,6 +88,21 @@ def _d2mif(weights: Path | None) -> MaskMethod:
     return MaskMethod(masks, depends_on_scene=True, features=features)
 
 
+def _easi3r(weights: Path | None) -> MaskMethod:
+    from recon4d.masks.easi3r_features import attention_features, attention_masks
+
+    assert weights is not None, "the configuration has refused that"
+
+    def features(seen: Observed, folder: Path) -> Features:
+        return attention_features(seen.video, seen.flow, weights, seen.device, seen.progress)
+
+    def masks(seen: Observed, scene: Scene) -> MotionMasks:
+        assert seen.features is not None, "easi3r has features"
+        return attention_masks(seen.features, seen.flow)
+
+    return MaskMethod(masks, depends_on_scene=False, features=features)
+
+
 def _residual(weights: Path | None) -> MaskMethod:
     def masks(seen: Observed, scene: Scene) -> MotionMasks:
         return residual_masks(seen.video, seen.flow, scene, seen.threads, seen.progress)
@@ -137,6 +154,7 @@ def finish(
 METHODS: dict[str, Callable[[Path | None], MaskMethod]] = {
     "d2mif": _d2mif,
     "residual": _residual,
+    "easi3r": _easi3r,
     "none": _none,
 }
 """Every method that exists, the default first; each gets the file of its weights, None for its own."""

@@ -161,7 +161,8 @@ def cluster_tokens(
         cluster = importlib.import_module("sklearn.cluster")
     except ImportError as error:
         raise MissingDependencyError(
-            "scikit-learn is not installed; masks by Easi3R cluster tokens with it: pip install scikit-learn"
+            "scikit-learn is not installed; masks by Easi3R cluster tokens with it: "
+            'pip install "recon4d[models]"'
         ) from error
     flat = tokens.reshape(-1, tokens.shape[-1])
     clusters = min(CLUSTERS, len(flat))

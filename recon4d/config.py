@@ -37,12 +37,12 @@ class Choice:
 
 NETWORKS = ("dust3r", "monst3r")
 """Values of `geometry` that are networks; `--weights PATH` without a name is for the one that is asked."""
-WEIGHTS = ("d2mif", "raft", *NETWORKS)
+WEIGHTS = ("d2mif", "easi3r", "raft", *NETWORKS)
 """Models whose weights can be given as `--weights NAME=PATH`."""
 CHOICES = {
     "masks": Choice(
-        now=("d2mif", "residual", "none"),
-        later=("easi3r", "geomotion"),
+        now=("d2mif", "residual", "none", "easi3r"),
+        later=("geomotion",),
         other="an existing folder with one mask image per frame",
     ),
     "geometry": Choice(
@@ -198,6 +198,18 @@ class RunConfig:
     def geometry_weights(self) -> Path:
         """The file of the network that `geometry` names."""
         return self._needed_weights("geometry", self.geometry)
+
+    @property
+    def mask_weights(self) -> Path | None:
+        """The file of the masks' network; None for shipped weights, or where masks need none.
+
+        Easi3R looks at the attention of the network of `geometry` where that is of its family.
+        """
+        if self.masks != "easi3r":
+            return self.weights_of(self.masks)
+        if self.geometry in NETWORKS and self.weights_of("easi3r") is None:
+            return self.geometry_weights
+        return self._needed_weights("masks", "easi3r")
 
     @property
     def flow_weights(self) -> Path:

@@ -118,6 +118,7 @@ def _check_weights(config: RunConfig) -> None:
         _ = config.geometry_weights
     if config.flow == "raft":
         _ = config.flow_weights
+    _ = config.mask_weights
 
 
 def _finished(config: RunConfig, folder: Path, progress: Progress) -> Path:
@@ -209,7 +210,10 @@ def observe(
     scene = run_stage(
         folder, "initialise", Scene, lambda f: initial_scene(video, flow, options, progress)
     )
-    return masks.Observed(video, flow, threads=options.threads, progress=progress), scene
+    seen = masks.Observed(
+        video, flow, threads=options.threads, device=options.device, progress=progress
+    )
+    return seen, scene
 
 
 def with_prediction(folder: Path, video: Video) -> Video:
@@ -260,7 +264,7 @@ def mutual_rounds(
     Returns:
         What the rounds ended in, the flow that was measured first, and the flow of the last round.
     """
-    method = masks.method(config.masks, given, config.weights_of("d2mif"))
+    method = masks.method(config.masks, given, config.mask_weights)
     seen, scene = observe(config, folder, video, progress)
     rounds, flow = _loop(config, folder, _with_features(folder, method, seen), scene, method)
     return rounds, seen.flow, flow

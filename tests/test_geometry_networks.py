@@ -58,13 +58,13 @@ def seeing(*args: Any, **options: Any) -> Iterator[PairPrediction]:
         )
 
 
-def config(tmp_path: Path, geometry: str, weights: Path) -> RunConfig:
+def config(tmp_path: Path, geometry: str, weights: Path, masks: str = "residual") -> RunConfig:
     return RunConfig(
         input=write_images(tmp_path / "images", world().video.images),
         out=tmp_path / "out",
         geometry=geometry,
         weights=(str(weights),),
-        masks="residual",
+        masks=masks,
     )
 
 
@@ -84,6 +84,18 @@ def test_pointmaps_of_pairs_become_a_result(
     # flow of DIS on six frames of 192 pixels
     assert relative_ate(result.world_from_cam, world().scene.world_from_cam) < 0.02
     assert result.run["geometry"] == geometry and result.run["scale"] == "relative"
+
+
+def test_masks_by_attention_take_the_same_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(croco_prior, "predict_pairs", seeing)
+    asked = replace(config(tmp_path, "dust3r", hub(tmp_path), masks="easi3r"), refine="none")
+    result = read_result(run(asked))
+    # attention of random weights finds specks, which refinement would drop
+    assert 0 < result.is_dynamic.mean() < 0.9
+    assert result.run["masks"] == "easi3r"
+    assert relative_ate(result.world_from_cam, world().scene.world_from_cam) < 0.05
 
 
 def test_pointmaps_of_no_scene_are_named(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def predicted_pairs(network: Croco, question: Question) -> Pairs:
     edges = [(int(n), int(m)) for n, m in flow.edges]
     options = PairInference(half=question.device == "cuda")
     with question.progress("pointmaps", total=len(edges)) as counter:
-        for e, found in enumerate(predict_pairs(network, _inputs(video, size), edges, options)):
+        for e, found in enumerate(
+            predict_pairs(network, network_images(video, size), edges, options)
+        ):
             first[e], second[e] = (_taken(x, u, v) for x in (found.points1, found.points2))
             first_confidence[e] = _taken(found.confidence1, u, v)
             second_confidence[e] = _taken(found.confidence2, u, v)
@@ -110,7 +112,7 @@ def prior_of(aligned: AlignedPairs, video: Video) -> DepthPrior:
     return DepthPrior(depth, False, sigma, focal, aligned.notices)
 
 
-def _inputs(video: Video, size: tuple[int, int]) -> Float[Tensor, "frames 3 height width"]:
+def network_images(video: Video, size: tuple[int, int]) -> Float[Tensor, "frames 3 height width"]:
     """Images as the network takes them, in [-1, 1]."""
     resized = [
         image if video.size == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)

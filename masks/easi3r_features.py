@@ -1,0 +1,109 @@
+"""Easi3R on a video: two passes of a pointmap network, whose attention says what moves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from recon4d.backbones.croco import Croco, View
+from recon4d.backbones.croco_load import load_croco
+from recon4d.backbones.croco_pairs import PairInference, decode_pairs, encode_images
+from recon4d.backbones.croco_prior import network_images, network_size
+from recon4d.masks.easi3r import Easi3rMasks, EdgeAttention, easi3r_masks, token_masks
+from recon4d.masks.features import Features
+from recon4d.progress import Progress, no_progress
+from recon4d.scene import Flow, MotionMasks, Video
+
+PASSES = 2
+"""The second re-weights the attention by the masks of the first, and its masks count (Easi3R)."""
+
+
+@torch.no_grad()
+def attention_features(
+    video: Video,
+    flow: Flow,
+    weights: Path,
+    device: str = "cpu",
+    progress: Progress = no_progress,
+) -> Features:
+    """Probability of motion of every `Flow` sample, from the attention of all pairs that have flow.
+
+    Raises:
+        ConfigError: The weights do not fit.
+        InputError: A frame has too few pairs.
+        DegenerateError: The attention is the same everywhere.
+    """
+    network = load_croco(weights, device)
+    options = PairInference(statistics=True, half=device == "cuda")
+    size = network_size(video.size)
+    view = encode_images(network, network_images(video, size), options)
+    edges = [(int(n), int(m)) for n, m in flow.edges]
+    found: Easi3rMasks | None = None
+    with progress("attention", total=PASSES) as counter:
+        for _ in range(PASSES):
+            moving = None if found is None else _moving_tokens(found, device)
+            attention = edge_attention(network, view, edges, options, moving)
+            found = easi3r_masks(attention, _token_grid(network, view))
+            counter.advance()
+    assert found is not None, "there are two passes"
+    rows, cols = flow.confidence.shape[1:]
+    small = [cv2.resize(p, (cols, rows)) for p in centred(found.probability, found.threshold)]
+    return Features(np.stack(small).reshape(len(small), -1).astype(np.float16))
+
+
+def attention_masks(features: Features, flow: Flow) -> MotionMasks:
+    """The masks that `attention_features` has found; the scene has no say."""
+    shape = (len(features.evidence), *flow.confidence.shape[1:])
+    return MotionMasks(np.asarray(features.evidence, np.float32).reshape(shape))
+
+
+def edge_attention(
+    network: Croco,
+    view: View,
+    edges: Sequence[tuple[int, int]],
+    options: PairInference,
+    moving: Tensor | None,
+) -> EdgeAttention:
+    """Statistics of all pairs as maps.
+
+    Args:
+        network: Decodes.
+        view: All images, encoded.
+        edges: (first, second) frame.
+        options: With statistics.
+        moving: Tokens that move, for the second pass.
+    """
+    grid = network.grid(view.size)
+    on_second, on_first = [], []
+    for found in decode_pairs(network, view, edges, options, moving):
+        assert found.logits1 is not None and found.logits2 is not None, "statistics are wanted"
+        on_second.append(_maps(found.logits1, grid))
+        on_first.append(_maps(found.logits2, grid))
+    return EdgeAttention(np.asarray(edges, np.int64), np.stack(on_second), np.stack(on_first))
+
+
+def centred(value: Float[np.ndarray, "*shape"], threshold: float) -> Float32[np.ndarray, "*shape"]:
+    """Values in [0, 1] so that the threshold becomes 0.5."""
+    below = 0.5 * value / max(threshold, 1e-6)
+    above = 0.5 + 0.5 * (value - threshold) / max(1 - threshold, 1e-6)
+    return np.where(value <= threshold, below, above).astype(np.float32)
+
+
+def _maps(
+    logits: Float[Tensor, "layers heads tokens"], grid: tuple[int, int]
+) -> Float32[np.ndarray, "rows cols channels"]:
+    return np.asarray(logits.flatten(0, 1).T.reshape(*grid, -1).float().cpu().numpy())
+
+
+def _token_grid(network: Croco, view: View) -> Float32[np.ndarray, "frames rows cols width"]:
+    return np.asarray(view.tokens.float().cpu().numpy()).reshape(
+        len(view.tokens), *network.grid(view.size), -1
+    )
+
+
+def _moving_tokens(found: Easi3rMasks, device: str) -> Tensor:
+    return torch.from_numpy(token_masks(found.is_dynamic)).flatten(1).to(device)
