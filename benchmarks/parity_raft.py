@@ -62,4 +62,4 @@ def _drawn(key: str, generator: np.random.Generator, shape: tuple[int, ...]) -> 
         return 0.1 * n
     if len(shape) == 1:
         return 1 + 0.2 * n if key.endswith("weight") else 0.1 * n
-    return n / n[0].numel() ** 0.5
+    return torch.div(n, n[0].numel() ** 0.5)

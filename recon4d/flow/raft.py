@@ -4,6 +4,7 @@ Pairs are taken in the order of their later frame, then of their distance, so th
 a pair begins from the flow of a nearer one: twice as far away, a pixel is taken to have moved twice as much.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,8 +132,7 @@ def _both_ways(
     """Flow first to second and second to first, pixels of the padded images, and the same coarse."""
     source, target = Encoded.cat([first, second]), Encoded.cat([second, first])
     with _half_on_cuda(source.features.device):
-        for coarse, hidden in network.updates(source, target, UPDATES, start):
-            pass
+        coarse, hidden = deque(network.updates(source, target, UPDATES, start), maxlen=1).pop()
         flows = network.upsample(coarse, hidden)
     if not bool(flows.isfinite().all()):
         raise ConfigError(
