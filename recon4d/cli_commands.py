@@ -89,10 +89,16 @@ def info(arguments: Namespace) -> None:
 
 
 def models(arguments: Namespace) -> None:
-    """Answer that there are no models to fetch yet."""
-    raise ConfigError(
-        "recon4d models comes with a later version; the built-in parts need no weights: use recon4d run as it is"
+    """List the models, or fetch the weights of one."""
+    from recon4d import models
+
+    if arguments.task == "list":
+        say(models.list_models())
+        return
+    path = models.fetch(
+        arguments.name, arguments.revision, yes=arguments.yes, offline=arguments.offline
     )
+    say(f"the weights of {arguments.name} are at {path}")
 
 
 def train(arguments: Namespace) -> None:

@@ -129,7 +129,7 @@ def _build() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
             ("eval", "compare a result or a trajectory with ground truth"),
             ("export", "write a result for other programs"),
             ("info", "say what an input, a result or a weight file holds"),
-            ("models", "comes with a later version"),
+            ("models", "weights of other networks: list them with their licences, fetch one"),
             ("train", "train the network of the masks"),
         )
     }
@@ -139,7 +139,7 @@ def _build() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     _add_eval(add["eval"])
     _add_export(add["export"])
     add["info"].add_argument("path", type=Path, metavar="INPUT|RESULT|WEIGHTS")
-    add["models"].add_argument("rest", nargs=argparse.REMAINDER, metavar="list|fetch NAME")
+    _add_models(add["models"])
     _add_train(add["train"])
     return parser, add
 
@@ -189,6 +189,16 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="any option by its name in config.toml, e.g. optim.kernel_px=0.5",
     )
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="list|fetch")
+    tasks.add_parser("list", help="every model with size and licence")
+    fetch = tasks.add_parser("fetch", help="fetch the weights of one from the Hugging Face hub")
+    fetch.add_argument("name", metavar="NAME")
+    fetch.add_argument("--revision", metavar="R", help="branch, tag or commit of the repository")
+    fetch.add_argument("--yes", action="store_true", help="agree to size and licence")
+    fetch.add_argument("--offline", action="store_true", help="check what is there, fetch nothing")
 
 
 def _add_view(parser: argparse.ArgumentParser) -> None:

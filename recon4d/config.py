@@ -197,7 +197,7 @@ class RunConfig:
     @property
     def geometry_weights(self) -> Path:
         """The file of the network that `geometry` names."""
-        return self._needed_weights("geometry", self.geometry)
+        return self._needed_weights(self.geometry, self.geometry)
 
     @property
     def mask_weights(self) -> Path | None:
@@ -209,25 +209,21 @@ class RunConfig:
             return self.weights_of(self.masks)
         if self.geometry in NETWORKS and self.weights_of("easi3r") is None:
             return self.geometry_weights
-        return self._needed_weights("masks", "easi3r")
+        return self._needed_weights("easi3r", "monst3r")
 
     @property
     def flow_weights(self) -> Path:
         """The file of RAFT."""
-        return self._needed_weights("flow", self.flow)
+        return self._needed_weights("raft", "raft-large")
 
-    def _needed_weights(self, option: str, name: str) -> Path:
-        given = self.weights_of(name)
-        if given is None:
-            raise ConfigError(
-                f"--{option} {name} is a network, and no weights were given for it; give its checkpoint: "
-                f"--weights {name}=PATH"
-            )
-        if not given.exists():
-            raise ConfigError(
-                f"the weights {given} of --{option} {name} are not there; check the path"
-            )
-        return given
+    def _needed_weights(self, name: str, model: str) -> Path:
+        """The file that was given for a network, or what was fetched for a model of `recon4d.models`."""
+        from recon4d.models import weights_path  # which needs the names of the options
+
+        path = weights_path(model, self.weights_of(name))
+        if not path.exists():
+            raise ConfigError(f"the weights {path} of {name} are not there; check the path")
+        return path
 
     def _split_weights(self) -> list[tuple[str, str]]:
         """(name, path) of every weight file; one without a name is for the network of `geometry`."""

@@ -1,6 +1,6 @@
 """What a path holds, in words: an input, a result folder, or a weight file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recon4d.errors import InputError
@@ -10,15 +10,15 @@ _METHODS = ("geometry", "flow", "masks", "refine")
 """Entries of `run.json` that name what was used."""
 _LARGEST_LISTING = 40
 """Tensors of a weight file that are listed; beyond, only their number is said."""
+_LONGEST_VALUE = 200
+"""Characters of a stored value that are shown."""
 
 
 def describe(path: Path) -> str:
     """Say what `path` holds."""
     if not path.exists():
-        raise InputError(
-            f"{path} does not exist; give an input, a result folder, or a .safetensors file"
-        )
-    if path.suffix == ".safetensors":
+        raise InputError(f"{path} does not exist; give an input, a result folder, or a weight file")
+    if path.suffix in (".safetensors", ".pth", ".pt", ".ckpt"):
         return describe_weights(path)
     if is_result(path):
         return describe_result(path)
@@ -95,24 +95,47 @@ def _warnings_text(warnings: object) -> str:
 
 
 def describe_weights(path: Path) -> str:
-    """List the tensors of a weight file; only its header is read."""
-    from safetensors import SafetensorError, safe_open
+    """Say which model a checkpoint is of, and list its tensors; of a safetensors file only the header is read."""
+    from recon4d.models import recognise
 
-    try:
-        with safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in sorted(file.keys())}
-            rows = [
-                f"  {name}: {part.get_dtype()} {'x'.join(map(str, part.get_shape())) or 'scalar'}"
-                for name, part in slices.items()
-            ]
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise InputError(
-            f"{path} is not a safetensors file ({error}); give one that is complete"
-        ) from error
+    shapes, metadata = (
+        _safetensors_header(path) if path.suffix == ".safetensors" else _pth_content(path)
+    )
+    rows = [f"  {name}: {shapes[name]}" for name in sorted(shapes)]
     lines = [f"weights:    {path}, {path.stat().st_size / 1e6:.1f} MB, {len(rows)} tensors"]
+    what = recognise(shapes)
+    lines += [f"model:      {what}"] if what else []
     lines += [f"  {key} = {value}" for key, value in sorted(metadata.items())]
     lines += rows[:_LARGEST_LISTING]
     if len(rows) > _LARGEST_LISTING:
         lines.append(f"  and {len(rows) - _LARGEST_LISTING} more")
     return "\n".join(lines)
+
+
+def _safetensors_header(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {n: _tensor_text(p.get_dtype(), p.get_shape()) for n, p in slices.items()}
+            return shapes, file.metadata() or {}
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is not a safetensors file ({error}); give one that is complete"
+        ) from error
+
+
+def _pth_content(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    from recon4d.weights_file import read_weights
+
+    weights = read_weights(path)
+    shapes = {
+        name: _tensor_text(str(value.dtype).removeprefix("torch."), value.shape)
+        for name, value in weights.tensors.items()
+    }
+    return shapes, {key: str(value)[:_LONGEST_VALUE] for key, value in weights.extra.items()}
+
+
+def _tensor_text(kind: str, shape: Sequence[int]) -> str:
+    return f"{kind} {'x'.join(map(str, shape)) or 'scalar'}"

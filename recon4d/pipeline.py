@@ -19,7 +19,7 @@ from recon4d.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.executor import refuse_in_worker
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
-from recon4d.flow.pairs import window_pairs, write_flow
+from recon4d.flow.pairs import window_pairs
 from recon4d.io.masks import read_mask_folder
 from recon4d.io.options import ReadOptions
 from recon4d.io.output import (
@@ -388,11 +388,10 @@ def _flow(config: RunConfig, video: Video, folder: Path, progress: Progress) -> 
     pairs, options = window_pairs(video.num_frames), align_options(config)
     if config.flow == "dis":
         return compute_flow(video.images, pairs, folder, options.threads, progress)
-    from recon4d.flow.raft import load_raft, raft_pairs  # loads torch's network parts
+    from recon4d.flow.raft import raft_flow  # loads torch's network parts
 
-    network = load_raft(config.flow_weights, options.device)
-    found = raft_pairs(network, video.images, pairs)
-    return write_flow(found, video.images.shape[1:3], pairs, folder, progress)
+    device, weights = torch.device(options.device), config.flow_weights
+    return raft_flow(video.images, pairs, folder, weights, device, options.threads, progress)
 
 
 def _write(result: Reconstruction, folder: Path) -> Path:

@@ -85,7 +85,7 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["run", "a.mp4", "--masks", "geomotion"], "'geomotion' comes with a later version"),
         (["run", "a.mp4", "--geometry", "pi3"], "'pi3' comes with a later version"),
         (["run", "a.mp4", "--geometry", "paralax"], "did you mean 'parallax'?"),
-        (["run", "a.mp4", "--flow", "raft"], "--flow raft is a network, and no weights were given"),
+        (["run", "a.mp4", "--flow", "raft"], "recon4d models fetch raft-large"),
         (["run", "a.mp4", "--refine", "sam2"], "'sam2' comes with a later version"),
         (["run", "a.mp4", "--refine", "edge"], "did you mean 'edges'?"),
         (["run", "a.mp4", "--device", "gpu"], "available: auto, cpu, cuda"),
@@ -111,7 +111,7 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["export", "r", "--to", "plx"], "did you mean 'ply'?"),
         (["export", "r", "--to", "ply", "--depth-size", "original"], "ply has none; leave it out"),
         (["info", "nowhere"], "nowhere does not exist"),
-        (["models", "list"], "comes with a later version"),
+        (["models", "fetch", "dust4r"], "dust3r"),
         (["train", "d2mif", "--out", "x", "--epochs", "3"], "there is no option --epochs"),
     ],
 )

@@ -19,6 +19,7 @@ from recon4d.backbones import croco_prior
 from recon4d.backbones.croco_pairs import PairPrediction, predict_pairs
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError, DegenerateError
+from recon4d.flow.raft_network import SMALL, Raft
 from recon4d.io.result import read_result
 from recon4d.pipeline import run
 from tests.media import write_images
@@ -106,10 +107,36 @@ def test_pointmaps_of_no_scene_are_named(tmp_path: Path) -> None:
 
 def test_a_network_without_weights_is_refused(tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", world().video.images[:2])
-    with pytest.raises(ConfigError, match="no weights were given for it"):
-        run(RunConfig(input=images, geometry="dust3r", out=tmp_path / "out"))
     with pytest.raises(
-        ConfigError, match=r"the weights none\.pth of --geometry dust3r are not there"
+        ConfigError, match="weights of dust3r are not on this machine; fetch them with"
     ):
+        run(RunConfig(input=images, geometry="dust3r", out=tmp_path / "out"))
+    with pytest.raises(ConfigError, match=r"the weights none\.pth of dust3r are not there"):
         run(RunConfig(input=images, geometry="dust3r", weights=("none.pth",), out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_raft_of_random_weights_goes_from_a_checkpoint_to_a_result(tmp_path: Path) -> None:
+    """Its flow says that nothing moves, which is what a tripod sees: no depth, and a warning."""
+    torch.manual_seed(0)
+    network = Raft(SMALL)
+    for parameter in network.update_block.flow_head.conv2.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.save(network.state_dict(), tmp_path / "raft.pth")
+    asked = RunConfig(
+        input=write_images(tmp_path / "images", world().video.images),
+        out=tmp_path / "out",
+        flow="raft",
+        weights=(f"raft={tmp_path / 'raft.pth'}",),
+        masks="none",
+        loop=0,
+    )
+    result = read_result(run(asked))
+    assert result.run["flow"] == "raft"
+    assert "no_parallax" in str(result.run["warnings"])
+
+
+def test_raft_without_weights_is_refused(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", world().video.images[:2])
+    with pytest.raises(ConfigError, match="weights of raft-large are not on this machine"):
+        run(RunConfig(input=images, flow="raft", out=tmp_path / "out"))

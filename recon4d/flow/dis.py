@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
-from recon4d.flow.pairs import write_flow
+from recon4d.flow.stored import Measured, store_flow
 from recon4d.parallel import each, one_opencv_thread
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow
@@ -27,7 +27,7 @@ def flow_pairs(
     images: UInt8[np.ndarray, "frames height width 3"],
     pairs: Int64[np.ndarray, "pairs 2"],
     threads: int,
-) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+) -> Iterator[Measured]:
     """Compute flow and confidence of unordered pairs, both directions at once.
 
     Yields:
@@ -51,8 +51,9 @@ def compute_flow(
     progress: Progress = no_progress,
 ) -> Flow:
     """Flow of all pairs in both directions."""
-    found = flow_pairs(images, pairs, threads)
-    return write_flow(found, images.shape[1:3], pairs, folder, progress)
+    height, width = images.shape[1:3]
+    measured = flow_pairs(images, pairs, threads)
+    return store_flow(measured, pairs, (height, width), folder, progress)
 
 
 @dataclass(frozen=True)

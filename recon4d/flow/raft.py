@@ -1,115 +1,210 @@
-"""Optical flow by RAFT: features of a frame once for all its pairs, both directions, and a confidence."""
+"""Flow by RAFT from its published weights: frames encoded once, both directions of a pair at once.
 
+Pairs are taken in the order of their later frame, then of their distance, so that features of few frames are held, and
+a pair begins from the flow of a nearer one: twice as far away, a pixel is taken to have moved twice as much.
+"""
+
+from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from recon4d.errors import ConfigError
 from recon4d.flow.dis import GrayViews, with_confidence
-from recon4d.flow.raft_network import LARGE, SMALL, STRIDE, Encoded, Raft, RaftConfig
-from recon4d.scene import FLOW_STRIDE
+from recon4d.flow.raft_network import CELL_PX, LARGE, LEVELS, SMALL, Encoded, Raft
+from recon4d.flow.stored import Measured, store_flow
+from recon4d.progress import Progress, no_progress
+from recon4d.scene import FLOW_STRIDE, Flow
 from recon4d.weights_file import WeightsFile, load_into, read_weights
 
 UPDATES = 12
-"""Steps of the recurrence: what torchvision's models take by default."""
-MIN_SIDE = 128
-"""Smaller images are padded to this: the last level of the correlation pyramid needs two features."""
-KEPT_FRAMES = 16
-"""Encoded frames that are kept: pairs are sorted by their first frame, and reach no farther than this."""
+"""Of the flow of a pair: those that torchvision's published figures are for."""
+SMALLEST_PX = CELL_PX * 2 ** (LEVELS - 1)
+"""Sides are padded to this at least: the last level of the correlation pyramid has one cell then."""
+ONLY_LARGE = "mask_predictor.conv.weight"
+"""A parameter that the small network does not have."""
 
 
-def load_raft(path: Path, device: str | torch.device = "cpu") -> Raft:
-    """Read torchvision's checkpoint of RAFT, large or small.
+def raft_flow(
+    images: UInt8[np.ndarray, "frames height width 3"],
+    pairs: Int64[np.ndarray, "pairs 2"],
+    folder: Path,
+    weights: Path,
+    device: torch.device,
+    threads: int,
+    progress: Progress = no_progress,
+) -> Flow:
+    """Flow of all pairs in both directions, as `recon4d.flow.dis.compute_flow`.
+
+    Args:
+        images: At working size.
+        pairs: Unordered pairs of different frames.
+        folder: Where the memory maps are written, pair by pair.
+        weights: File of RAFT large or small, torchvision's names.
+        device: Where the network runs; in half precision on CUDA.
+        threads: That one pair uses on the CPU.
+        progress: Told about every pair.
+    """
+    measured = raft_pairs(load_raft(weights, device), images, pairs, threads)
+    height, width = images.shape[1:3]
+    return store_flow(measured, pairs, (height, width), folder, progress)
+
+
+def load_raft(path: Path, device: torch.device) -> Raft:
+    """RAFT large or small, whichever the file holds.
 
     Raises:
-        ConfigError: The checkpoint cannot be read, or is none of RAFT.
+        ConfigError: No file, not readable, or not the weights of RAFT.
     """
-    weights = read_weights(path)
-    return network_of(weights, config_of(weights), device)
+    return raft_of(read_weights(path)).to(device)
 
 
-def config_of(weights: WeightsFile) -> RaftConfig:
-    """Large where the checkpoint has a convex upsampling."""
-    return LARGE if "mask_predictor.conv.weight" in weights.tensors else SMALL
+def raft_of(weights: WeightsFile) -> Raft:
+    """RAFT large or small, whichever a checkpoint is of, ready for inference."""
+    large = ONLY_LARGE in weights.tensors
+    network = Raft(LARGE if large else SMALL)
+    load_into(network, weights, f"RAFT {'large' if large else 'small'}")
+    return network.eval().requires_grad_(False)
 
 
-def network_of(
-    weights: WeightsFile, config: RaftConfig, device: str | torch.device = "cpu"
-) -> Raft:
-    """The network with a checkpoint's tensors, ready for inference."""
-    network = Raft(config)
-    load_into(network, weights, "RAFT small" if config.is_small else "RAFT large")
-    return network.to(device).eval().requires_grad_(False)
-
-
-class _Encodings:
-    """Encodings of the last frames that were asked for."""
-
-    def __init__(self, network: Raft, images: UInt8[np.ndarray, "frames height width 3"]) -> None:
-        self._network, self._images = network, images
-        self._device = next(network.parameters()).device
-        self._found: dict[int, Encoded] = {}
-
-    def __call__(self, frame: int) -> Encoded:
-        if frame not in self._found:
-            while len(self._found) >= KEPT_FRAMES:
-                self._found.pop(next(iter(self._found)))
-            image = torch.from_numpy(np.ascontiguousarray(self._images[frame])).to(self._device)
-            scaled = image.permute(2, 0, 1)[None].float() / 127.5 - 1
-            with _precision(self._device):
-                self._found[frame] = self._network.encode(padded(scaled))
-        return self._found[frame]
-
-
-@torch.no_grad()
 def raft_pairs(
     network: Raft,
     images: UInt8[np.ndarray, "frames height width 3"],
     pairs: Int64[np.ndarray, "pairs 2"],
-) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
-    """Flow and confidence of unordered pairs, both directions; as `recon4d.flow.dis.flow_pairs`."""
-    encode, views = _Encodings(network, images), GrayViews(images)
-    for index, (n, m) in enumerate(pairs.tolist()):
-        ends = encode(n), encode(m)
-        there, back = (
-            sampled_flow(network, a, b, images.shape[1:3]) for a, b in (ends, ends[::-1])
-        )
-        yield index, with_confidence(there, back, views(n), views(m))
+    threads: int,
+) -> Iterator[Measured]:
+    """Flow and confidence of pairs in both directions, sampled as `Flow`, in an order of its own."""
+    views = GrayViews(images)
+    for index, flows in full_flows(network, images, pairs, threads):
+        sampled = F.avg_pool2d(flows.permute(0, 3, 1, 2), FLOW_STRIDE).permute(0, 2, 3, 1)
+        there, back = sampled.contiguous().cpu().numpy()
+        first, second = (views(int(frame)) for frame in pairs[index])
+        yield index, with_confidence(there, back, first, second)
 
 
-def sampled_flow(
-    network: Raft, source: Encoded, target: Encoded, size: tuple[int, ...]
-) -> Float32[np.ndarray, "rows cols 2"]:
-    """Flow in pixels at the sampling of `Flow`.
+def full_flows(
+    network: Raft,
+    images: UInt8[np.ndarray, "frames height width 3"],
+    pairs: Int64[np.ndarray, "pairs 2"],
+    threads: int,
+    *,
+    warm: bool = True,
+) -> Iterator[tuple[int, Float[Tensor, "2 height width 2"]]]:
+    """Flow of pairs in both directions for every pixel.
 
     Args:
-        network: Compares.
-        source: Of one frame.
-        target: Of the other.
-        size: (height, width) of the frames before they were padded.
+        network: RAFT.
+        images: Frames.
+        pairs: Unordered pairs of different frames.
+        threads: That one pair uses on the CPU.
+        warm: Whether a pair begins from the flow of a nearer one.
+
+    Yields:
+        Index of the pair, and its flow there and back: pixels, on the network's device.
     """
-    with _precision(source.features.device):
-        *_, flow = network.flow(source, target, UPDATES)
-    height, width = size
-    top, left = (flow.shape[2] - height) // 2, (flow.shape[3] - width) // 2
-    whole = flow.float()[..., top : top + height, left : left + width]
-    # the sample between FLOW_STRIDE x FLOW_STRIDE pixels is their mean
-    return np.asarray(F.avg_pool2d(whole, FLOW_STRIDE)[0].permute(1, 2, 0).cpu().numpy())
+    frames = _Frames(network, images, pairs)
+    height, width = images.shape[1:3]
+    for index in working_order(pairs):
+        a, b = (int(frame) for frame in pairs[index])
+        with _torch_threads(threads):
+            start = frames.start(a, b) if warm else None
+            flows, coarse = _both_ways(network, frames(a), frames(b), start)
+        frames.finished(a, b, coarse)
+        yield index, flows[..., :height, :width].permute(0, 2, 3, 1)
 
 
-def padded(image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 3 rows cols"]:
-    """Repeat the border until sides are multiples of 8, half on each side."""
-    height, width = image.shape[2:]
-    more = [max(-(-side // STRIDE) * STRIDE, MIN_SIDE) - side for side in (width, height)]
-    sides = [part for extra in more for part in (extra // 2, extra - extra // 2)]
-    return F.pad(image, sides, mode="replicate")
+def working_order(pairs: Int64[np.ndarray, "pairs 2"]) -> list[int]:
+    """Indices of pairs by their later frame, then from near to far."""
+    late, apart = pairs.max(axis=1, initial=0), np.abs(pairs[:, 1] - pairs[:, 0])
+    return [int(index) for index in np.lexsort((apart, late))]
 
 
-def _precision(device: torch.device) -> AbstractContextManager[object]:
-    """Half precision on CUDA, where it is twice as fast; flow differs by hundredths of a pixel."""
+@torch.inference_mode()
+def _both_ways(
+    network: Raft, first: Encoded, second: Encoded, start: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Flow first to second and second to first, pixels of the padded images, and the same coarse."""
+    source, target = Encoded.cat([first, second]), Encoded.cat([second, first])
+    with _half_on_cuda(source.features.device):
+        coarse, hidden = deque(network.updates(source, target, UPDATES, start), maxlen=1).pop()
+        flows = network.upsample(coarse, hidden)
+    if not bool(flows.isfinite().all()):
+        raise ConfigError(
+            "RAFT's flow is not finite with the weights that were given; give the published weights, or --flow dis"
+        )
+    return flows, coarse
+
+
+class _Frames:
+    """What is known of the frames at hand: encoded when first needed, forgotten after their last pair."""
+
+    def __init__(
+        self,
+        network: Raft,
+        images: UInt8[np.ndarray, "frames height width 3"],
+        pairs: Int64[np.ndarray, "pairs 2"],
+    ) -> None:
+        self._network, self._images = network, images
+        self._left = np.bincount(pairs.ravel(), minlength=len(images))
+        self._encoded: dict[int, Encoded] = {}
+        self._moved: dict[int, dict[bool, tuple[int, Tensor]]] = {}
+
+    def __call__(self, frame: int) -> Encoded:
+        """Encode a frame, unless that is done."""
+        if frame not in self._encoded:
+            self._encoded[frame] = encode_frame(self._network, self._images[frame])
+        return self._encoded[frame]
+
+    def start(self, a: int, b: int) -> Float[Tensor, "2 2 rows cols"] | None:
+        """Coarse flow a to b and b to a, as the last pairs of each with a frame on the same side let expect."""
+        expected = [self._expected(a, b - a), self._expected(b, a - b)]
+        known = [flow for flow in expected if flow is not None]
+        if not known:
+            return None
+        none = torch.zeros_like(known[0])
+        return torch.stack([none if flow is None else flow for flow in expected])
+
+    def _expected(self, frame: int, offset: int) -> Tensor | None:
+        before = self._moved.get(frame, {}).get(offset > 0)
+        return None if before is None else before[1] * (offset / before[0])
+
+    def finished(self, a: int, b: int, coarse: Float[Tensor, "2 2 rows cols"]) -> None:
+        """Keep the coarse flow of a pair as long as its frames have others."""
+        for frame, offset, flow in ((a, b - a, coarse[0]), (b, a - b, coarse[1])):
+            self._moved.setdefault(frame, {})[offset > 0] = (offset, flow)
+            self._left[frame] -= 1
+            if self._left[frame] == 0:
+                del self._encoded[frame], self._moved[frame]
+
+
+@torch.inference_mode()
+def encode_frame(network: Raft, image: UInt8[np.ndarray, "height width 3"]) -> Encoded:
+    """Encode one frame; its borders are repeated to the right and below up to a size that RAFT takes."""
+    device = next(network.parameters()).device
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None]
+    height, width = image.shape[:2]
+    right, below = (max(-n % CELL_PX, SMALLEST_PX - n) for n in (width, height))
+    padded = F.pad(pixels.float() / 127.5 - 1, (0, right, 0, below), mode="replicate")
+    with _half_on_cuda(device):
+        return network.encode(padded)
+
+
+def _half_on_cuda(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.float16, enabled=device.type == "cuda")
+
+
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    """Inside, torch uses so many threads; the former number is restored."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,356 +1,391 @@
-"""RAFT (Teed and Deng, ECCV 2020), large and small, with the names of torchvision's checkpoints.
+"""RAFT (Teed and Deng, ECCV 2020), large and small: features, all-pairs correlation, recurrent updates of the flow.
 
-Features of a frame do not depend on its partner, so they are computed by `encode`, once per frame; `flow` compares two.
+Parameters have torchvision's names. Maps are at an eighth of the image, flows in pixels of the image unless they are
+called coarse: those are in cells of 8 pixels.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+CELL_PX = 8
+"""Pixels of the image per cell of the maps, in each direction."""
 LEVELS = 4
-"""Of the correlation pyramid; each halves the resolution of the target."""
-STRIDE = 8
-"""Pixels per feature."""
-MASK_SCALE = 0.25
-"""Of the logits of the convex upsampling, so that its gradients are not too large (RAFT's code)."""
+"""Of the correlation pyramid; each halves the one before."""
+NEIGHBOURS = 9
+"""Coarse flows that each full-size flow is a convex combination of (large alone)."""
+MASK_FACTOR = 0.25
+"""On the logits of that combination; it balances gradients in training and is part of the weights."""
 
 
 @dataclass(frozen=True)
-class RaftConfig:
-    """Sizes of the network."""
+class RaftSize:
+    """Widths of one of the two networks."""
 
-    stages: tuple[int, int, int, int]
-    """Channels of the stem and of three stages of both encoders."""
+    stem: int
+    stages: tuple[int, int, int]
     features: int
     hidden: int
     context: int
     radius: int
-    """Of the window in which correlations are looked up, in features."""
+    """Of the correlation lookup, cells of each level."""
     correlation: tuple[int, ...]
-    """Channels of the convolutions that the correlations go through."""
+    """Widths of the layers that read the correlation; the first is 1x1, others 3x3."""
     flow: tuple[int, int]
-    """Channels of the convolutions that the flow goes through."""
     motion: int
-    """Channels of the motion features, the flow itself included."""
+    """Width of what is made of correlation and flow, the flow itself not counted."""
+    recurrent: tuple[tuple[int, int], ...]
+    """Kernels of the recurrent units, one after the other."""
     head: int
-    """Channels of the flow head."""
-    is_small: bool
-    """Bottleneck blocks, a context encoder without norms, one square GRU, bilinear upsampling."""
+    large: bool
+    """Plain residual blocks, batch norm in the context encoder, convex upsampling."""
 
 
-LARGE = RaftConfig(
-    (64, 64, 96, 128), 256, 128, 128, 4, (256, 192), (128, 64), 128, 256, is_small=False
+LARGE = RaftSize(
+    stem=64,
+    stages=(64, 96, 128),
+    features=256,
+    hidden=128,
+    context=128,
+    radius=4,
+    correlation=(256, 192),
+    flow=(128, 64),
+    motion=126,
+    recurrent=((1, 5), (5, 1)),
+    head=256,
+    large=True,
 )
-SMALL = RaftConfig((32, 32, 64, 96), 128, 96, 64, 3, (96,), (64, 32), 82, 128, is_small=True)
-
-
-class Unit(nn.Sequential):
-    """Convolution, norm where there is one, and ReLU where wanted."""
-
-    def __init__(
-        self,
-        channels_in: int,
-        channels: int,
-        kernel: int | tuple[int, int] = 3,
-        stride: int = 1,
-        norm: type[nn.Module] | None = None,
-        *,
-        relu: bool = True,
-    ) -> None:
-        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = (sides[0] // 2, sides[1] // 2)
-        parts: list[nn.Module] = [nn.Conv2d(channels_in, channels, sides, stride, padding)]
-        if norm is not None:
-            parts.append(norm(channels))
-        if relu:
-            parts.append(nn.ReLU())
-        super().__init__(*parts)
-
-
-class Residual(nn.Module):
-    """Two 3x3 convolutions, or a bottleneck of 1x1, 3x3, 1x1, added to the input."""
-
-    def __init__(
-        self,
-        channels_in: int,
-        channels: int,
-        stride: int,
-        norm: type[nn.Module] | None,
-        is_bottleneck: bool,
-    ) -> None:
-        super().__init__()
-        narrow = channels // 4
-        if is_bottleneck:
-            self.convnormrelu1 = Unit(channels_in, narrow, 1, 1, norm)
-            self.convnormrelu2 = Unit(narrow, narrow, 3, stride, norm)
-            self.convnormrelu3: nn.Module = Unit(narrow, channels, 1, 1, norm)
-        else:
-            self.convnormrelu1 = Unit(channels_in, channels, 3, stride, norm)
-            self.convnormrelu2 = Unit(channels, channels, 3, 1, norm)
-            self.convnormrelu3 = nn.Identity()
-        self.downsample: nn.Module = nn.Identity()
-        if stride != 1:
-            self.downsample = Unit(channels_in, channels, 1, stride, norm, relu=False)
-
-    def forward(self, x: Float[Tensor, "batch _ _ _"]) -> Float[Tensor, "batch _ _ _"]:
-        """Same size, or half of it where the stride is 2."""
-        inner = self.convnormrelu3(self.convnormrelu2(self.convnormrelu1(x)))
-        return torch.relu(self.downsample(x) + inner)
-
-
-class Encoder(nn.Module):
-    """Features at 1/8 of the image."""
-
-    def __init__(self, config: RaftConfig, channels: int, norm: type[nn.Module] | None) -> None:
-        super().__init__()
-        stem, first, second, third = config.stages
-        small = config.is_small
-
-        def stage(channels_in: int, width: int, stride: int) -> nn.Sequential:
-            return nn.Sequential(
-                Residual(channels_in, width, stride, norm, small),
-                Residual(width, width, 1, norm, small),
-            )
-
-        self.convnormrelu = Unit(3, stem, 7, 2, norm)
-        self.layer1 = stage(stem, first, 1)
-        self.layer2 = stage(first, second, 2)
-        self.layer3 = stage(second, third, 2)
-        self.conv = nn.Conv2d(third, channels, 1)
-
-    def forward(
-        self, image: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch channels rows cols"]:
-        """Encode images in [-1, 1]."""
-        found: Tensor = self.conv(self.layer3(self.layer2(self.layer1(self.convnormrelu(image)))))
-        return found
-
-
-class MotionEncoder(nn.Module):
-    """What the correlations and the flow so far say together."""
-
-    def __init__(self, config: RaftConfig) -> None:
-        super().__init__()
-        window = LEVELS * (2 * config.radius + 1) ** 2
-        self.convcorr1 = Unit(window, config.correlation[0], 1)
-        self.convcorr2: nn.Module = nn.Identity()
-        if len(config.correlation) > 1:
-            self.convcorr2 = Unit(config.correlation[0], config.correlation[1])
-        self.convflow1 = Unit(2, config.flow[0], 7)
-        self.convflow2 = Unit(*config.flow)
-        self.conv = Unit(config.correlation[-1] + config.flow[1], config.motion - 2)
-
-    def forward(
-        self,
-        correlation: Float[Tensor, "batch window rows cols"],
-        flow: Float[Tensor, "batch 2 rows cols"],
-    ) -> Float[Tensor, "batch motion rows cols"]:
-        """Motion features, the last two of which are the flow."""
-        parts = self.convcorr2(self.convcorr1(correlation)), self.convflow2(self.convflow1(flow))
-        return torch.cat((self.conv(torch.cat(parts, 1)), flow), 1)
-
-
-class ConvGru(nn.Module):
-    """Gated recurrent unit of convolutions."""
-
-    def __init__(self, hidden: int, channels_in: int, kernel: tuple[int, int]) -> None:
-        super().__init__()
-        padding = (kernel[0] // 2, kernel[1] // 2)
-        self.convz, self.convr, self.convq = (
-            nn.Conv2d(hidden + channels_in, hidden, kernel, padding=padding) for _ in range(3)
-        )
-
-    def forward(
-        self, hidden: Float[Tensor, "batch h rows cols"], x: Float[Tensor, "batch c rows cols"]
-    ) -> Float[Tensor, "batch h rows cols"]:
-        """The new state."""
-        both = torch.cat((hidden, x), 1)
-        update, reset = torch.sigmoid(self.convz(both)), torch.sigmoid(self.convr(both))
-        proposed = torch.tanh(self.convq(torch.cat((reset * hidden, x), 1)))
-        return (1 - update) * hidden + update * proposed
-
-
-class Recurrent(nn.Module):
-    """One square unit, or a row and a column one after the other."""
-
-    def __init__(self, config: RaftConfig) -> None:
-        super().__init__()
-        wide = config.context + config.motion
-        kernels = [(3, 3)] if config.is_small else [(1, 5), (5, 1)]
-        units = [ConvGru(config.hidden, wide, kernel) for kernel in kernels]
-        self.convgru1 = units[0]
-        self.convgru2 = units[1] if len(units) > 1 else None
-
-    def forward(self, hidden: Tensor, x: Tensor) -> Tensor:
-        """The new state."""
-        hidden = self.convgru1(hidden, x)
-        if self.convgru2 is not None:
-            hidden = self.convgru2(hidden, x)
-        return hidden
-
-
-class FlowHead(nn.Module):
-    """From the state to a change of the flow."""
-
-    def __init__(self, hidden: int, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(hidden, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, 2, 3, padding=1)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """In features."""
-        change: Tensor = self.conv2(torch.relu(self.conv1(hidden)))
-        return change
-
-
-class Update(nn.Module):
-    """One step of the recurrence."""
-
-    def __init__(self, config: RaftConfig) -> None:
-        super().__init__()
-        self.motion_encoder = MotionEncoder(config)
-        self.recurrent_block = Recurrent(config)
-        self.flow_head = FlowHead(config.hidden, config.head)
-
-    def forward(
-        self, hidden: Tensor, context: Tensor, correlation: Tensor, flow: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The new state, and the change of the flow."""
-        motion = self.motion_encoder(correlation, flow)
-        hidden = self.recurrent_block(hidden, torch.cat((context, motion), 1))
-        return hidden, self.flow_head(hidden)
-
-
-class MaskPredictor(nn.Module):
-    """Weights with which each pixel mixes the flow of the 3x3 features around it."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.convrelu = Unit(hidden, 256)
-        self.conv = nn.Conv2d(256, 9 * STRIDE * STRIDE, 1)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Logits."""
-        logits: Tensor = self.conv(self.convrelu(hidden))
-        return MASK_SCALE * logits
+SMALL = RaftSize(
+    stem=32,
+    stages=(32, 64, 96),
+    features=128,
+    hidden=96,
+    context=64,
+    radius=3,
+    correlation=(96,),
+    flow=(64, 32),
+    motion=80,
+    recurrent=((3, 3),),
+    head=128,
+    large=False,
+)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What is known of a frame before its partner is."""
+    """What RAFT needs of a batch of frames, whatever they are compared with."""
 
-    features: Float[Tensor, "batch channels rows cols"]
-    hidden: Float[Tensor, "batch h rows cols"]
-    context: Float[Tensor, "batch c rows cols"]
+    features: Float[Tensor, "batch features rows cols"]
+    hidden: Float[Tensor, "batch hidden rows cols"]
+    """Where the recurrent state begins."""
+    context: Float[Tensor, "batch context rows cols"]
+
+    @staticmethod
+    def cat(parts: "list[Encoded]") -> "Encoded":
+        """Batches one after the other."""
+        return Encoded(
+            *(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Encoded))
+        )
 
 
 class Raft(nn.Module):
-    """The whole network."""
+    """Optical flow between encoded frames."""
 
-    def __init__(self, config: RaftConfig) -> None:
+    def __init__(self, size: RaftSize) -> None:
         super().__init__()
-        self.config = config
-        norm = None if config.is_small else nn.BatchNorm2d
-        self.feature_encoder = Encoder(config, config.features, nn.InstanceNorm2d)
-        self.context_encoder = Encoder(config, config.hidden + config.context, norm)
-        self.update_block = Update(config)
-        self.mask_predictor = None if config.is_small else MaskPredictor(config.hidden)
+        self.size = size
+        norm = nn.BatchNorm2d if size.large else None
+        self.feature_encoder = Encoder(size, nn.InstanceNorm2d, size.features)
+        self.context_encoder = Encoder(size, norm, size.hidden + size.context)
+        self.update_block = UpdateBlock(size)
+        self.mask_predictor = MaskPredictor(size) if size.large else None
 
-    def encode(self, image: Float[Tensor, "batch 3 height width"]) -> Encoded:
-        """Features and context of images in [-1, 1] whose sides are multiples of 8."""
-        both = self.context_encoder(image)
-        hidden, context = both.split((self.config.hidden, self.config.context), 1)
-        return Encoded(self.feature_encoder(image), torch.tanh(hidden), torch.relu(context))
+    def encode(self, images: Float[Tensor, "batch 3 height width"]) -> Encoded:
+        """Encode frames with values in [-1, 1] and sides that are multiples of `CELL_PX`."""
+        features = self.feature_encoder(images)
+        hidden, context = self.context_encoder(images).split(
+            (self.size.hidden, self.size.context), dim=1
+        )
+        return Encoded(features, hidden.tanh(), context.relu())
 
-    def flow(
+    def updates(
         self,
         source: Encoded,
         target: Encoded,
-        updates: int,
+        count: int,
         start: Float[Tensor, "batch 2 rows cols"] | None = None,
-    ) -> Iterator[Float[Tensor, "batch 2 height width"]]:
-        """Flow from source to target in pixels after every update.
+    ) -> Iterator[tuple[Float[Tensor, "batch 2 rows cols"], Tensor]]:
+        """Coarse flow from source to target and recurrent state after each of `count` updates.
 
         Args:
-            source: Frames that flow starts from.
-            target: Their partners.
-            updates: Steps of the recurrence.
-            start: Flow to begin with, in features; zero if not given.
+            source: Frames whose pixels are followed.
+            target: Where they are looked for.
+            count: Updates.
+            start: Coarse flow to begin from; None: zero.
         """
-        pyramid = correlations(source.features, target.features)
-        hidden = source.hidden
-        rows, cols = hidden.shape[-2:]
-        place = places(rows, cols, hidden)
-        flow = torch.zeros_like(place).expand(len(hidden), -1, -1, -1) if start is None else start
-        for _ in range(updates):
-            seen = look_up(pyramid, place + flow, self.config.radius)
-            hidden, change = self.update_block(hidden, source.context, seen, flow)
-            flow = flow + change
-            yield self._enlarged(flow, hidden)
+        pyramid = correlation_pyramid(source.features, target.features)
+        hidden, grid = source.hidden, cell_grid(source.features)
+        flow = torch.zeros_like(grid).expand(len(hidden), -1, -1, -1) if start is None else start
+        for _ in range(count):
+            seen = look_up(pyramid, grid + flow, self.size.radius)
+            hidden, delta = self.update_block(hidden, source.context, seen, flow)
+            flow = flow + delta.float()
+            yield flow, hidden
 
-    def _enlarged(self, flow: Tensor, hidden: Tensor) -> Tensor:
+    def upsample(
+        self, flow: Float[Tensor, "batch 2 rows cols"], hidden: Tensor
+    ) -> Float[Tensor, "batch 2 height width"]:
+        """Flow at the size of the image, pixels, of a coarse flow."""
         if self.mask_predictor is None:
-            large = F.interpolate(flow, scale_factor=STRIDE, mode="bilinear", align_corners=True)
-            return STRIDE * large
-        return convex_upsampling(flow, self.mask_predictor(hidden))
+            return CELL_PX * F.interpolate(
+                flow, scale_factor=CELL_PX, mode="bilinear", align_corners=True
+            )
+        return upsample_convex(flow, self.mask_predictor(hidden).float())
 
 
-def places(rows: int, cols: int, like: Tensor) -> Float[Tensor, "1 2 rows cols"]:
-    """(x, y) of every feature."""
-    y, x = torch.meshgrid(
-        torch.arange(rows, device=like.device),
-        torch.arange(cols, device=like.device),
-        indexing="ij",
+class Encoder(nn.Module):
+    """Convolutions from an image to a map at an eighth of its size."""
+
+    def __init__(self, size: RaftSize, norm: type[nn.Module] | None, out: int) -> None:
+        super().__init__()
+        block = ResidualBlock if size.large else BottleneckBlock
+        widths = (size.stem, *size.stages)
+        self.convnormrelu = conv_norm(3, size.stem, 7, norm, stride=2)
+        self.layer1, self.layer2, self.layer3 = (
+            nn.Sequential(block(before, after, norm, stride), block(after, after, norm, 1))
+            for before, after, stride in zip(widths[:-1], widths[1:], (1, 2, 2), strict=True)
+        )
+        self.conv = nn.Conv2d(widths[-1], out, 1)
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch out rows cols"]:
+        """Encode."""
+        x = self.convnormrelu(images)
+        out: Tensor = self.conv(self.layer3(self.layer2(self.layer1(x))))
+        return out
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions."""
+
+    def __init__(self, inside: int, out: int, norm: type[nn.Module] | None, stride: int) -> None:
+        super().__init__()
+        self.convnormrelu1 = conv_norm(inside, out, 3, norm, stride=stride)
+        self.convnormrelu2 = conv_norm(out, out, 3, norm)
+        self.downsample = shortcut(inside, out, norm, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform, add, rectify."""
+        return F.relu(self.downsample(x) + self.convnormrelu2(self.convnormrelu1(x)))
+
+
+class BottleneckBlock(nn.Module):
+    """A 3x3 convolution on a quarter of the channels, between two of 1x1."""
+
+    def __init__(self, inside: int, out: int, norm: type[nn.Module] | None, stride: int) -> None:
+        super().__init__()
+        self.convnormrelu1 = conv_norm(inside, out // 4, 1, norm)
+        self.convnormrelu2 = conv_norm(out // 4, out // 4, 3, norm, stride=stride)
+        self.convnormrelu3 = conv_norm(out // 4, out, 1, norm)
+        self.downsample = shortcut(inside, out, norm, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform, add, rectify."""
+        inner = self.convnormrelu3(self.convnormrelu2(self.convnormrelu1(x)))
+        return F.relu(self.downsample(x) + inner)
+
+
+def conv_norm(
+    inside: int,
+    out: int,
+    kernel: int | tuple[int, int],
+    norm: type[nn.Module] | None = None,
+    stride: int = 1,
+    *,
+    relu: bool = True,
+) -> nn.Sequential:
+    """Convolution that keeps the size (over its stride), norm, ReLU."""
+    sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+    padding = (sides[0] // 2, sides[1] // 2)
+    layers: list[nn.Module] = [nn.Conv2d(inside, out, kernel, stride, padding)]
+    if norm is not None:
+        layers.append(norm(out))
+    if relu:
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+def shortcut(inside: int, out: int, norm: type[nn.Module] | None, stride: int) -> nn.Module:
+    """What a residual block adds its work to: its input, brought to its size."""
+    return (
+        nn.Identity() if stride == 1 else conv_norm(inside, out, 1, norm, stride=stride, relu=False)
     )
-    return torch.stack((x, y)).to(like.dtype)[None]
 
 
-def correlations(
-    source: Float[Tensor, "batch channels rows cols"],
-    target: Float[Tensor, "batch channels rows cols"],
-) -> list[Float[Tensor, "pixels 1 _ _"]]:
-    """Similarity of every source feature to every target feature, at four resolutions of the target."""
-    channels, rows, cols = source.shape[1:]
-    product = source.flatten(2).transpose(1, 2) @ target.flatten(2) / channels**0.5
-    level = product.reshape(-1, 1, rows, cols)
+class UpdateBlock(nn.Module):
+    """One update: what correlation and flow say goes into the recurrent state, and the state into a step."""
+
+    def __init__(self, size: RaftSize) -> None:
+        super().__init__()
+        self.motion_encoder = MotionEncoder(size)
+        self.recurrent_block = RecurrentBlock(size)
+        self.flow_head = FlowHead(size)
+
+    def forward(
+        self, hidden: Tensor, context: Tensor, seen: Tensor, flow: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Next state and step of the coarse flow."""
+        given = torch.cat((context, self.motion_encoder(seen, flow)), dim=1)
+        hidden = self.recurrent_block(hidden, given)
+        return hidden, self.flow_head(hidden)
+
+
+class MotionEncoder(nn.Module):
+    """Reads the correlation around the present flow, and the flow."""
+
+    def __init__(self, size: RaftSize) -> None:
+        super().__init__()
+        first, *second = size.correlation
+        self.convcorr1 = conv_norm(LEVELS * (2 * size.radius + 1) ** 2, first, 1)
+        self.convcorr2 = conv_norm(first, second[0], 3) if second else nn.Identity()
+        self.convflow1 = conv_norm(2, size.flow[0], 7)
+        self.convflow2 = conv_norm(size.flow[0], size.flow[1], 3)
+        self.conv = conv_norm(size.correlation[-1] + size.flow[1], size.motion, 3)
+
+    def forward(self, seen: Tensor, flow: Tensor) -> Tensor:
+        """Motion features; the last two channels are the flow itself."""
+        both = (self.convcorr2(self.convcorr1(seen)), self.convflow2(self.convflow1(flow)))
+        return torch.cat((self.conv(torch.cat(both, dim=1)), flow), dim=1)
+
+
+class RecurrentBlock(nn.Module):
+    """Convolutional gated recurrent units, one after the other."""
+
+    def __init__(self, size: RaftSize) -> None:
+        super().__init__()
+        given = size.context + size.motion + 2
+        first, *second = (ConvGru(size.hidden, given, kernel) for kernel in size.recurrent)
+        self.convgru1 = first
+        self.convgru2 = second[0] if second else None
+
+    def forward(self, hidden: Tensor, given: Tensor) -> Tensor:
+        """Next state."""
+        hidden = self.convgru1(hidden, given)
+        return hidden if self.convgru2 is None else self.convgru2(hidden, given)
+
+
+class ConvGru(nn.Module):
+    """Gated recurrent unit (Cho et al., EMNLP 2014) with convolutions."""
+
+    def __init__(self, hidden: int, given: int, kernel: tuple[int, int]) -> None:
+        super().__init__()
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        self.convz, self.convr, self.convq = (
+            nn.Conv2d(hidden + given, hidden, kernel, padding=padding) for _ in range(3)
+        )
+
+    def forward(self, hidden: Tensor, given: Tensor) -> Tensor:
+        """Next state."""
+        both = torch.cat((hidden, given), dim=1)
+        update, reset = self.convz(both).sigmoid(), self.convr(both).sigmoid()
+        proposed = self.convq(torch.cat((reset * hidden, given), dim=1)).tanh()
+        mixed: Tensor = (1 - update) * hidden + update * proposed
+        return mixed
+
+
+class FlowHead(nn.Module):
+    """Step of the coarse flow that the recurrent state asks for."""
+
+    def __init__(self, size: RaftSize) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(size.hidden, size.head, 3, padding=1)
+        self.conv2 = nn.Conv2d(size.head, 2, 3, padding=1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Predict."""
+        step: Tensor = self.conv2(F.relu(self.conv1(hidden)))
+        return step
+
+
+class MaskPredictor(nn.Module):
+    """Logits of the convex combination that makes the full-size flow."""
+
+    def __init__(self, size: RaftSize) -> None:
+        super().__init__()
+        self.convrelu = conv_norm(size.hidden, size.head, 3)
+        self.conv = nn.Conv2d(size.head, NEIGHBOURS * CELL_PX**2, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Predict."""
+        logits: Tensor = MASK_FACTOR * self.conv(self.convrelu(hidden))
+        return logits
+
+
+def cell_grid(
+    like: Float[Tensor, "batch channels rows cols"],
+) -> Float[Tensor, "1 2 rows cols"]:
+    """Column and row of every cell."""
+    rows, cols = (torch.arange(n, dtype=torch.float32, device=like.device) for n in like.shape[-2:])
+    row, col = torch.meshgrid(rows, cols, indexing="ij")
+    return torch.stack((col, row))[None]
+
+
+def correlation_pyramid(
+    source: Float[Tensor, "batch features rows cols"],
+    target: Float[Tensor, "batch features rows cols"],
+) -> list[Float[Tensor, "cells 1 _ _"]]:
+    """Products of every source cell's features with every target cell's, and their means over 2, 4 and 8 cells.
+
+    In single precision also where the features are in half.
+    """
+    batch, channels, rows, cols = source.shape
+    with torch.autocast(source.device.type, enabled=False):
+        products = source.flatten(2).transpose(1, 2).float() @ target.flatten(2).float()
+    level = (products / channels**0.5).reshape(batch * rows * cols, 1, rows, cols)
     pyramid = [level]
     for _ in range(LEVELS - 1):
-        level = F.avg_pool2d(level, 2, 2)
+        level = F.avg_pool2d(level, 2)
         pyramid.append(level)
     return pyramid
 
 
 def look_up(
-    pyramid: list[Float[Tensor, "pixels 1 _ _"]],
-    place: Float[Tensor, "batch 2 rows cols"],
+    pyramid: list[Float[Tensor, "cells 1 _ _"]],
+    at: Float[Tensor, "batch 2 rows cols"],
     radius: int,
-) -> Float[Tensor, "batch window rows cols"]:
-    """Correlations in a window around a place in the target, bilinear, zero outside; columns of the window first."""
-    batch, _, rows, cols = place.shape
-    side = 2 * radius + 1
-    reach = torch.arange(-radius, radius + 1, device=place.device, dtype=place.dtype)
-    offset = torch.stack(torch.meshgrid(reach, reach, indexing="ij"), -1)
-    centre = place.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)
-    found = []
+) -> Float[Tensor, "batch seen rows cols"]:
+    """Correlation in a square around a position of the target, in every level; zero outside the image.
+
+    Args:
+        pyramid: Of `correlation_pyramid`.
+        at: Column and row in the target, cells, for every source cell.
+        radius: Of the square, cells of each level.
+    """
+    batch, _, rows, cols = at.shape
+    reach = torch.arange(-radius, radius + 1, dtype=at.dtype, device=at.device)
+    around = torch.cartesian_prod(reach, reach).reshape(1, len(reach), len(reach), 2)
+    centre = at.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)
+    seen = []
     for number, level in enumerate(pyramid):
-        high, wide = level.shape[-2:]
-        size = place.new_tensor((wide - 1, high - 1))
-        grid = 2 * (centre / 2**number + offset) / size - 1
-        values = F.grid_sample(level, grid, mode="bilinear", align_corners=True)
-        found.append(values.reshape(batch, rows, cols, side * side))
-    return torch.cat(found, -1).permute(0, 3, 1, 2)
+        size = torch.tensor(level.shape[:-3:-1], dtype=at.dtype, device=at.device)
+        place = (2 * (centre / 2**number + around) + 1) / size - 1
+        values = F.grid_sample(level, place, align_corners=False)
+        seen.append(values.reshape(batch, rows, cols, -1))
+    return torch.cat(seen, dim=-1).permute(0, 3, 1, 2).contiguous()
 
 
-def convex_upsampling(
-    flow: Float[Tensor, "batch 2 rows cols"], logits: Float[Tensor, "batch weights rows cols"]
+def upsample_convex(
+    flow: Float[Tensor, "batch 2 rows cols"], logits: Float[Tensor, "batch logits rows cols"]
 ) -> Float[Tensor, "batch 2 height width"]:
-    """Every pixel's flow as a mean of that of the 3x3 features around it, in pixels."""
+    """Flow at the size of the image, pixels: every pixel mixes the coarse flows of its cell and the eight around."""
     batch, _, rows, cols = flow.shape
-    weight = logits.reshape(batch, 1, 9, STRIDE, STRIDE, rows, cols).softmax(2)
-    around = F.unfold(STRIDE * flow, 3, padding=1).reshape(batch, 2, 9, 1, 1, rows, cols)
-    mixed = (weight * around).sum(2).permute(0, 1, 4, 2, 5, 3)
-    return mixed.reshape(batch, 2, STRIDE * rows, STRIDE * cols)
+    share = logits.reshape(batch, 1, NEIGHBOURS, CELL_PX, CELL_PX, rows, cols).softmax(dim=2)
+    near = F.unfold(CELL_PX * flow, 3, padding=1)
+    near = near.reshape(batch, 2, NEIGHBOURS, 1, 1, rows, cols)
+    mixed = (share * near).sum(2).permute(0, 1, 4, 2, 5, 3)
+    return mixed.reshape(batch, 2, CELL_PX * rows, CELL_PX * cols)
