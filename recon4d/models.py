@@ -1,0 +1,357 @@
+"""Weights of the models: where the official ones are, what they may be used for, and how they get here.
+
+Nothing is fetched unless `fetch` is called. A revision or a hash that is not known is None here; both are recorded at
+the first fetch and checked from then on.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from recon4d import models_fetch
+from recon4d.config import did_you_mean
+from recon4d.errors import ConfigError, MissingDependencyError
+from recon4d.models_fetch import Hub, Listing, Record
+
+NON_COMMERCIAL = "non-commercial use"
+ANY_USE = "any use, commercial too"
+HUB_MIXIN = ("config.json", "model.safetensors")
+TRANSFORMERS = ("*.json", "model.safetensors")
+"""Files that the package transformers reads."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Official weights."""
+
+    name: str
+    purpose: str
+    repository: str
+    """On the Hugging Face hub."""
+    files: tuple[str, ...]
+    """Names or patterns in the repository; where it is one alone, the weights' path is that file, else the folder."""
+    licence: str
+    """Of the weights."""
+    use: str
+    """What they may be used for."""
+    option: str
+    """NAME of `--weights NAME=PATH`."""
+    size: int | None = None
+    """Bytes, where it is known."""
+    sha256: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Of each file for which it is known."""
+
+    def place(self, paths: Mapping[str, Path]) -> Path:
+        """What is given to the reader of the weights: the only file, or the folder of several."""
+        return next(iter(paths.values())) if len(self.files) == 1 else _folder(paths)
+
+
+def _folder(paths: Mapping[str, Path]) -> Path:
+    name, path = next(iter(paths.items()))
+    return path.parents[name.count("/")]
+
+
+def _raft(size: str, file: str, num_bytes: int, sha256: str, data: str) -> Model:
+    return Model(
+        name=f"raft-{size}",
+        purpose=f"optical flow, {size} network (--flow raft)",
+        repository="hr16/RAFT-v2",
+        files=(file,),
+        licence="BSD-3-Clause of RAFT and torchvision",
+        use=f"{ANY_USE}; {data} have their own terms",
+        option="raft",
+        size=num_bytes,
+        sha256=MappingProxyType({file: sha256}),
+    )
+
+
+def _sam2(size: str) -> Model:
+    return Model(
+        name=f"sam2-{size}",
+        purpose=f"refined masks, SAM 2.1 {size} (--refine sam2)",
+        repository=f"facebook/sam2.1-hiera-{size}",
+        files=TRANSFORMERS,
+        licence="Apache-2.0",
+        use=ANY_USE,
+        option="sam2",
+    )
+
+
+def _align3r(name: str, depth: str, repository: str) -> Model:
+    return Model(
+        name=name,
+        purpose=f"geometry from pairs of images with {depth} (--geometry align3r)",
+        repository=f"cyun9286/{repository}",
+        files=HUB_MIXIN,
+        licence="CC BY-NC-SA 4.0",
+        use=NON_COMMERCIAL,
+        option="align3r",
+    )
+
+
+MODELS = (
+    Model(
+        name="dust3r",
+        purpose="geometry from pairs of images (--geometry dust3r)",
+        repository="naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
+        files=HUB_MIXIN,
+        licence="CC BY-NC-SA 4.0, and the terms of its training data",
+        use=NON_COMMERCIAL,
+        option="dust3r",
+    ),
+    Model(
+        name="monst3r",
+        purpose="geometry from pairs of images, moving scenes (--geometry monst3r)",
+        repository="Junyi42/MonST3R_PO-TA-S-W_ViTLarge_BaseDecoder_512_dpt",
+        files=HUB_MIXIN,
+        licence="CC BY-NC-SA 4.0",
+        use=NON_COMMERCIAL,
+        option="monst3r",
+    ),
+    _align3r("align3r", "Depth Pro", "Align3R_DepthPro_ViTLarge_BaseDecoder_512_dpt"),
+    _align3r(
+        "align3r-depth-anything",
+        "Depth Anything V2",
+        "Align3R_DepthAnythingV2_ViTLarge_BaseDecoder_512_dpt",
+    ),
+    Model(
+        name="pi3",
+        purpose="geometry from many images at once (--geometry pi3)",
+        repository="yyfz233/Pi3",
+        files=("model.safetensors",),
+        licence="CC BY-NC 4.0",
+        use=NON_COMMERCIAL,
+        option="pi3",
+    ),
+    Model(
+        name="geomotion",
+        purpose="motion masks on pi3's features (--masks geomotion)",
+        repository="xingyang1/GeoMotion",
+        files=("best_model.pth",),
+        licence="none stated; made from pi3's, CC BY-NC 4.0",
+        use=NON_COMMERCIAL,
+        option="geomotion",
+    ),
+    _raft(
+        "large",
+        "raft_large_C_T_SKHT_V2-ff5fadd5.pth",
+        21_106_607,
+        "ff5fadd56d26b40647388883af1547351ea17868b765c05b27231e72dd16a322",
+        "the training data (Sintel, KITTI, HD1K)",
+    ),
+    _raft(
+        "small",
+        "raft_small_C_T_V2-01064c6d.pth",
+        4_006_189,
+        "01064c6dba73b0fc9fc8edf772248560a00a3acfd62ac6677e9eeebad9680e27",
+        "the training data (FlyingThings3D)",
+    ),
+    _sam2("large"),
+    _sam2("small"),
+    _sam2("tiny"),
+    Model(
+        name="depth-anything",
+        purpose="depth of single images, V2 small (--geometry depth-anything; Align3R's input)",
+        repository="depth-anything/Depth-Anything-V2-Small-hf",
+        files=TRANSFORMERS,
+        licence="Apache-2.0",
+        use=ANY_USE,
+        option="depth-anything",
+    ),
+    Model(
+        name="depth-pro",
+        purpose="depth of single images (--geometry depth-pro; Align3R's input)",
+        repository="apple/DepthPro-hf",
+        files=TRANSFORMERS,
+        licence="Apple ML research licence",
+        use="research; read the licence in its repository",
+        option="depth-pro",
+    ),
+)
+"""All models whose weights are fetched by name."""
+
+
+def find_model(name: str) -> Model:
+    """Look a model up.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    names = [model.name for model in MODELS]
+    if name not in names:
+        raise ConfigError(
+            f"'{name}' is no model{did_you_mean(name, names)}; the models are {', '.join(names)}"
+        )
+    return MODELS[names.index(name)]
+
+
+def list_models() -> str:
+    """Table of the models, with the licences of their weights."""
+    rows = [("NAME", "SIZE", "LICENCE OF THE WEIGHTS", "MAY BE USED FOR", "WHAT IT IS FOR")]
+    rows += [(m.name, size_text(m.size), m.licence, m.use, m.purpose) for m in MODELS]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def size_text(num_bytes: int | None) -> str:
+    """A size in words."""
+    return "unknown" if num_bytes is None else f"{num_bytes / 1e6:.1f} MB"
+
+
+def fetch(
+    name: str,
+    revision: str | None = None,
+    yes: bool = False,
+    offline: bool = False,
+    ask: Callable[[str], str] = input,
+    hub: Hub = Hub(),  # noqa: B008
+) -> Path:
+    """Fetch the weights of a model into the hub's cache, after the user has agreed to size and licence.
+
+    What is there and unharmed is not fetched again, nor asked about.
+
+    Args:
+        name: Of the model.
+        revision: Branch, tag or commit; None: that of the first fetch, at first the newest.
+        yes: Agreed already.
+        offline: Never use the network.
+        ask: Shows a question and returns the answer.
+        hub: Where the weights come from and are kept.
+
+    Returns:
+        The file, or the folder of several.
+
+    Raises:
+        ConfigError: Not agreed, not reachable, or not the file that was recorded.
+        MissingDependencyError: The package huggingface_hub is not installed.
+    """
+    model = find_model(name)
+    record = _record(model, hub)
+    asked_for = revision in (None, record.revision if record else None)
+    if record and asked_for and not _faults(record, hub):
+        return model.place(record.paths(hub.folder))
+    if offline or models_fetch.is_offline():
+        raise ConfigError(
+            f"the weights of {name} are not complete on this machine, and fetching is switched off; where there is "
+            f"a network: recon4d models fetch {name}; or give a file with --weights {model.option}=PATH"
+        )
+    wanted = revision or (record.revision if record else None)
+    listing = models_fetch.list_files(hub, model.repository, wanted, model.files)
+    if not yes:
+        _agree(model, listing, ask)
+    return _download(model, listing, record, hub)
+
+
+def weights_path(name: str, given: Path | None, hub: Hub = Hub()) -> Path:  # noqa: B008
+    """Path of a model's weights: what the user gave, else what was fetched. Never uses the network.
+
+    Raises:
+        ConfigError: Neither is there, or a fetched file is not what was recorded.
+    """
+    if given is not None:
+        return given
+    model = find_model(name)
+    try:
+        record = _record(model, hub)
+    except MissingDependencyError:
+        record = None
+    if record is None or _missing(record, hub):
+        raise ConfigError(
+            f"the weights of {name} are not on this machine; fetch them with: recon4d models fetch {name} "
+            f"({model.licence}: {model.use}), or give a file with --weights {model.option}=PATH"
+        )
+    faults = _faults(record, hub)
+    if faults:
+        raise ConfigError(
+            f"{faults[0]}; it is not used; fetch it again with: recon4d models fetch {name}"
+        )
+    return model.place(record.paths(hub.folder))
+
+
+def _record(model: Model, hub: Hub) -> Record | None:
+    record = models_fetch.read_records(hub.folder).get(model.name)
+    return record if record and record.repository == model.repository else None
+
+
+def _missing(record: Record, hub: Hub) -> list[Path]:
+    return [path for path in record.paths(hub.folder).values() if not path.is_file()]
+
+
+def _faults(record: Record, hub: Hub) -> list[str]:
+    """Files of a record that are not there or not what was recorded, in words."""
+    faults = [f"{path} is not there" for path in _missing(record, hub)]
+    for name, path in record.paths(hub.folder).items():
+        if path.is_file() and models_fetch.sha256_of(path) != record.files[name]:
+            faults.append(_wrong(path, record.files[name]))
+    return faults
+
+
+def _wrong(path: Path, needed: str) -> str:
+    return f"{path} has the SHA-256 {models_fetch.sha256_of(path)}, but {needed} was expected"
+
+
+def _agree(model: Model, listing: Listing, ask: Callable[[str], str]) -> None:
+    sizes = [file.size for file in listing.files if file.size is not None]
+    question = (
+        f"{model.name}: {model.purpose}\n"
+        f"from     {model.repository}, revision {listing.revision}\n"
+        f"files    {', '.join(file.name for file in listing.files)}\n"
+        f"size     {size_text(sum(sizes) if sizes else None)}\n"
+        f"licence  {model.licence}\n"
+        f"use      {model.use}\n"
+        "Fetch, and keep to the licence? [y/N] "
+    )
+    try:
+        answer = ask(question)
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise ConfigError(
+            f"nothing was fetched, because the licence of {model.name} was not agreed to; answer y, or give --yes"
+        )
+
+
+def _download(model: Model, listing: Listing, record: Record | None, hub: Hub) -> Path:
+    recorded = record.files if record and record.revision == listing.revision else {}
+    paths = {}
+    for file in listing.files:
+        stated = (model.sha256.get(file.name), recorded.get(file.name), file.sha256)
+        needed = next((value for value in stated if value), None)
+        paths[file.name] = _fetch_one(hub, listing, file.name, needed)
+    hashes = {name: models_fetch.sha256_of(path) for name, path in paths.items()}
+    fetched = Record(listing.repository, listing.revision, hashes)
+    models_fetch.write_record(hub.folder, model.name, fetched)
+    return model.place(paths)
+
+
+def _fetch_one(hub: Hub, listing: Listing, name: str, needed: str | None) -> Path:
+    before = Record(listing.repository, listing.revision, {name: ""}).paths(hub.folder)[name]
+    spoilt = before.is_file() and needed not in (None, models_fetch.sha256_of(before))
+    path = models_fetch.download(hub, listing, name, anew=spoilt)
+    if needed is not None and models_fetch.sha256_of(path) != needed:
+        fault = _wrong(path, needed)
+        models_fetch.forget(path)
+        raise ConfigError(
+            f"{fault}; it was removed; try again, and if that does not help, give a file with --weights"
+        )
+    return path
+
+
+def recognise(keys: Collection[str]) -> str | None:
+    """Say which model a checkpoint is of, from the names of its tensors; None where they tell nothing."""
+    return next((what for key, what in _TELLING if key in keys), None)
+
+
+_TELLING = (
+    ("motion_aware_decoder.fusion_proj.weight", "GeoMotion"),
+    ("point_decoder.projects.weight", "pi3"),
+    ("zero_convs.0.0.weight", "Align3R"),
+    ("dec_blocks.0.cross_attn.projq.weight", "DUSt3R or MonST3R, whose names are the same"),
+    ("mask_predictor.conv.weight", "RAFT large"),
+    ("update_block.flow_head.conv2.weight", "RAFT small"),
+)
+"""Names of tensors, and what has them; the first that is found counts."""
