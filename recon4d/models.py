@@ -19,6 +19,8 @@ ANY_USE = "any use, commercial too"
 HUB_MIXIN = ("config.json", "model.safetensors")
 TRANSFORMERS = ("*.json", "model.safetensors")
 """Files that the package transformers reads."""
+USERS_HUB = Hub()
+"""The hub and the cache that the user's environment names."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def fetch(
     yes: bool = False,
     offline: bool = False,
     ask: Callable[[str], str] = input,
-    hub: Hub = Hub(),  # noqa: B008
+    hub: Hub = USERS_HUB,
 ) -> Path:
     """Fetch the weights of a model into the hub's cache, after the user has agreed to size and licence.
 
@@ -246,7 +248,7 @@ def fetch(
     return _download(model, listing, record, hub)
 
 
-def weights_path(name: str, given: Path | None, hub: Hub = Hub()) -> Path:  # noqa: B008
+def weights_path(name: str, given: Path | None, hub: Hub = USERS_HUB) -> Path:
     """Path of a model's weights: what the user gave, else what was fetched. Never uses the network.
 
     Raises:
