@@ -19,6 +19,8 @@ ANY_USE = "any use, commercial too"
 HUB_MIXIN = ("config.json", "model.safetensors")
 TRANSFORMERS = ("*.json", "model.safetensors")
 """Files that the package transformers reads."""
+USERS_HUB = Hub()
+"""The hub and the cache that the user's environment names."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def fetch(
     yes: bool = False,
     offline: bool = False,
     ask: Callable[[str], str] = input,
-    hub: Hub = Hub(),  # noqa: B008
+    hub: Hub = USERS_HUB,
 ) -> Path:
     """Fetch the weights of a model into the hub's cache, after the user has agreed to size and licence.
 
@@ -246,30 +248,43 @@ def fetch(
     return _download(model, listing, record, hub)
 
 
-def weights_path(name: str, given: Path | None, hub: Hub = Hub()) -> Path:  # noqa: B008
+def weights_path(name: str, given: Path | None, hub: Hub = USERS_HUB) -> Path:
     """Path of a model's weights: what the user gave, else what was fetched. Never uses the network.
+
+    Args:
+        name: Of a model, or of an option that takes one of several: `raft` is the first of its models that was fetched.
+        given: The user's own file or folder.
+        hub: Where fetched weights are kept.
 
     Raises:
         ConfigError: Neither is there, or a fetched file is not what was recorded.
     """
     if given is not None:
         return given
-    model = find_model(name)
-    try:
-        record = _record(model, hub)
-    except MissingDependencyError:
-        record = None
-    if record is None or _missing(record, hub):
+    models = [m for m in MODELS if m.name == name] or [m for m in MODELS if m.option == name]
+    first, *_ = models or [find_model(name)]
+    fetched = [(model, record) for model in models if (record := _fetched(model, hub))]
+    if not fetched:
         raise ConfigError(
-            f"the weights of {name} are not on this machine; fetch them with: recon4d models fetch {name} "
-            f"({model.licence}: {model.use}), or give a file with --weights {model.option}=PATH"
+            f"the weights of {name} are not on this machine; fetch them with: recon4d models fetch {first.name} "
+            f"({first.licence}: {first.use}), or give a file with --weights {first.option}=PATH"
         )
+    model, record = fetched[0]
     faults = _faults(record, hub)
     if faults:
         raise ConfigError(
-            f"{faults[0]}; it is not used; fetch it again with: recon4d models fetch {name}"
+            f"{faults[0]}; it is not used; fetch it again with: recon4d models fetch {model.name}"
         )
     return model.place(record.paths(hub.folder))
+
+
+def _fetched(model: Model, hub: Hub) -> Record | None:
+    """What was recorded of a model, if its files are still there."""
+    try:
+        record = _record(model, hub)
+    except MissingDependencyError:
+        return None
+    return None if record is None or _missing(record, hub) else record
 
 
 def _record(model: Model, hub: Hub) -> Record | None:

@@ -1,12 +1,14 @@
 """Checkpoint files: read as data, never executed, and loaded into a network with every key accounted for."""
 
 import argparse
-import pickle
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -15,6 +17,16 @@ from recon4d.errors import ConfigError
 
 NESTED = ("model", "model_state_dict", "state_dict")
 """Keys under which official `.pth` files keep their state dict."""
+_SCALAR: Callable[..., Any] = np.float64(0).__reduce__()[0]  # type: ignore[assignment]
+PLAIN: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace,
+    np.dtype,
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
+"""Plain values that official files hold beside tensors: options, and numbers of numpy 1 and 2."""
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+"""How PyTorch names what a file wants to have imported."""
 SHOWN_KEYS = 4
 """Most keys that a message names."""
 
@@ -54,23 +66,35 @@ def _read_safetensors(path: Path) -> WeightsFile:
 
 
 def _read_pth(path: Path) -> WeightsFile:
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        first = str(error).strip().splitlines()[0]
-        raise _unreadable(path, f"it wants more than tensors and plain values: {first}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise _unreadable(path, f"no complete PyTorch file: {error}") from error
+    stored = _load_data(path)
     if not isinstance(stored, dict):
         raise _unreadable(path, f"it holds a {type(stored).__name__} instead of a state dict")
     inner = next((key for key in NESTED if isinstance(stored.get(key), dict)), None)
     state = stored if inner is None else stored[inner]
     extra = {} if inner is None else {k: v for k, v in stored.items() if k != inner}
-    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    odd = [
+        str(name)
+        for name, value in state.items()
+        if not (isinstance(name, str) and isinstance(value, Tensor))
+    ]
     if odd or not state:
         raise _unreadable(path, f"it holds no state dict ({_some(odd) or 'empty'})")
     return WeightsFile(path, state, extra)
+
+
+def _load_data(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(PLAIN), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other pickle protocols, of TorchScript
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what a damaged file makes of the reader is not foreseeable
+        asked = _GLOBAL.search(str(error))
+        if asked is not None:
+            raise _unreadable(
+                path, f"it wants {asked[1]}, code that a checkpoint has no need of; it was not run"
+            ) from error
+        kind = type(error).__name__
+        raise _unreadable(path, f"it is no complete PyTorch checkpoint: {kind}") from error
 
 
 def _unreadable(path: Path, why: str) -> ConfigError:

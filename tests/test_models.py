@@ -407,6 +407,24 @@ def test_without_the_hubs_package_the_extra_is_named(monkeypatch: pytest.MonkeyP
         weights_path("pi3", None)
 
 
+def test_an_option_of_several_models_takes_the_one_that_was_fetched(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Model(**{**vars(ONE), "name": "other", "option": "several"})
+    first = Model(**{**vars(MANY), "option": "several"})
+    monkeypatch.setattr(models, "MODELS", (first, other))
+    with pytest.raises(
+        ConfigError, match=r"of several are not .* models fetch many .*several=PATH"
+    ):
+        weights_path("several", None, world.hub)
+    path = world.fetch("other")
+    assert weights_path("several", None, world.hub) == path
+    folder = world.fetch("many")
+    assert weights_path("several", None, world.hub) == folder, "the first of the table"
+    with pytest.raises(ConfigError, match="'other2' is no model"):
+        weights_path("other2", None, world.hub)
+
+
 def test_spoilt_records_are_told(tmp_path: Path) -> None:
     (tmp_path / models_fetch.RECORDS).write_text("{")
     with pytest.raises(ConfigError, match="remove it and fetch again"):
