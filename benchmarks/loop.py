@@ -48,7 +48,7 @@ def run_method(clip: str, method: str, root: Path) -> dict[str, Any]:
     """Figures of one clip and method after every number of rounds; `failure` where it ends early."""
     masks = str(root / clip / "mask") if method == TRUE_MASKS else method
     config = RunConfig(input=root / clip, masks=masks, seed=SEED)
-    row: dict[str, Any] = {"clip": clip, "method": method, "rounds": {}}
+    row: dict[str, Any] = {"clip": clip, "method": method, "rounds": {}, "commit": commit()}
     with tempfile.TemporaryDirectory() as folder:
         for count in ROUNDS:
             try:
@@ -128,13 +128,18 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
             lines.append((name, "failed", row["failure"], "-", "-", "-", "-"))
     text = (
         "# What the rounds of the loop bring\n\n"
-        f"`python -m benchmarks.loop`, commit {commit()}, {today()}, {machine()}, seed {SEED}. ATE after Sim(3), depth "
+        f"`python -m benchmarks.loop`, commit {_commits(rows)}, {today()}, {machine()}, seed {SEED}. ATE after Sim(3), depth "
         "after one scale, J of the masks that are written (`--refine edges`). `kept`: rounds whose result was kept, of "
         "those that were run (the loop ends when the masks settle); the first is round 0. From round 1 on, the flow is "
         "measured with the geometry's help; masks that do not depend on the geometry (none, the true ones) have just "
         "that one further round.\n\n"
     )
     return text + markdown_table(header, lines) + _terms([row for row in rows if "terms" in row])
+
+
+def _commits(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Of all rows: what an earlier call has done is kept."""
+    return ", ".join(sorted({str(row["commit"]) for row in rows if "commit" in row}))
 
 
 def _terms(rows: Sequence[Mapping[str, Any]]) -> str:

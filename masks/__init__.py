@@ -154,7 +154,7 @@ def finish(
 METHODS: dict[str, Callable[[Path | None], MaskMethod]] = {
     "d2mif": _d2mif,
     "residual": _residual,
-    "easi3r": _easi3r,
     "none": _none,
+    "easi3r": _easi3r,
 }
 """Every method that exists, the default first; each gets the file of its weights, None for its own."""

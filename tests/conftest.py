@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # tests run beside each other; set before torch is imported
+
+os.environ["HF_HOME"] = tempfile.mkdtemp()  # as if no weights had ever been fetched
 
 _LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost", "0.0.0.0")
 
