@@ -129,10 +129,10 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
     text = (
         "# What the rounds of the loop bring\n\n"
         f"`python -m benchmarks.loop`, commit {_commits(rows)}, {today()}, {machine()}, seed {SEED}. "
-        "ATE after Sim(3), depth after one scale, J of the masks that are written (`--refine edges`). `kept`: rounds whose result was kept, of "
-        "those that were run (the loop ends when the masks settle); the first is round 0. From round 1 on, the flow is "
-        "measured with the geometry's help; masks that do not depend on the geometry (none, the true ones) have just "
-        "that one further round.\n\n"
+        "ATE after Sim(3), depth after one scale, J of the masks that are written (`--refine edges`). "
+        "`kept`: rounds whose result was kept, of those that were run (the loop ends when the masks settle); the first "
+        "is round 0. From round 1 on, the flow is measured with the geometry's help; masks that do not depend on the "
+        "geometry (none, the true ones) have just that one further round.\n\n"
     )
     return text + markdown_table(header, lines) + _terms([row for row in rows if "terms" in row])
 
