@@ -5,9 +5,7 @@ and `model.safetensors`. Nothing is downloaded. Pictures are prepared here, beca
 torchvision.
 """
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,11 +13,13 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from recon4d.errors import InputError, MissingDependencyError
+from recon4d.errors import InputError
 from recon4d.masks.odd_even import Masks, Prompts, Propagate
+from recon4d.pretrained import load_pretrained, transformers_package
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the colours of ImageNet, by which the network's pictures are normalised."""
+CLASSES = ("Sam2VideoModel", "Sam2VideoInferenceSession")
 OBJECT = 1
 """Everything that moves is one object to the segmenter."""
 
@@ -36,10 +36,10 @@ def sam2_propagator(
 
     Raises:
         MissingDependencyError: transformers 5 is not installed.
-        InputError: The folder holds no such model, or not all of its weights.
+        ConfigError: The folder holds no such model, or not all of its weights.
     """
-    package = _import_transformers()
-    network = _load(package, weights).to(device).eval()
+    package = transformers_package("SAM 2", *CLASSES)
+    network = load_pretrained(package, CLASSES[0], weights, "SAM 2", device)
     side = int(network.image_size)
     session = package.Sam2VideoInferenceSession(
         video=prepare(images, side),
@@ -108,33 +108,3 @@ def _check_prompt(
 def _square(mask: Bool[np.ndarray, "height width"], side: int) -> Float[Tensor, "1 1 side side"]:
     """Mask at the network's size."""
     return (_resize(torch.from_numpy(mask.astype(np.float32))[None], side) >= 0.5).float()[None]
-
-
-def _load(package: ModuleType, weights: Path) -> Any:
-    for name in ("config.json", "model.safetensors"):
-        if not (weights / name).is_file():
-            raise InputError(
-                f"{weights / name} is missing; a folder with config.json and model.safetensors of SAM 2 is needed"
-            )
-    network, loaded = package.Sam2VideoModel.from_pretrained(
-        str(weights), local_files_only=True, use_safetensors=True, output_loading_info=True
-    )
-    missing = sorted(loaded["missing_keys"])
-    if missing:
-        raise InputError(
-            f"{weights / 'model.safetensors'} lacks {len(missing)} weights of SAM 2, the first {missing[0]}: "
-            "give the folder of a whole model"
-        )
-    return network
-
-
-def _import_transformers() -> ModuleType:
-    try:
-        package = importlib.import_module("transformers")
-        for name in ("Sam2VideoModel", "Sam2VideoInferenceSession"):
-            getattr(package, name)  # imported when first asked for
-    except (ImportError, AttributeError) as error:
-        raise MissingDependencyError(
-            f'SAM 2 needs the package transformers, version 5 or later ({error}): pip install "recon4d[models]"'
-        ) from error
-    return package

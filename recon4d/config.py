@@ -35,7 +35,9 @@ class Choice:
         raise ConfigError(f"{key} cannot be '{value}'{guess}; available: {available}")
 
 
-NETWORKS = ("dust3r", "monst3r")
+PAIR_NETWORKS = ("dust3r", "monst3r")
+"""Networks of pairs of frames, whose attention Easi3R looks at."""
+NETWORKS = (*PAIR_NETWORKS, "depth-anything", "depth-pro")
 """Values of `geometry` that are networks; `--weights PATH` without a name is for the one that is asked."""
 WEIGHTS = ("d2mif", "easi3r", "raft", *NETWORKS)
 """Models whose weights can be given as `--weights NAME=PATH`."""
@@ -47,7 +49,7 @@ CHOICES = {
     ),
     "geometry": Choice(
         now=("parallax", "rgbd", *NETWORKS),
-        later=("align3r", "pi3", "depth-anything", "depth-pro"),
+        later=("align3r", "pi3"),
     ),
     "flow": Choice(now=("dis", "raft")),
     "refine": Choice(now=("edges", "none"), later=("sam2",)),
@@ -207,7 +209,7 @@ class RunConfig:
         """
         if self.masks != "easi3r":
             return self.weights_of(self.masks)
-        if self.geometry in NETWORKS and self.weights_of("easi3r") is None:
+        if self.geometry in PAIR_NETWORKS and self.weights_of("easi3r") is None:
             return self.geometry_weights
         return self._needed_weights("easi3r", "monst3r")
 

@@ -205,11 +205,16 @@ def observe(
     """The stages between reading and the masks: flow, what a network says of the depth, first cameras and depth."""
     options = align_options(config)
     flow = run_stage(folder, "flow", Flow, lambda f: _flow(config, video, f, progress))
-    _predict(config, folder, video, flow, progress)
-    video = with_prediction(folder, video)
-    scene = run_stage(
-        folder, "initialise", Scene, lambda f: initial_scene(video, flow, options, progress)
-    )
+    network = backbones.network(config.geometry)
+    if network is not None and not network.needs_scene:
+        video = _with_answer(config, folder, network, video, flow, None, progress)
+
+    def initialise(_: Path, video: Video = video) -> Scene:
+        return initial_scene(video, flow, options, progress)
+
+    scene = run_stage(folder, "initialise", Scene, initialise)
+    if network is not None and network.needs_scene:
+        video = _with_answer(config, folder, network, video, flow, scene, progress)
     seen = masks.Observed(
         video, flow, threads=options.threads, device=options.device, progress=progress
     )
@@ -224,25 +229,32 @@ def with_prediction(folder: Path, video: Video) -> Video:
     return replace(video, predicted_depth=load_stage(stored, DepthPrior))
 
 
-def _predict(config: RunConfig, folder: Path, video: Video, flow: Flow, progress: Progress) -> None:
-    """Ask the network of `--geometry`, if it is one."""
-    network = backbones.network(config.geometry)
-    if network is None:
-        return
+def _with_answer(
+    config: RunConfig,
+    folder: Path,
+    network: backbones.Network,
+    video: Video,
+    flow: Flow,
+    scene: Scene | None,
+    progress: Progress,
+) -> Video:
+    """The video with what the network of `--geometry` says of its depth."""
 
-    def predict(own: Path) -> DepthPrior:
+    def ask(own: Path) -> DepthPrior:
         with tempfile.TemporaryDirectory(dir=own) as scratch:
             question = backbones.Question(
                 video=video,
                 flow=flow,
                 weights=config.geometry_weights,
                 folder=Path(scratch),
+                scene=scene,
                 device=align_options(config).device,
                 progress=progress,
             )
-            return network(question)
+            return network.answer(question)
 
-    run_stage(folder, "geometry", DepthPrior, predict)
+    run_stage(folder, "geometry", DepthPrior, ask)
+    return with_prediction(folder, video)
 
 
 def given_masks(config: RunConfig, video: Video) -> Bool[np.ndarray, "frames height width"] | None:

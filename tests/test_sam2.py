@@ -1,6 +1,5 @@
 """SAM 2 through transformers, with a tiny network of random weights."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -8,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from recon4d.errors import InputError, MissingDependencyError
+from recon4d.errors import ConfigError, InputError, MissingDependencyError
 from recon4d.masks.odd_even import refine_odd_even
 from recon4d.masks.sam2 import prepare, sam2_propagator
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 FRAMES, HEIGHT, WIDTH, SIDE = 4, 36, 48, 64
 
 
@@ -115,10 +113,10 @@ def test_prompts_that_fit_no_frame_are_refused(weights: Path) -> None:
 
 
 def test_a_folder_without_a_model_is_refused(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"config\.json is missing"):
+    with pytest.raises(ConfigError, match=r"config\.json is missing"):
         sam2_propagator(images(), tmp_path)
     (tmp_path / "config.json").write_bytes((weights / "config.json").read_bytes())
-    with pytest.raises(InputError, match=r"model\.safetensors is missing"):
+    with pytest.raises(ConfigError, match=r"model\.safetensors is missing"):
         sam2_propagator(images(), tmp_path)
 
 
@@ -130,7 +128,7 @@ def test_a_model_without_all_of_its_weights_is_refused(weights: Path, tmp_path: 
     del state[name]
     save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
     (tmp_path / "config.json").write_bytes((weights / "config.json").read_bytes())
-    with pytest.raises(InputError, match=f"lacks 1 weights of SAM 2, the first {name}"):
+    with pytest.raises(ConfigError, match=f"lacks 1 weights of SAM 2, the first {name}"):
         sam2_propagator(images(), tmp_path)
 
 

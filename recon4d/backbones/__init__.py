@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recon4d.progress import Progress, no_progress
-from recon4d.scene import DepthPrior, Flow, Video
+from recon4d.scene import DepthPrior, Flow, Scene, Video
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,30 @@ class Question:
     """File or folder of its checkpoint."""
     folder: Path
     """For large arrays; they may be removed with it when the answer is stored."""
+    scene: Scene | None = None
+    """The first cameras and depth, for a network that is asked after them."""
     device: str = "cpu"
     progress: Progress = no_progress
 
 
-Network = Callable[[Question], DepthPrior]
+@dataclass(frozen=True)
+class Network:
+    """How a network is asked."""
+
+    answer: Callable[[Question], DepthPrior]
+    needs_scene: bool = False
+    """Asked after the first geometry, because its unit follows from that."""
 
 
 def network(name: str) -> Network | None:
     """The network of a name on the command line; None for a geometry that needs none."""
     if name in ("dust3r", "monst3r"):
-        from recon4d.backbones.croco_prior import pair_prior  # loads torch's network parts
+        from recon4d.backbones.croco_prior import pair_prior
 
-        return pair_prior
+        return Network(pair_prior)
+    if name in ("depth-anything", "depth-pro"):
+        from recon4d.backbones.mono import depth_anything_prior, depth_pro_prior
+
+        is_pro = name == "depth-pro"
+        return Network(depth_pro_prior if is_pro else depth_anything_prior, needs_scene=not is_pro)
     return None
