@@ -2,15 +2,17 @@
 
 Every clip with true masks is reconstructed with no masks, with masks from residuals, with D2MIF, and with the true
 masks, after 0, 1, 2 and 3 rounds; the stages before the rounds are computed once per clip and method. Then with and
-without masks in the term of the cameras (static flow consistency) and in those of the depth.
+without masks in the term of the cameras (static flow consistency) and in those of the depth, and, in short clips, with
+keyframes fixed and free.
 """
 
 import argparse
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from benchmarks.common import (
     without_places,
     write_whole,
 )
+from benchmarks.loop_keyframes import run_keyframes, section
 from recon4d.config import RunConfig
 from recon4d.errors import Recon4DError
 from recon4d.evaluate import EvalOptions, compare
@@ -134,7 +137,13 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
         "is round 0. From round 1 on, the flow is measured with the geometry's help; masks that do not depend on the "
         "geometry (none, the true ones) have just that one further round.\n\n"
     )
-    return text + markdown_table(header, lines) + _terms([row for row in rows if "terms" in row])
+    terms = _terms([row for row in rows if "terms" in row])
+    return (
+        text
+        + markdown_table(header, lines)
+        + terms
+        + section([r for r in rows if "keyframes" in r])
+    )
 
 
 def _commits(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -164,6 +173,17 @@ def _terms(rows: Sequence[Mapping[str, Any]]) -> str:
     return text + markdown_table(header, lines) if rows else ""
 
 
+def _work(clip: str, methods: Sequence[str], root: Path) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What is computed for a clip, by the key of its row; what takes no method needs all of them to be asked for."""
+    work: dict[str, Callable[[], dict[str, Any]]] = {
+        f"{clip} {method}": partial(run_method, clip, method, root) for method in methods
+    }
+    if set(methods) == set(METHODS):
+        work[f"{clip} terms"] = partial(run_terms, clip, root)
+        work[f"{clip} keyframes"] = partial(run_keyframes, clip, root, "residual", SEED)
+    return work
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -176,16 +196,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = data_root(arguments.root)
     rows = {} if arguments.again else read_rows(arguments.out)
     for clip in arguments.clips:
-        for method in arguments.methods:
-            key = f"{clip} {method}"
+        for key, compute in _work(clip, arguments.methods, root).items():
             if key in rows:
                 continue
-            rows[key] = run_method(clip, method, root)
-            print(json.dumps(rows[key]), flush=True)
-            write_whole(arguments.out, to_json(rows))
-        key = f"{clip} terms"
-        if key not in rows and set(arguments.methods) == set(METHODS):
-            rows[key] = run_terms(clip, root)
+            rows[key] = compute()
             print(json.dumps(rows[key]), flush=True)
             write_whole(arguments.out, to_json(rows))
     write_whole(arguments.out.with_suffix(".md"), report(list(rows.values())))

@@ -1,0 +1,94 @@
+"""What holding keyframes fixed brings: a sequence in short clips, keyframes fixed and free (for `benchmarks.loop`)."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import commit, markdown_table, number
+from recon4d.checkpoint import load_stage
+from recon4d.clips import Clip, divide
+from recon4d.config import OptimConfig, RunConfig
+from recon4d.evaluate import EvalOptions, compare
+from recon4d.longvideo import write_long
+from recon4d.optim.similarity import depth_scale
+from recon4d.parallel import one_torch_thread
+from recon4d.pipeline import read_stage
+from recon4d.progress import no_progress
+from recon4d.scene import Scene
+
+OPTIM = OptimConfig(clip_frames=20, clip_overlap=6, whole_frames=20)
+"""Four clips or more of the test sequences: short ones drift apart soonest."""
+MODES = ("fixed", "free")
+
+
+def run_keyframes(clip: str, root: Path, masks: str, seed: int) -> dict[str, Any]:
+    """Figures of one sequence with keyframes fixed and free while clips are aligned between them."""
+    row: dict[str, Any] = {"clip": clip, "masks": masks, "commit": commit(), "keyframes": {}}
+    for mode in MODES:
+        optim = replace(OPTIM, keyframes=mode)
+        config = RunConfig(input=root / clip, masks=masks, seed=seed, optim=optim)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            with one_torch_thread():
+                video = read_stage(config, folder, no_progress)
+                result = write_long(config, folder, no_progress)
+            found = compare(result, root / clip, EvalOptions())
+            assert found.poses is not None and found.depth is not None
+            row["keyframes"][mode] = {
+                "ate_m": found.poses.ate,
+                "rpe_rotation_deg": found.poses.rpe_rotation_deg,
+                "abs_rel": found.depth.all.abs_rel,
+                "scale_drift": scale_drift(folder, divide(video.num_frames, optim)),
+            }
+    return row
+
+
+def scale_drift(folder: Path, clips: Sequence[Clip]) -> list[float]:
+    """How far apart the scales of neighbouring clips are, from the depth of the frames that both see.
+
+    Args:
+        folder: Of a run of a long video, with its stages.
+        clips: In their order.
+
+    Returns:
+        Absolute logarithm of the ratio of scales, per pair of neighbours.
+    """
+    scenes = [load_stage(clip.folder(folder) / "aligned", Scene) for clip in clips]
+    drift = []
+    for (here, a), (there, b) in pairwise(zip(clips, scenes, strict=True)):
+        shared = range(there.first, here.last)
+        ratios = [depth_scale(a, b, k - here.first, k - there.first) for k in shared]
+        drift.append(abs(float(np.median(np.log(ratios)))))
+    return drift
+
+
+def section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return this part of the page; nothing where there are no rows."""
+    if not rows:
+        return ""
+    header = ("clip", "keyframes", "scale drift, largest", "ATE mm", "RPE-r deg", "Abs Rel")
+    lines = [
+        (
+            row["clip"],
+            mode,
+            f"{100 * max(found['scale_drift']):.2f} %",
+            number(1e3 * found["ate_m"], ".2f"),
+            number(found["rpe_rotation_deg"], ".4f"),
+            number(found["abs_rel"], ".4f"),
+        )
+        for row in rows
+        for mode, found in row["keyframes"].items()
+    ]
+    text = (
+        "\n## Fixed keyframes\n\nThe same sequences as long videos, in clips of at most "
+        f"{OPTIM.clip_frames} frames (overlap at least {OPTIM.clip_overlap}), masks {rows[0]['masks']}. `fixed`: pose, "
+        "focal length and depth of the keyframes are held while a clip is aligned between them, as always; `free`: "
+        "only those of its first keyframe. Scale drift: between neighbouring clips, from the depth of the frames that "
+        "both see.\n\n"
+    )
+    return text + markdown_table(header, lines)
