@@ -18,7 +18,7 @@ from recon4d.optim.calibrate import (
     usual_intrinsics,
 )
 from recon4d.optim.initialise import initialise
-from recon4d.optim.known import held, place, pose_prior, trusted_poses
+from recon4d.optim.known import held, place, pose_prior, regained, snapped, trusted_poses
 from recon4d.optim.normal import Freedom, SolveOptions
 from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.prior import prior_at
@@ -99,6 +99,8 @@ def optimise(
 ) -> Scene:
     """Optimise all cameras and sparse depths together on the pixels that the masks call static.
 
+    Given poses that did not fit to the scene (before there were masks, say) are used if they fit now.
+
     Raises:
         DegenerateError: The masks leave no measurement.
     """
@@ -109,6 +111,11 @@ def optimise(
         for kernel_px in kernels_px:
             state = _solve(problem, state, scene.component, video, options, kernel_px, known=known)
             counter.advance()
+    more = known and regained(state, video, known, main_piece(scene.component))
+    if more:
+        state = snapped(state, more)
+        known, kernel_px = more, options.kernel_px
+        state = _solve(problem, state, scene.component, video, options, kernel_px, known=known)
     return _finish(problem, state, scene.component, video, options, known, is_final=True)
 
 

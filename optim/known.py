@@ -77,7 +77,19 @@ def place(
         soft = softness * _extent(state, main)
         state = refine(state, replace(known, sigma=max(soft, usable.sigma)))
         state, known = _registered(state, usable, main, is_metric)
-    return refine(_snapped(state, known), known), known
+    return refine(snapped(state, known), known), known
+
+
+def regained(
+    state: State, video: Video, known: KnownPoses, main: Bool[np.ndarray, " frames"]
+) -> KnownPoses | None:
+    """The used poses and those that a worse estimate did not fit to and this one does; None where there are none."""
+    assert video.poses is not None
+    usable = replace(video.poses, is_given=video.poses.is_given & main)
+    _, fitting = _registered(state, usable, main, video.is_metric)
+    if not (fitting.is_given & ~known.is_given).any():
+        return None
+    return replace(known, is_given=known.is_given | fitting.is_given)
 
 
 def _registered(
@@ -121,7 +133,7 @@ def _moved(state: State, similarity: Similarity) -> State:
     )
 
 
-def _snapped(state: State, known: KnownPoses) -> State:
+def snapped(state: State, known: KnownPoses) -> State:
     """The state with the poses that are held at their places."""
     keep = torch.from_numpy(held(known)).to(state.cam_from_world.device)
     given = torch.from_numpy(np.array(known.world_from_cam)).to(state.cam_from_world)

@@ -232,3 +232,19 @@ def test_bad_files_are_refused_with_the_reason(tmp_path: Path, lines: str, messa
     file.write_text(lines)
     with pytest.raises(InputError, match=message):
         read_known_poses(file, 0.0, world().video)
+
+
+def test_a_pose_that_did_not_fit_to_a_worse_estimate_is_used_when_it_fits() -> None:
+    """Right poses are dropped where the start was bad (movers, before there are masks); wrong ones stay out."""
+    wanted, at = elsewhere(), [0, 3, 5, 8, 11]
+    wanted[5, :3, 3] += 0.1 * path_length(wanted) * np.array([0.6, 0.8, 0])
+    made = replace(world().video, poses=given(wanted, at))
+    start = initial_scene(made, world().flow, ONE_THREAD)
+    assert start.is_pose_trusted is not None
+    assert np.flatnonzero(start.is_pose_trusted).tolist() == [0, 3, 8, 11]
+    worse = replace(start, is_pose_trusted=start.is_pose_trusted & (np.arange(FRAMES) != 11))
+    still = MotionMasks(np.zeros_like(world().flow.confidence[:FRAMES], dtype=np.float32))
+    better = optimise(made, world().flow, worse, still, ONE_THREAD)
+    assert better.is_pose_trusted is not None
+    assert np.flatnonzero(better.is_pose_trusted).tolist() == [0, 3, 8, 11]
+    np.testing.assert_allclose(better.world_from_cam[11], wanted[11], rtol=0, atol=1e-9)
