@@ -10,36 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from benchmarks.parity_pi3 import compare
-from recon4d.backbones.pi3 import Pi3
 from recon4d.backbones.pi3_config import Pi3Config, config_of
 from recon4d.backbones.pi3_load import empty_network, load_pi3
 from recon4d.errors import ConfigError, InputError
+from tests.pi3_world import TINY, tiny
 from tests.test_parity_croco import counted, errors, golden, listed, needs_golden, needs_keys
-
-TINY = Pi3Config(
-    dim=16,
-    head_dim=8,
-    mlp_ratio=2.0,
-    enc_depth=1,
-    enc_registers=2,
-    grid=3,
-    depth=4,
-    registers=3,
-    head_depth=1,
-    point_dim=12,
-    conf_dim=8,
-    camera_dim=10,
-)
-
-
-def tiny(seed: int = 0) -> Pi3:
-    """A network of random weights whose points are neither tiny nor huge."""
-    torch.manual_seed(seed)
-    network = Pi3(TINY).eval()
-    for name, value in network.named_parameters():
-        if "token" in name or "pos_embed" in name:
-            torch.nn.init.normal_(value, std=0.5)
-    return network
 
 
 def images(sequences: int, views: int, seed: int = 0) -> Float[Tensor, "batch views 3 28 42"]:
