@@ -13,6 +13,7 @@ from benchmarks.parity_pi3 import compare
 from recon4d.backbones.pi3_config import Pi3Config, config_of
 from recon4d.backbones.pi3_load import empty_network, load_pi3
 from recon4d.errors import ConfigError, InputError
+from recon4d.info import describe
 from tests.pi3_world import TINY, tiny
 from tests.test_parity_croco import counted, errors, golden, listed, needs_golden, needs_keys
 
@@ -93,3 +94,8 @@ def test_the_blocks_that_are_asked_for_are_kept() -> None:
     assert torch.equal(decoded.last[..., 16:], decoded.kept[3])
     assert network.camera_tokens(decoded).shape == (6, 3 + 6, 10)
     assert decoded.positions[0].tolist()[:5] == [[0, 0]] * 3 + [[1, 1], [1, 2]]
+
+
+def test_info_names_a_checkpoint_of_pi3(tmp_path: Path) -> None:
+    save_file(tiny().state_dict(), tmp_path / "some.safetensors")
+    assert "model:      pi3" in describe(tmp_path / "some.safetensors")
