@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from benchmarks.parity_pi3 import compare
 from recon4d.backbones.pi3_config import Pi3Config, config_of
@@ -15,6 +16,7 @@ from recon4d.backbones.pi3_load import empty_network, load_pi3
 from recon4d.errors import ConfigError, InputError
 from recon4d.info import describe
 from tests.pi3_world import TINY, tiny
+from tests.test_cuda import Indexing
 from tests.test_parity_croco import counted, errors, golden, listed, needs_golden, needs_keys
 
 
@@ -99,3 +101,37 @@ def test_the_blocks_that_are_asked_for_are_kept() -> None:
 def test_info_names_a_checkpoint_of_pi3(tmp_path: Path) -> None:
     save_file(tiny().state_dict(), tmp_path / "some.safetensors")
     assert "model:      pi3" in describe(tmp_path / "some.safetensors")
+
+
+@torch.no_grad()
+def test_16_bits_change_little_and_end_in_32() -> None:
+    network, given = tiny(), images(1, 3)
+    exact = network(given)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(given)
+    for name in ("local_points", "confidence", "world_from_cam"):
+        one, other = getattr(found, name), getattr(exact, name)
+        assert one.dtype == torch.float32
+        assert float((one - other).abs().max()) < 0.02 * float(other.abs().max())
+
+
+@torch.no_grad()
+def test_nothing_is_left_on_the_cpu_when_cuda_computes() -> None:
+    network, given = tiny(), images(1, 3)
+    # the network's own parameters are replaced, and must not be converted before
+    with FakeTensorMode(allow_non_fake_inputs=True), Indexing():
+        state = {k: torch.empty(v.shape, device="cuda") for k, v in network.state_dict().items()}
+        there = torch.empty(given.shape, device="cuda")
+        found = torch.func.functional_call(network, state, (there,))
+        assert found.local_points.device.type == found.world_from_cam.device.type == "cuda"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@torch.no_grad()
+def test_cuda_says_the_same_in_16_bits() -> None:
+    network, given = tiny(), images(1, 3)
+    exact = network(given).local_points
+    with torch.autocast("cuda", torch.bfloat16):
+        found = network.to("cuda")(given.to("cuda")).local_points.cpu()
+    assert float((found - exact).abs().max()) < 0.02 * float(exact.abs().max())

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from recon4d.backbones.pi3_config import CAMERA_LAYERS, Pi3Config
 from recon4d.backbones.transformer import Angles, Block
+from recon4d.geometry import rigid
 
 
 class FrameDecoder(nn.Module):
@@ -79,9 +80,7 @@ class CameraHead(nn.Module):
         for block in self.res_conv:
             x = block(x)
         mean = self.more_mlps(x.mean(dim=1))
-        top = torch.cat((rotations(self.fc_rot(mean)), self.fc_t(mean)[..., None]), dim=-1)
-        bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(top), 1, 4)
-        return torch.cat((top, bottom), dim=1)
+        return rigid(rotations(self.fc_rot(mean)), self.fc_t(mean))
 
 
 def rotations(numbers: Float[Tensor, "frames 9"]) -> Float[Tensor, "frames 3 3"]:

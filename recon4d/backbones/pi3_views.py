@@ -35,7 +35,7 @@ class ViewOptions:
 
     chunk: int = 32
     """Frames that go through the decoder together: every token looks at those of all of them, so that time grows with
-    the square, and memory of the decoder is 2 GB with images of 512x288 pixels in 32 bits."""
+    the square; 32 need 3 GB besides the weights with images of 512x288 pixels in 32 bits."""
     overlap: int = 8
     """Frames, at least, that a chunk shares with the one before."""
     half: bool = False
