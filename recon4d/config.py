@@ -37,7 +37,7 @@ class Choice:
 
 PAIR_NETWORKS = ("dust3r", "monst3r")
 """Networks of pairs of frames, whose attention Easi3R looks at."""
-NETWORKS = (*PAIR_NETWORKS, "depth-anything", "depth-pro")
+NETWORKS = (*PAIR_NETWORKS, "pi3", "depth-anything", "depth-pro")
 """Values of `geometry` that are networks; `--weights PATH` without a name is for the one that is asked."""
 WEIGHTS = ("d2mif", "easi3r", "raft", *NETWORKS)
 """Models whose weights can be given as `--weights NAME=PATH`."""
@@ -49,7 +49,7 @@ CHOICES = {
     ),
     "geometry": Choice(
         now=("parallax", "rgbd", *NETWORKS),
-        later=("align3r", "pi3"),
+        later=("align3r",),
     ),
     "flow": Choice(now=("dis", "raft")),
     "refine": Choice(now=("edges", "none"), later=("sam2",)),

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import Float
+from safetensors.torch import save_file
 from torch import Tensor
 
 from recon4d.backbones import croco_prior
 from recon4d.backbones.croco_pairs import PairPrediction, predict_pairs
+from recon4d.backbones.pi3 import Decoded as Pi3Decoded
+from recon4d.backbones.pi3 import Pi3
+from recon4d.backbones.pi3 import Predicted as Pi3Predicted
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError, DegenerateError
 from recon4d.flow.raft_network import SMALL, Raft
@@ -24,10 +28,13 @@ from recon4d.io.result import read_result
 from recon4d.pipeline import run
 from tests.media import write_images
 from tests.paths import relative_ate
+from tests.pi3_world import tiny as tiny_pi3
+from tests.pi3_world import true_views
 from tests.synthetic import SyntheticScene, make_scene
 from tests.test_croco import TINY_ARGUMENTS, save_hub, tiny
 
 FRAMES, SIZE = 6, (192, 144)
+PREDICT = Pi3.predict
 
 
 @cache
@@ -59,6 +66,19 @@ def seeing(*args: Any, **options: Any) -> Iterator[PairPrediction]:
         )
 
 
+def seeing_pi3(self: Pi3, decoded: Pi3Decoded) -> Pi3Predicted:
+    """The same of pi3, in a world and a scale of its own."""
+    found = PREDICT(self, decoded)
+    height, width = found.confidence.shape[2:]
+    truth = true_views(world(), (width, height), scale=2.5)
+    return replace(
+        truth,
+        local_points=truth.local_points
+        + 1e-3 * found.local_points / found.local_points.abs().max(),
+        confidence=found.confidence + 3,
+    )
+
+
 def config(tmp_path: Path, geometry: str, weights: Path, masks: str = "residual") -> RunConfig:
     return RunConfig(
         input=write_images(tmp_path / "images", world().video.images),
@@ -85,6 +105,32 @@ def test_pointmaps_of_pairs_become_a_result(
     # flow of DIS on six frames of 192 pixels
     assert relative_ate(result.world_from_cam, world().scene.world_from_cam) < 0.02
     assert result.run["geometry"] == geometry and result.run["scale"] == "relative"
+
+
+def pi3_weights(tmp_path: Path) -> Path:
+    save_file(tiny_pi3().state_dict(), tmp_path / "pi3.safetensors")
+    return tmp_path / "pi3.safetensors"
+
+
+def test_points_of_all_frames_at_once_become_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pi3, "predict", seeing_pi3)
+    result = read_result(run(config(tmp_path, "pi3", pi3_weights(tmp_path))))
+    assert relative_ate(result.world_from_cam, world().scene.world_from_cam) < 0.02
+    assert result.intrinsics[0, 0] == pytest.approx(world().scene.intrinsics[0, 0], rel=0.03)
+    assert result.run["geometry"] == "pi3" and result.run["scale"] == "relative"
+    assert "does_not_fit" not in str(result.run["warnings"])
+
+
+def test_points_of_pi3_that_are_no_scene_are_named(tmp_path: Path) -> None:
+    weights = pi3_weights(tmp_path)
+    with pytest.raises(
+        DegenerateError,
+        match=r"pi3\.safetensors do not make a scene: no frame's points are those of a lens",
+    ):
+        run(config(tmp_path, "pi3", weights))
+    assert not (tmp_path / "out").exists()
 
 
 def test_masks_by_attention_take_the_same_checkpoint(

@@ -42,6 +42,10 @@ def network(name: str) -> Network | None:
         from recon4d.backbones.croco_prior import pair_prior
 
         return Network(pair_prior)
+    if name == "pi3":
+        from recon4d.backbones.pi3_prior import views_prior
+
+        return Network(views_prior)
     if name in ("depth-anything", "depth-pro"):
         from recon4d.backbones.mono import depth_anything_prior, depth_pro_prior
 
