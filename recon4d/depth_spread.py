@@ -5,7 +5,7 @@ other frame by the cameras, differs from the depth there by both errors. What is
 divided by sqrt(2), which would be right if frames shared no error at all. No truth is needed: every video (of a long
 one every clip) has its own table, from confidence to the standard deviation; confidence says how the depth of a pixel
 was found, and how far a completed one is from what was seen. Of moving pixels nothing is measured: theirs is the spread
-of the scene's depths.
+of the scene's depths, or that of any place between the camera and what is behind, whichever is larger.
 """
 
 from dataclasses import dataclass
@@ -31,6 +31,8 @@ ONE_SIGMA = 0.6827
 """Share of a normal distribution within one standard deviation."""
 
 
+ANYWHERE = 12**-0.5
+"""Standard deviation of a depth that lies anywhere between the camera and what is behind, as a part of the latter."""
 LEAST_STD = float(np.finfo(np.float16).smallest_subnormal)
 """What is known is known to no more than half precision can say."""
 
@@ -92,7 +94,7 @@ def depth_spread(
     depth = dense.depth[chosen][(dense.depth[chosen] > 0) & ~is_dynamic[chosen]]
     if len(off) < MIN_PIXELS or not len(depth):
         return unknown
-    return DepthSpread(_table(confidence, off), float(np.log(depth).std()))
+    return DepthSpread(_table(confidence, off), max(float(np.log(depth).std()), ANYWHERE))
 
 
 def _disagreement(

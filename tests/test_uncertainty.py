@@ -18,7 +18,7 @@ from recon4d.optim.normal import Freedom, SolveOptions
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
-from recon4d.optim.uncertainty import relative_pose_covariance
+from recon4d.optim.uncertainty import HeldMoves, Moves, camera_moves, relative_pose_covariance
 from recon4d.scene import DenseDepth, Scene
 from tests.test_io_result import small_result
 
@@ -96,6 +96,34 @@ def test_few_regions_state_nothing() -> None:
     problem = dataclasses.replace(problem, weight=weight)
     covariance = relative_pose_covariance(problem, state, freedom, OPTIONS, keeps_scale=False)
     assert np.isinf(covariance).all()
+
+
+def test_frames_between_held_ones_are_off_as_if_all_had_been_free() -> None:
+    """Keyframes that are off as a solution of all frames would be take the frames between them along."""
+    problem, truth = noisy_problem(0)
+    free = Freedom.all_but_first(FRAMES, torch.device("cpu"))
+    found = solve(problem, truth, free, OPTIONS)
+    whole = camera_moves(problem, found, free, OPTIONS)
+    every = torch.ones(FRAMES, dtype=torch.bool)
+    for held in (np.array([True, False, True, False]), np.array([True, False, False, True])):
+        given = HeldMoves(held, whole.of(np.flatnonzero(held)))
+        between = camera_moves(problem, found, Freedom(every, every), OPTIONS, held=given)
+        # the solver stops at 1e-4, and the mean of the regions' moves is not quite 0
+        size = np.abs(whole.cameras).max((0, 1))
+        assert (np.abs(between.cameras - whole.cameras).max((0, 1)) < 0.02 * size).all()
+        np.testing.assert_allclose(between.growth, whole.growth)
+    poses = found.cam_from_world.numpy()
+    covariance = whole.covariance(poses)
+    assert np.isinf(covariance[0]).all()
+    np.testing.assert_allclose(whole.widened(poses)[1:], 1.05**2 * covariance[1:], rtol=0.01)
+
+
+def test_what_is_unknown_of_held_frames_is_unknown_between_them() -> None:
+    problem, state = noisy_problem(0)
+    every = torch.ones(FRAMES, dtype=torch.bool)
+    given = HeldMoves(np.arange(FRAMES) == 0, Moves.unknown(1))
+    moves = camera_moves(problem, state, Freedom(every, every), OPTIONS, held=given)
+    assert np.isinf(moves.covariance(state.cam_from_world.numpy())).all()
 
 
 def test_a_system_that_determines_nothing_states_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
