@@ -19,6 +19,7 @@ from recon4d.optim.calibrate import (
 )
 from recon4d.optim.initialise import initialise
 from recon4d.optim.known import held, place, pose_prior, regained, snapped, trusted_poses
+from recon4d.optim.moves import Moves
 from recon4d.optim.normal import Freedom, SolveOptions
 from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.prior import prior_at
@@ -31,7 +32,7 @@ from recon4d.optim.problem import (
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
 from recon4d.optim.tensors import on_device
-from recon4d.optim.uncertainty import Moves, camera_moves
+from recon4d.optim.uncertainty import camera_moves
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 

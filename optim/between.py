@@ -10,11 +10,12 @@ from recon4d.geometry import invert_rigid
 from recon4d.optim.align import SMOOTHNESS_PX, prior_scale, static_problem
 from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
 from recon4d.optim.calibrate import USUAL_FOCAL, AlignOptions, connected
+from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.normal import Freedom, SolveOptions, objective
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
-from recon4d.optim.uncertainty import HeldMoves, Moves, camera_moves
+from recon4d.optim.uncertainty import camera_moves
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, MotionMasks, Scene, Video
 

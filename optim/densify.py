@@ -174,6 +174,9 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
     if known is not None:
         joined = join_known(Observed(full, full_trust), known)
         full, full_trust = joined.inverse_depth, joined.confidence
+        if not known.is_measured:  # a network's guess of a mover is plausible, too
+            moves = F.interpolate(moving[:, None], size=full.shape[1:], mode="nearest")[:, 0]
+            full_trust = torch.where(moves > MOVING, MOVER, full_trust)
     return _settle(inputs.scene, frames, full, full_trust)
 
 

@@ -17,10 +17,10 @@ from recon4d.io.result import Frame, write_frame
 from recon4d.optim.align import pose_covariance
 from recon4d.optim.between import moves_between, optimise_between
 from recon4d.optim.densify import densify
+from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.problem import sample_positions, samples_to_px
 from recon4d.optim.similarity import take
 from recon4d.optim.stitch import carry
-from recon4d.optim.uncertainty import HeldMoves, Moves
 from recon4d.parallel import one_torch_thread
 from recon4d.progress import no_progress
 from recon4d.report import check_flow

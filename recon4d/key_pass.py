@@ -17,10 +17,10 @@ from recon4d.io.growing import create_array
 from recon4d.key_loops import KeyMaps, find_loops, place_with_loops
 from recon4d.optim.align import optimise, place_by_poses, scene_moves
 from recon4d.optim.keyframes import choose_keyframes
+from recon4d.optim.moves import Moves
 from recon4d.optim.similarity import Similarity
 from recon4d.optim.stitch import Piece, Placement, key_scene_of, link, pieces_of, place
 from recon4d.optim.triangulate import triangulate
-from recon4d.optim.uncertainty import Moves
 from recon4d.parallel import one_torch_thread
 from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 
