@@ -166,7 +166,7 @@ class DenseDepth:
     depth: Float32[np.ndarray, "frames height width"]
     """z-depth in the scale of the poses; 0 = unknown."""
     confidence: UInt8[np.ndarray, "frames height width"]
-    """255 = certain, 0 = a guess (completion or prior alone)."""
+    """255 = certain, 0 = nothing is measured in the frame, or it has no pose; see docs/CONVENTIONS.md."""
 
 
 @dataclass(frozen=True)
