@@ -19,6 +19,7 @@ from recon4d.optim.calibrate import (
 )
 from recon4d.optim.initialise import initialise
 from recon4d.optim.known import held, place, pose_prior, regained, snapped, trusted_poses
+from recon4d.optim.moves import Moves
 from recon4d.optim.normal import Freedom, SolveOptions
 from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.prior import prior_at
@@ -31,7 +32,7 @@ from recon4d.optim.problem import (
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
 from recon4d.optim.tensors import on_device
-from recon4d.optim.uncertainty import relative_pose_covariance
+from recon4d.optim.uncertainty import camera_moves
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 
@@ -198,13 +199,41 @@ def _finish(
     scene = assemble(problem, state, component, video, turns_only, known)
     if not is_final or video.num_frames < 2:
         return scene
-    task = _task(problem, state, component, video, options, kernel_px, turns_only, known)
+    moves = _moves(problem, state, scene, video, options, turns_only, known)
+    return replace(scene, pose_covariance=pose_covariance(moves, scene))
+
+
+def pose_covariance(moves: Moves, scene: Scene) -> Float64[np.ndarray, "frames 6 6"]:
+    """Covariance of every pose relative to the one before (`Scene.pose_covariance`); the first frame's is 0."""
+    covariance = moves.widened(np.linalg.inv(scene.world_from_cam))
+    covariance[1:][~(scene.is_posed[1:] & scene.is_posed[:-1])] = np.inf
+    covariance[0] = 0
+    return covariance
+
+
+def scene_moves(
+    video: Video, flow: Flow, scene: Scene, motion: MotionMasks, options: AlignOptions
+) -> Moves:
+    """How the cameras of an optimised scene may be off, region of the image by region."""
+    problem = static_problem(video, flow, scene, motion, options)
+    state, known = State.of(scene), trusted_poses(video, scene)
+    turns_only = known is None and _turns_only(problem, state, scene.component, video)
+    return _moves(problem, state, scene, video, options, turns_only, known)
+
+
+def _moves(
+    problem: Problem,
+    state: State,
+    scene: Scene,
+    video: Video,
+    options: AlignOptions,
+    turns_only: bool,
+    known: KnownPoses | None,
+) -> Moves:
+    kernel_px = options.kernel_px
+    task = _task(problem, state, scene.component, video, options, kernel_px, turns_only, known)
     keeps_scale = known is not None or scene.is_metric
-    covariance = relative_pose_covariance(
-        task.problem, state, task.freedom, task.options, keeps_scale
-    )
-    covariance[~(scene.is_posed[1:] & scene.is_posed[:-1])] = np.inf
-    return replace(scene, pose_covariance=covariance)
+    return camera_moves(task.problem, state, task.freedom, task.options, keeps_scale)
 
 
 def _turns_only(

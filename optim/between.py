@@ -10,10 +10,12 @@ from recon4d.geometry import invert_rigid
 from recon4d.optim.align import SMOOTHNESS_PX, prior_scale, static_problem
 from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
 from recon4d.optim.calibrate import USUAL_FOCAL, AlignOptions, connected
+from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.normal import Freedom, SolveOptions, objective
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
+from recon4d.optim.uncertainty import camera_moves
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, MotionMasks, Scene, Video
 
@@ -61,6 +63,33 @@ def optimise_between(
                 state = min(ends, key=lambda end: objective(ready, end, run))
             counter.advance()
     return _finish(problem, state, scene, ~free.numpy(), freedom.turns_only)
+
+
+def moves_between(
+    video: Video,
+    flow: Flow,
+    scene: Scene,
+    motion: MotionMasks,
+    held: HeldMoves,
+    options: AlignOptions,
+) -> Moves:
+    """How the cameras may be off, region of the image by region, when held ones are off as they are said to be.
+
+    Args:
+        video: As for `optimise_between`.
+        flow: As there.
+        scene: What it found.
+        motion: As there.
+        held: The frames that it held.
+        options: As there.
+    """
+    problem, state = static_problem(video, flow, scene, motion, options), State.of(scene)
+    posed = torch.from_numpy(scene.component >= 0)
+    freedom = Freedom(posed, posed.clone())
+    if not np.isfinite(scene.inverse_depth_std[posed.numpy()]).any():
+        freedom = freedom.turning()
+    run = _options(video, scene, options, options.kernel_px)
+    return camera_moves(_prepared(problem, state, video, scene), state, freedom, run, held=held)
 
 
 def _starts(

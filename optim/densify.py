@@ -35,10 +35,18 @@ TAIL = 0.005
 """Share of confident pixels at either end that may be outliers."""
 CLOSE = 0.05
 """Relative distance from the measurement at which a completed pixel has lost most of its confidence."""
-MOVER = 0.25
-"""Confidence of moving pixels: their depth is plausible, not measured."""
+MOVER = 0.02
+"""Confidence of moving pixels: their depth is plausible, not measured, and as wrong as that of far completed ones."""
 COMPLETED = 0.1
-"""Confidence of completed pixels in a frame that has parallax."""
+"""Confidence of completed pixels beside what was seen, in a frame that has parallax."""
+SEEN = 0.1
+"""Confidence from which on a pixel was seen, not completed."""
+COMPLETED_REACH = 0.02
+"""Distance from what was seen, parts of the image's width, at which a completed pixel has half of that confidence."""
+LEAST = 0.004
+"""Least confidence of a pixel whose depth is known at all: 1 of 255."""
+MEASURED = 0.25
+"""Confidence that some pixel of a frame must have for its depth to be measured."""
 
 
 _Maps = tuple[Float32[np.ndarray, "frames height width"], UInt8[np.ndarray, "frames height width"]]
@@ -166,6 +174,9 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
     if known is not None:
         joined = join_known(Observed(full, full_trust), known)
         full, full_trust = joined.inverse_depth, joined.confidence
+        if not known.is_measured:  # a network's guess of a mover is plausible, too
+            moves = F.interpolate(moving[:, None], size=full.shape[1:], mode="nearest")[:, 0]
+            full_trust = torch.where(moves > MOVING, MOVER, full_trust)
     return _settle(inputs.scene, frames, full, full_trust)
 
 
@@ -177,7 +188,7 @@ def _settle(
 ) -> _Maps:
     """Frames that nothing measures have the prior's depth; those without a pose have no confidence."""
     for i, frame in enumerate(frames):
-        is_measured = bool((trust[i] > max(COMPLETED, MOVER)).any())
+        is_measured = bool((trust[i] > MEASURED).any())
         if not is_measured:
             inverse_depth[i] = float(np.median(scene.inverse_depth[frame]))
         if not is_measured or not scene.is_posed[frame]:
@@ -200,10 +211,14 @@ def _limits(scene: Scene, frames: list[int], observed: Observed) -> Float[Tensor
 def _trust(
     surface: Float[Tensor, "frames rows cols"], observed: Observed
 ) -> Float[Tensor, "frames rows cols"]:
-    """That of the measurement where the surface follows it, else that of a completion."""
+    """That of the measurement where the surface follows it, else that of a completion: less the farther it reaches."""
     moved = (surface / observed.inverse_depth).log() / CLOSE
     kept = observed.confidence * torch.exp(-(moved**2))
-    return COMPLETED + (1 - COMPLETED) * kept
+    unseen = (kept < SEEN).cpu().numpy().astype(np.uint8)
+    far = np.stack([cv2.distanceTransform(one, cv2.DIST_L2, 5) for one in unseen])
+    reach = COMPLETED_REACH * surface.shape[2]
+    completed = (COMPLETED / (1 + torch.from_numpy(far).to(kept) / reach)).clamp_min(LEAST)
+    return completed + (1 - completed) * kept
 
 
 def _place_movers(

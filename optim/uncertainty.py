@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from recon4d.geometry import adjoint_se3, invert_rigid
+from recon4d.optim.moves import MIN_REGIONS, REGIONS, HeldMoves, Moves
 from recon4d.optim.normal import (
     Freedom,
     Local,
@@ -30,11 +30,8 @@ from recon4d.optim.reduced import Border, Layout, add_focal_walk, add_smoothness
 from recon4d.optim.state import State, flow_term
 from recon4d.optim.terms import cauchy_weight
 
-REGIONS = (3, 4)
-"""Rows and columns of image regions: as large as can be while their number still tells a covariance of six numbers.
-On `exact_static` the standard deviations of 12x16, 6x8 and 3x4 regions are as 1 : 1.3 : 1.7."""
-MIN_REGIONS = 8
-"""With fewer regions that measure anything there is no covariance."""
+HOLD = 1e8
+"""Weight that holds a camera where it is put, over the largest of the diagonal: rounding errors stay below 1e-7."""
 
 
 def relative_pose_covariance(
@@ -57,24 +54,74 @@ def relative_pose_covariance(
         keeps_scale: Whether lengths are known (metric, or given poses); otherwise errors count after the similarity
             that fits the camera centres best.
     """
+    moves = camera_moves(problem, state, freedom, options, keeps_scale)
+    return moves.covariance(np.asarray(state.cam_from_world.cpu()))[1:]
+
+
+def camera_moves(
+    problem: Problem,
+    state: State,
+    freedom: Freedom,
+    options: SolveOptions,
+    keeps_scale: bool = False,
+    held: HeldMoves | None = None,
+) -> Moves:
+    """Leave out one region of the image at a time.
+
+    Args:
+        problem: See `relative_pose_covariance`.
+        state: See there.
+        freedom: See there; frames that were held are free.
+        options: See there.
+        keeps_scale: See there.
+        held: Frames that were held. They are off as they are said to be, and take the others along, with a shared
+            focal length and the scale of the whole.
+    """
     layout = Layout.of(problem, options)
-    parts = [
-        _System.of(linearise(part, there, freedom, options), freedom, layout)
-        for part, there in _regions(replace(problem, poses=None), replace(state, log_gain=None))
-    ]
-    if len(parts) < MIN_REGIONS:
-        return np.full((problem.num_frames - 1, 6, 6), np.inf)
-    whole = reduce(_System.plus, parts)
+    alone = replace(problem, poses=None), replace(state, log_gain=None)
+    parts = {
+        region: _System.of(linearise(part, there, freedom, options), freedom, layout)
+        for region, part, there in _regions(*alone)
+    }
+    unknown = Moves.unknown(problem.num_frames)
+    if len(parts) < MIN_REGIONS or (held is not None and not held.moves.is_used.any()):
+        return unknown
+    whole = reduce(_System.plus, parts.values())
     whole = _with_beliefs(whole, layout, problem, state, freedom, options)
     fixed = ~freedom.cameras(options.has_own_focals).flatten()
-    moved = np.stack([whole.plus(part, -1.0).step(fixed, options) for part in parts])
-    if not np.isfinite(moved).all():  # one region alone holds some frame
-        return np.full((problem.num_frames - 1, 6, 6), np.inf)
-    twists = moved.reshape(len(parts), problem.num_frames, layout.camera)[..., :6]
-    errors = _relative_errors(twists, state, keeps_scale)
-    errors = (errors - errors.mean(0)) / _steepness(problem, state, options)
-    count = len(errors)
-    return np.asarray((count - 1) / count * np.einsum("gti,gtj->tij", errors, errors))
+    steepness = _steepness(problem, state, options)
+    found = np.zeros((len(unknown.is_used), layout.size + 1))
+    is_used = np.array([region in parts for region in range(len(found))])
+    for region in range(len(found)):
+        without = whole.plus(parts[region], -1.0) if region in parts else whole
+        if held is not None:
+            without = _taken_along(without, held, region, layout, steepness)
+            is_used[region] |= held.moves.is_used[region]
+        found[region] = without.step(fixed, options)
+    if not np.isfinite(found).all():  # one region alone holds some frame
+        return unknown
+    found = np.where(is_used[:, None], found - found[is_used].mean(0), 0.0) / steepness
+    cameras = found[:, :-1].reshape(len(found), problem.num_frames, layout.camera)
+    if held is not None:
+        return Moves(cameras, held.moves.log_focal, held.moves.growth, is_used)
+    growth = np.zeros(len(found))
+    if not keeps_scale:
+        growth = _growth(cameras[..., :6], np.asarray(state.cam_from_world.cpu()))
+    return Moves(cameras, found[:, -1], growth, is_used)
+
+
+def _taken_along(
+    system: "_System", held: HeldMoves, region: int, layout: Layout, steepness: float
+) -> "_System":
+    """The system with held cameras, and the focal length, moved as they are off; all moves are divided later."""
+    target = np.zeros((len(held.is_held), layout.camera))
+    target[held.is_held] = held.moves.cameras[region] * steepness
+    is_held = torch.from_numpy(np.repeat(held.is_held, layout.camera)).to(system.band.device)
+    pull = torch.where(is_held, HOLD * system.band[0].max(), 0.0)
+    band, rhs = system.band.clone(), system.rhs - pull * torch.from_numpy(target.ravel()).to(pull)
+    band[0] += pull
+    rhs = rhs + system.column * float(held.moves.log_focal[region] * steepness)
+    return replace(system, band=band, rhs=rhs)
 
 
 @dataclass(frozen=True)
@@ -110,18 +157,19 @@ class _System:
 
     def step(
         self, fixed: Bool[Tensor, " columns"], options: SolveOptions
-    ) -> Float64[np.ndarray, " columns"]:
-        """Where the cameras go in one step of Gauss-Newton; NaN where something is not determined."""
+    ) -> Float64[np.ndarray, " unknowns"]:
+        """Where the cameras, and last the log focal, go in one step of Gauss-Newton; NaN: not determined."""
         band = self.band.clone()
         band[0] += torch.where(fixed | (band[0] <= 0), 1.0, 1e-9)
         border = None
         if options.free_focal and options.shared_focal:
             border = Border(self.column, self.corner, self.slope)
-        return np.asarray(solve_bordered(band, self.rhs, border)[0].cpu())
+        cameras, focal = solve_bordered(band, self.rhs, border)
+        return np.append(cameras.cpu().numpy(), float(focal))
 
 
-def _regions(problem: Problem, state: State) -> Iterator[tuple[Problem, State]]:
-    """The samples of every region of the image alone; a sample is where it is in most frames."""
+def _regions(problem: Problem, state: State) -> Iterator[tuple[int, Problem, State]]:
+    """The samples of every region of the image alone, with its number; a sample is where it is in most frames."""
     place = problem.samples_px.mean(0)
     low, high = place.amin(1, keepdim=True), place.amax(1, keepdim=True)
     part = (place - low) / (high - low).clamp_min(1e-9)
@@ -133,7 +181,11 @@ def _regions(problem: Problem, state: State) -> Iterator[tuple[Problem, State]]:
     for region in range(rows * cols):
         mine = torch.nonzero((name == region) & (weight > 0))[:, 0]
         if len(mine):
-            yield problem.chosen(mine), replace(state, inverse_depth=state.inverse_depth[:, mine])
+            yield (
+                region,
+                problem.chosen(mine),
+                replace(state, inverse_depth=state.inverse_depth[:, mine]),
+            )
 
 
 def _with_beliefs(
@@ -159,20 +211,6 @@ def _with_beliefs(
     information = options.focal_px**2
     slope = measured.slope + information * focal_error(state, options)
     return _System(band, rhs, measured.column, measured.corner + information, slope)
-
-
-def _relative_errors(
-    twists: Float64[np.ndarray, "regions frames 6"], state: State, keeps_scale: bool
-) -> Float64[np.ndarray, "regions steps 6"]:
-    """Twists of the relative poses from those of the poses."""
-    poses = state.cam_from_world
-    relative = poses[1:] @ invert_rigid(poses[:-1])
-    carried = np.asarray(adjoint_se3(relative).cpu())
-    errors = twists[:, 1:] - (carried @ twists[:, :-1, :, None])[..., 0]
-    if not keeps_scale:
-        grown = _growth(twists, np.asarray(poses.cpu()))
-        errors[..., 3:] -= grown[:, None, None] * np.asarray(relative[:, :3, 3].cpu())
-    return np.asarray(errors)
 
 
 def _growth(

@@ -11,10 +11,13 @@ from recon4d import masks, pipeline
 from recon4d.checkpoint import load_stage, run_stage
 from recon4d.clips import Clip
 from recon4d.config import RunConfig
+from recon4d.depth_spread import depth_spread
 from recon4d.errors import DegenerateError
 from recon4d.io.result import Frame, write_frame
-from recon4d.optim.between import optimise_between
+from recon4d.optim.align import pose_covariance
+from recon4d.optim.between import moves_between, optimise_between
 from recon4d.optim.densify import densify
+from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.problem import sample_positions, samples_to_px
 from recon4d.optim.similarity import take
 from recon4d.optim.stitch import carry
@@ -161,8 +164,11 @@ def _align_between(job: ClipJob) -> Scene:
     motion = load_stage(job.own / "motion", MotionMasks)
     held = np.zeros(len(component), bool)
     held[keys if job.config.optim.keyframes == "fixed" else keys[:1]] = True
-    options = pipeline.align_options(job.config)
-    return optimise_between(video, clip_flow(job.own), scene, motion, held, options)
+    options, flow = pipeline.align_options(job.config), clip_flow(job.own)
+    scene = optimise_between(video, flow, scene, motion, held, options)
+    of_keys = load_stage(job.folder / "key_moves", Moves).of(np.flatnonzero(inside)[held[keys]])
+    moves = moves_between(video, flow, scene, motion, HeldMoves(held, of_keys), options)
+    return dataclasses.replace(scene, pose_covariance=pose_covariance(moves, scene))
 
 
 def _write(job: ClipJob) -> Written:
@@ -179,10 +185,15 @@ def _write(job: ClipJob) -> Written:
     outlines = np.array(motion.probability)
     outlines[part] = masks.outlines(is_dynamic).probability
     dense = densify(video, flow, scene, MotionMasks(outlines), 1, only=own)
+    cameras = take(scene, np.array(own))
+    spread = depth_spread(cameras, dense, is_dynamic)
+    std = spread.std(dense, is_dynamic, seen.sensor_depth is not None)
     for at, frame in enumerate(range(job.clip.own_first, job.clip.own_last)):
-        content = Frame(seen.images[at], dense.depth[at], dense.confidence[at], is_dynamic[at])
+        content = Frame(
+            seen.images[at], dense.depth[at], dense.confidence[at], is_dynamic[at], std[at]
+        )
         write_frame(job.folder / "result", frame, content)
     first_flow = load_stage(job.own / "flow", Flow)
     first_flow = dataclasses.replace(first_flow, edges=first_flow.edges - own.start)
-    check = check_flow(seen, first_flow, take(scene, np.array(own)), dense, is_dynamic, 1)
+    check = check_flow(seen, first_flow, cameras, dense, is_dynamic, 1)
     return Written(check.residual_px)

@@ -2,29 +2,71 @@
 
 Two frames that share no flow are off independently, but for what all frames share; a pixel's depth, carried to the
 other frame by the cameras, differs from the depth there by both errors. What is stated is that difference: it is not
-divided by sqrt(2), which would be right if frames shared no error at all. No truth is needed: every video has its own
-table, from confidence to the standard deviation. With it 65 % of the errors on `exact_static` and 72 % on `exact_crowd`
-lie within one standard deviation; both were looked at when `APART` was chosen.
+divided by sqrt(2), which would be right if frames shared no error at all. No truth is needed: every video (of a long
+one every clip) has its own table, from confidence to the standard deviation; confidence says how the depth of a pixel
+was found, and how far a completed one is from what was seen. Of moving pixels nothing is measured: theirs is the spread
+of the scene's depths, or that of any place between the camera and what is behind, whichever is larger.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float16, Float64, UInt8
 
 from recon4d.geometry import transfer
-from recon4d.scene import DenseDepth, DepthSpread, Scene
+from recon4d.optim.densify import MOVER
+from recon4d.scene import DenseDepth, Scene
 from recon4d.spread import spread_evenly
 
 APART = 32
 """Frames between those that are compared: the widest pairs of the flow, beyond which errors are not the same ones."""
 COMPARED_PAIRS = 20
 PIXEL_STEP = 2
-BINS = 16
-"""Ranges of confidence that have a value each; between their middles it is interpolated."""
+BINS = 24
+"""Ranges of confidence, equally full, that have a value each; between their middles it is interpolated."""
 MIN_PIXELS = 200
 """Fewer tell no quantile."""
 ONE_SIGMA = 0.6827
 """Share of a normal distribution within one standard deviation."""
+
+
+ANYWHERE = 12**-0.5
+"""Standard deviation of a depth that lies anywhere between the camera and what is behind, as a part of the latter."""
+LEAST_STD = float(np.finfo(np.float16).smallest_subnormal)
+"""What is known is known to no more than half precision can say."""
+
+
+@dataclass(frozen=True)
+class DepthSpread:
+    """Standard deviation of depth as a part of it, infinite where it is not known."""
+
+    by_confidence: Float64[np.ndarray, "256"]
+    """Of what is triangulated, measured or completed, for every value of its confidence."""
+    moving: float
+    """Of moving pixels, whose depth is only plausible."""
+
+    def std(
+        self, dense: DenseDepth, is_dynamic: Bool[np.ndarray, "frames height width"], measured: bool
+    ) -> Float16[np.ndarray, "frames height width"]:
+        """Standard deviation of every pixel's depth, in its unit; infinite where depth or confidence are 0.
+
+        Args:
+            dense: Depth and confidence.
+            is_dynamic: Moving pixels.
+            measured: Whether a depth camera sees moving pixels, too.
+        """
+        out = np.empty(dense.depth.shape, np.float16)
+        for at, (depth, confidence) in enumerate(zip(dense.depth, dense.confidence, strict=True)):
+            plausible = is_dynamic[at]
+            if measured:
+                plausible = plausible & (confidence <= round(255 * MOVER))
+            relative = np.where(plausible, self.moving, self.by_confidence[confidence])
+            known = (depth > 0) & (confidence > 0)
+            std = np.where(known, np.maximum(depth * relative, LEAST_STD), np.inf)
+            with np.errstate(over="ignore"):  # beyond 65,504 units nothing is known
+                out[at] = std
+        return out
 
 
 def depth_spread(
@@ -52,7 +94,7 @@ def depth_spread(
     depth = dense.depth[chosen][(dense.depth[chosen] > 0) & ~is_dynamic[chosen]]
     if len(off) < MIN_PIXELS or not len(depth):
         return unknown
-    return DepthSpread(_table(confidence, off), float(np.log(depth).std()))
+    return DepthSpread(_table(confidence, off), max(float(np.log(depth).std()), ANYWHERE))
 
 
 def _disagreement(
@@ -93,14 +135,16 @@ def _table(
     confidence: UInt8[np.ndarray, " pixels"], off: Float64[np.ndarray, " pixels"]
 ) -> Float64[np.ndarray, "256"]:
     """Quantiles of the disagreement by confidence; more confidence never means a larger deviation."""
-    width = 256 // BINS
+    order = np.argsort(confidence, kind="stable")
+    confidence, off = confidence[order], off[order]
+    ends = np.unique(np.searchsorted(confidence, confidence[:: max(len(off) // BINS, MIN_PIXELS)]))
     middles, values = [], []
-    for first in range(0, 256, width):
-        own = off[(confidence >= first) & (confidence < first + width)]
-        if len(own) >= MIN_PIXELS:
-            middles.append(first + width / 2)
-            values.append(np.quantile(own, ONE_SIGMA))
+    for first, last in zip(ends, [*ends[1:], len(off)], strict=True):
+        if last - first >= MIN_PIXELS:
+            middles.append(confidence[first:last].mean())
+            values.append(np.quantile(off[first:last], ONE_SIGMA))
     if not values:
         return np.full(256, np.quantile(off, ONE_SIGMA))
     falling = np.maximum.accumulate(values[::-1])[::-1]
-    return np.asarray(np.interp(np.arange(256), middles, falling))
+    logs = np.log(np.maximum(falling, np.finfo(np.float32).tiny))
+    return np.asarray(np.exp(np.interp(np.arange(256), middles, logs)))

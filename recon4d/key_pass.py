@@ -15,8 +15,9 @@ from recon4d.flow.guided import guided_pairs, overlapping
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.growing import create_array
 from recon4d.key_loops import KeyMaps, find_loops, place_with_loops
-from recon4d.optim.align import optimise, place_by_poses
+from recon4d.optim.align import optimise, place_by_poses, scene_moves
 from recon4d.optim.keyframes import choose_keyframes
+from recon4d.optim.moves import Moves
 from recon4d.optim.similarity import Similarity
 from recon4d.optim.stitch import Piece, Placement, key_scene_of, link, pieces_of, place
 from recon4d.optim.triangulate import triangulate
@@ -160,7 +161,15 @@ def _align(
             placed = place_by_poses(video, flow, start, maps.motion, options)
         return optimise(video, flow, placed, maps.motion, options)
 
-    return run_stage(folder, "align_keyframes", Scene, improve)
+    scene = run_stage(folder, "align_keyframes", Scene, improve)
+
+    def moves(_: Path) -> Moves:
+        if not len(pairs):
+            return Moves.unknown(len(known.frames))
+        return scene_moves(video, flow, scene, maps.motion, options)
+
+    run_stage(folder, "key_moves", Moves, moves)
+    return scene
 
 
 def _key_poses(known: _Locals) -> KnownPoses | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 
 from recon4d.checkpoint import load_stage, stage_costs
 from recon4d.clip_pass import ClipJob, History, Keyframes, Written, align_alone, finish_clip
@@ -72,7 +73,7 @@ def write_long(config: RunConfig, folder: Path, progress: Progress) -> Path:
     """
     video = load_stage(folder / "read", Video)
     run = Run(config, folder, video, divide(video.num_frames, config.optim))
-    make_frame_folders(folder / "result")
+    make_frame_folders(folder / "result", has_std=True)
     jobs, workers = run.jobs(), min(align_options(config).threads, len(run.clips))
     with executor(config.executor, workers) as pool:
         with progress("clips alone", total=len(jobs)) as counter:
@@ -98,6 +99,7 @@ def _write_whole(run: Run) -> Path:
         is_metric=scene.is_metric,
         run=_report(run, scene),
         config_toml=to_toml(run.config.anchored()),
+        pose_covariance=scene.pose_covariance,
     )
     _write_preview(cameras, finished)
     write_texts(cameras, finished)
@@ -106,7 +108,7 @@ def _write_whole(run: Run) -> Path:
 
 def _whole_scene(run: Run) -> Scene:
     """Cameras of the whole video without samples; lost frames move evenly between the others."""
-    parts = []
+    parts, covariances = [], []
     for clip in run.clips:
         scene = load_stage(clip.folder(run.folder) / "aligned", Scene)
         own = np.arange(clip.own_first, clip.own_last) - clip.first
@@ -117,14 +119,26 @@ def _whole_scene(run: Run) -> Scene:
             inverse_depth_std=scene.inverse_depth_std[:, :0],
         )
         parts.append(take(slim, own))
-    scene = join(parts)
+        covariances.append(_own_covariance(scene, clip))
+    scene, covariance = join(parts), np.concatenate(covariances)
+    covariance[0] = 0
     poses = interpolate_lost(scene.world_from_cam, scene.component >= 0, run.video.timestamps_s)
     notices = _key_notices(run)
     return replace(
         scene,
         world_from_cam=poses,
+        pose_covariance=covariance,
         notices=(*notices, *lost_notices(scene.component), *_pose_notices(run, notices)),
     )
+
+
+def _own_covariance(scene: Scene, clip: Clip) -> Float64[np.ndarray, "frames 6 6"]:
+    """Of the frames that a clip writes; infinite where the frame before is not in it."""
+    own = np.arange(clip.own_first, clip.own_last) - clip.first
+    covariance = np.full((len(own), 6, 6), np.inf)
+    if scene.pose_covariance is not None:
+        covariance[own > 0] = scene.pose_covariance[own[own > 0]]
+    return covariance
 
 
 def _key_notices(run: Run) -> tuple[Notice, ...]:

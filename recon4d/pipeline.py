@@ -14,7 +14,7 @@ from recon4d import backbones, masks
 from recon4d.checkpoint import load_stage, run_stage, stage_costs
 from recon4d.clips import is_long
 from recon4d.config import NETWORKS, RunConfig
-from recon4d.depth_spread import depth_spread
+from recon4d.depth_spread import DepthSpread, depth_spread
 from recon4d.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.executor import refuse_in_worker
 from recon4d.flow.dis import compute_flow
@@ -47,7 +47,6 @@ from recon4d.rounds import Rounds, next_round
 from recon4d.scene import (
     DenseDepth,
     DepthPrior,
-    DepthSpread,
     Flow,
     KnownPoses,
     MotionMasks,
@@ -173,7 +172,7 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
         is_dynamic=final.is_dynamic,
         is_metric=scene.is_metric,
         pose_covariance=scene.pose_covariance,
-        depth_spread=spread,
+        depth_std=spread.std(dense, final.is_dynamic, video.sensor_depth is not None),
         run=report(config, folder, video, scene, motion, rounds, check),
         config_toml=to_toml(config.anchored()),
     )

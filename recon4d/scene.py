@@ -143,8 +143,8 @@ class Scene:
     """True where lengths are metres."""
     is_pose_trusted: Bool[np.ndarray, " frames"] | None = None
     """Frames whose given pose fits to the others and to the video; None: no pose was given, or none is of use."""
-    pose_covariance: Float64[np.ndarray, "steps 6 6"] | None = None
-    """Of every frame's pose relative to the one before (`Reconstruction.pose_covariance`); None: not computed."""
+    pose_covariance: Float64[np.ndarray, "frames 6 6"] | None = None
+    """As `Reconstruction.pose_covariance`; None: not computed."""
     notices: tuple[Notice, ...] = ()
 
 
@@ -166,23 +166,7 @@ class DenseDepth:
     depth: Float32[np.ndarray, "frames height width"]
     """z-depth in the scale of the poses; 0 = unknown."""
     confidence: UInt8[np.ndarray, "frames height width"]
-    """255 = certain, 0 = a guess (completion or prior alone)."""
-
-
-@dataclass(frozen=True)
-class DepthSpread:
-    """Standard deviation of depth as a part of it, infinite where it is not known (`recon4d.depth_spread`)."""
-
-    by_confidence: Float64[np.ndarray, "256"]
-    """Of static pixels, for every value of their confidence."""
-    moving: float
-    """Of moving pixels."""
-
-    def relative_std(
-        self, confidence: UInt8[np.ndarray, "*pixels"], is_dynamic: Bool[np.ndarray, "*pixels"]
-    ) -> Float64[np.ndarray, "*pixels"]:
-        """Standard deviation of every pixel's depth over the depth."""
-        return np.where(is_dynamic, self.moving, self.by_confidence[confidence])
+    """255 = certain, 0 = nothing is measured in the frame, or it has no pose; see docs/CONVENTIONS.md."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +184,8 @@ class Cameras:
     run: dict[str, object]
     """As in `Reconstruction`."""
     config_toml: str
-    pose_covariance: Float64[np.ndarray, "steps 6 6"] | None = None
-    depth_spread: DepthSpread | None = None
+    pose_covariance: Float64[np.ndarray, "frames 6 6"] | None = None
+    """As in `Reconstruction`."""
 
 
 @dataclass(frozen=True)
@@ -218,12 +202,14 @@ class Reconstruction:
     confidence: UInt8[np.ndarray, "frames height width"]
     is_dynamic: Bool[np.ndarray, "frames height width"]
     is_metric: bool
-    pose_covariance: Float64[np.ndarray, "steps 6 6"] | None = None
-    """Covariance of the twist (rotation vector in radians, translation in scene units; axes of the later camera) of
-    `inv(true) @ found`, where both are the pose of frame t + 1 in the camera of frame t; where the result is not
-    metric, after the similarity that fits the trajectories. Infinite: not measured; None: not known."""
-    depth_spread: DepthSpread | None = None
-    """What the confidence says of the depth's standard deviation; None: not known."""
+    pose_covariance: Float64[np.ndarray, "frames 6 6"] | None = None
+    """Of every frame's pose relative to the frame before: covariance of the twist (rotation vector in radians,
+    translation in scene units; axes of the frame's own camera) of `inv(true) @ found`, both the pose of frame t in the
+    camera of frame t - 1; where the result is not metric, after the similarity that fits the trajectories. The first
+    frame's is 0: the world is fixed to it. Infinite: not measured; None: not known."""
+    depth_std: Float16[np.ndarray, "frames height width"] | None = None
+    """Standard deviation of the depth, in its unit; infinite: not known (no depth, or nothing that tells how far it is
+    off); None: of no pixel."""
     run: dict[str, object] = field(default_factory=dict)
     """The content of `run.json`."""
     config_toml: str = ""

@@ -19,6 +19,8 @@ from recon4d import longvideo, pipeline
 from recon4d.checkpoint import load_stage
 from recon4d.clip_pass import ClipJob
 from recon4d.config import OptimConfig, RunConfig
+from recon4d.evaluate.poses import pose_errors
+from recon4d.evaluate.stated import stated_poses
 from recon4d.io.result import read_result
 from recon4d.io.trajectory import Trajectory, write_trajectory
 from recon4d.optim.register import Tolerance, register
@@ -134,6 +136,27 @@ def test_the_result_is_one_scene(whole: Path, made: SyntheticScene) -> None:
     assert np.ptp(np.log(of_frame)) < 0.03
     assert (whole / "preview.png").is_file()
     assert notices(whole) == {}
+
+
+def test_the_deviations_of_all_clips_are_stated(whole: Path, made: SyntheticScene) -> None:
+    result = read_result(whole)
+    assert result.depth_std is not None and result.pose_covariance is not None
+    assert result.pose_covariance.shape == (FRAMES, 6, 6)
+    assert not result.pose_covariance[0].any() and np.isfinite(result.pose_covariance).all()
+    assert (np.linalg.eigvalsh(result.pose_covariance[1:])[:, -1] > 0).all()
+    assert np.isfinite(result.depth_std).all()
+    truth = Trajectory(result.timestamps_s, np.array(made.scene.world_from_cam))
+    found = Trajectory(result.timestamps_s, result.world_from_cam)
+    scale = pose_errors(found, truth, "sim3", 0.01).scale
+    assert scale is not None
+    stated = stated_poses(found, truth, result.pose_covariance, scale, 0.01)
+    ratio = result.depth / made.depth
+    off = np.abs(result.depth - made.depth * np.median(ratio))
+    within = (off < result.depth_std).mean()
+    assert stated is not None and stated.steps == FRAMES - 1
+    # 75 numbers each, of which neighbours err alike, at 128 px: found 0.56, 0.56 and 0.75
+    assert 0.4 < stated.rotation < 0.85 and 0.4 < stated.translation < 0.85
+    assert 0.6 < within < 0.85
 
 
 @pytest.mark.slow

@@ -63,6 +63,11 @@ def done(capsys: pytest.CaptureFixture[str], *argv: str) -> Done:
     facts = json.loads((folder / "run.json").read_text())
     result = recon4d.load(folder)
     assert np.isfinite(result.depth).all() and (result.depth >= 0).all()
+    assert result.depth_std is not None and result.depth_std.shape == result.depth.shape
+    assert np.isinf(result.depth_std[result.confidence == 0]).all()
+    assert result.pose_covariance is not None
+    assert result.pose_covariance.shape == (len(result.depth), 6, 6)
+    assert not result.pose_covariance[0].any()
     assert (folder / "preview.png").stat().st_size > 1000
     return Done(result, facts, out + err)
 

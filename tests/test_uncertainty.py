@@ -1,7 +1,6 @@
 """Stated standard deviations: of relative poses from repeated noise, of depth from disagreement, judged and stored."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,13 @@ from recon4d.geometry import exp_se3, transfer
 from recon4d.io.result import read_result, write_result
 from recon4d.io.trajectory import Trajectory
 from recon4d.optim import uncertainty
+from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.normal import Freedom, SolveOptions
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
-from recon4d.optim.uncertainty import relative_pose_covariance
-from recon4d.scene import DenseDepth, DepthSpread, Scene
+from recon4d.optim.uncertainty import camera_moves, relative_pose_covariance
+from recon4d.scene import DenseDepth, Scene
 from tests.test_io_result import small_result
 
 FRAMES, ROWS, COLS = 4, 12, 16
@@ -60,6 +60,11 @@ def noisy_problem(seed: int) -> tuple[Problem, State]:
     return problem, State(poses, rho, intrinsics)
 
 
+def with_first(steps: np.ndarray) -> np.ndarray:
+    """The covariance of every frame's relative pose; the first has none before."""
+    return np.concatenate((np.zeros((1, 6, 6)), steps))
+
+
 def test_repeated_noise_lies_within_the_stated_deviation() -> None:
     """Errors alike in whole regions: the plain inverse of the Hessian would hold about a quarter of them."""
     within = []
@@ -77,7 +82,7 @@ def test_repeated_noise_lies_within_the_stated_deviation() -> None:
             for t in (estimate, wanted)
         ]
         scale = float((centred[0] * centred[1]).sum() / (centred[0] ** 2).sum())
-        stated = stated_poses(estimate, wanted, covariance, scale, 0.01)
+        stated = stated_poses(estimate, wanted, with_first(covariance), scale, 0.01)
         assert stated is not None and stated.steps == FRAMES - 1
         within += [stated.rotation, stated.translation]
     # 216 errors of 12 independent runs: the share is known to about 0.05
@@ -94,9 +99,56 @@ def test_few_regions_state_nothing() -> None:
     assert np.isinf(covariance).all()
 
 
+FREE = dataclasses.replace(OPTIONS, free_focal=True, usual_focal_px=120.0)
+OWN = dataclasses.replace(FREE, shared_focal=False)
+
+
+@pytest.mark.parametrize(
+    ("free", "held_focal"),
+    [(OPTIONS, OPTIONS), (FREE, OPTIONS), (OWN, OWN)],
+    ids=["known", "shared", "own"],
+)
+def test_frames_between_held_ones_are_off_as_if_all_had_been_free(
+    free: SolveOptions, held_focal: SolveOptions
+) -> None:
+    """Keyframes that are off as a solution of all frames would be take the frames between them along."""
+    problem, truth = noisy_problem(0)
+    freedom = Freedom.all_but_first(FRAMES, torch.device("cpu"))
+    found = solve(problem, truth, freedom, free)
+    whole = camera_moves(problem, found, freedom, free)
+    every = torch.ones(FRAMES, dtype=torch.bool)
+    held = np.array([True, False, False, True])
+    given = HeldMoves(held, whole.of(np.flatnonzero(held)))
+    between = camera_moves(problem, found, Freedom(every, every), held_focal, held=given)
+    # the solver stops at 1e-4, and the mean of the regions' moves is not quite 0
+    size = np.abs(whole.cameras).max((0, 1))
+    assert (np.abs(between.cameras - whole.cameras).max((0, 1)) < 0.03 * size).all()
+    np.testing.assert_allclose(between.growth, whole.growth)
+
+
+def test_the_deviation_of_few_regions_is_widened() -> None:
+    problem, found = noisy_problem(0)
+    freedom = Freedom.all_but_first(FRAMES, torch.device("cpu"))
+    moves, poses = camera_moves(problem, found, freedom, OPTIONS), found.cam_from_world.numpy()
+    covariance = moves.covariance(poses)
+    assert np.isinf(covariance[0]).all()
+    # Student's t of 11 degrees of freedom has 84.13 % below 1.048
+    np.testing.assert_allclose(moves.widened(poses)[1:], 1.048**2 * covariance[1:], rtol=2e-3)
+
+
+def test_what_is_unknown_of_held_frames_is_unknown_between_them() -> None:
+    problem, state = noisy_problem(0)
+    every = torch.ones(FRAMES, dtype=torch.bool)
+    given = HeldMoves(np.arange(FRAMES) == 0, Moves.unknown(1))
+    moves = camera_moves(problem, state, Freedom(every, every), OPTIONS, held=given)
+    assert np.isinf(moves.covariance(state.cam_from_world.numpy())).all()
+
+
 def test_a_system_that_determines_nothing_states_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(band: torch.Tensor, rhs: torch.Tensor, _: object) -> tuple[torch.Tensor, None]:
-        return torch.full_like(rhs, torch.nan), None
+    def fails(
+        band: torch.Tensor, rhs: torch.Tensor, _: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.full_like(rhs, torch.nan), rhs.new_zeros(())
 
     monkeypatch.setattr(uncertainty, "solve_bordered", fails)
     problem, state = noisy_problem(0)
@@ -118,6 +170,7 @@ def test_share_of_normal_errors() -> None:
     times = np.arange(count + 1, dtype=float)
     covariance = np.tile(np.diag((std * [1, 1, 1, 0.5, 0.5, 0.5]) ** 2), (count, 1, 1))
     covariance[7] = np.inf
+    covariance = with_first(covariance)
     stated = stated_poses(
         Trajectory(times, half), Trajectory(times, np.array(truth)), covariance, 2.0, 0.01
     )
@@ -157,8 +210,35 @@ def test_disagreement_tells_the_deviation_by_confidence() -> None:
     assert spread.by_confidence[250] == pytest.approx(0.002 * 2**0.5, rel=0.08)
     assert spread.by_confidence[40] == pytest.approx(0.02 * 2**0.5, rel=0.08)
     assert (np.diff(spread.by_confidence) <= 0).all()
-    std = spread.relative_std(np.array([250, 40], np.uint8), np.array([False, True]))
-    assert std.tolist() == [spread.by_confidence[250], spread.moving]
+
+
+def test_deviations_are_in_the_unit_of_the_depth_and_unknown_where_nothing_is_known() -> None:
+    scene, dense = wall(0)
+    moves = np.zeros(dense.depth.shape, bool)
+    moves[:, :9] = True
+    spread = depth_spread(scene, dense, moves)
+    depth, confidence = 4 * dense.depth, dense.confidence.copy()
+    depth[:, 20:30], confidence[:, 30:40] = 0, 0
+    std = spread.std(DenseDepth(depth, confidence), moves, measured=False)
+    assert std.dtype == np.float16
+    assert np.isinf(std[:, 20:40]).all() and np.isfinite(std[:, :20]).all()
+    table = spread.by_confidence[confidence[:, 40:]]
+    np.testing.assert_allclose(std[:, 40:], depth[:, 40:] * table, rtol=1e-3)
+    np.testing.assert_allclose(std[:, :9], depth[:, :9] * spread.moving, rtol=1e-3)
+    seen = spread.std(DenseDepth(depth, confidence), moves, measured=True)
+    assert (seen[:, :9, :40] == (depth * table[0, 0, 0])[:, :9, :40].astype(np.float16)).all()
+
+
+def test_more_confidence_never_means_a_larger_deviation() -> None:
+    rng = np.random.default_rng(0)
+    scene, dense = wall(0)
+    columns = np.linspace(1, 255, dense.depth.shape[2]).astype(np.uint8)
+    confidence = np.broadcast_to(columns, dense.depth.shape).copy()
+    depth = 2 * np.exp(rng.normal(size=dense.depth.shape) / (1.0 + confidence))
+    dense = DenseDepth(depth.astype(np.float32), confidence)
+    table = depth_spread(scene, dense, np.zeros(depth.shape, bool)).by_confidence
+    assert (np.diff(table) <= 0).all()
+    assert table[5] > 3 * table[250]
 
 
 def test_one_posed_frame_tells_nothing() -> None:
@@ -169,31 +249,49 @@ def test_one_posed_frame_tells_nothing() -> None:
 
 
 def test_result_folder_keeps_what_is_stated(tmp_path: Path) -> None:
-    covariance = np.random.default_rng(0).normal(size=(2, 6, 6))
+    rng = np.random.default_rng(0)
+    covariance, result = rng.normal(size=(3, 6, 6)), small_result(3)
     covariance[1] = np.inf
-    table = np.linspace(1, 0, 256)
-    table[0] = np.inf
-    result = dataclasses.replace(
-        small_result(3), pose_covariance=covariance, depth_spread=DepthSpread(table, np.inf)
-    )
-    write_result(result, tmp_path / "r")
-    back = read_result(tmp_path / "r")
+    std = rng.uniform(0, 1, result.depth.shape).astype(np.float16)
+    std[result.depth == 0] = np.inf
+    result = dataclasses.replace(result, pose_covariance=covariance, depth_std=std)
+    folder = tmp_path / "r"
+    write_result(result, folder)
+    stored = np.load(folder / "depth_std/000002.npy")
+    assert stored.dtype == np.float16 and stored.shape == result.depth.shape[1:]
+    back = read_result(folder)
     np.testing.assert_array_equal(back.pose_covariance, covariance)
-    assert back.depth_spread is not None and back.depth_spread.moving == np.inf
-    np.testing.assert_array_equal(back.depth_spread.by_confidence, table)
+    np.testing.assert_array_equal(back.depth_std, std)
 
-    np.save(tmp_path / "r/pose_covariance.npy", covariance[:1])
-    with pytest.raises(InputError, match=r"pose_covariance.*\(2, 6, 6\)"):
-        read_result(tmp_path / "r")
-    (tmp_path / "r/pose_covariance.npy").unlink()
-    run = json.loads((tmp_path / "r/run.json").read_text())
-    run["depth_std"]["by_confidence"] = [1]
-    (tmp_path / "r/run.json").write_text(json.dumps(run))
-    with pytest.raises(InputError, match="256 values"):
+    np.save(folder / "pose_covariance.npy", covariance[:1])
+    with pytest.raises(InputError, match=r"pose_covariance.*\(3, 6, 6\)"):
+        read_result(folder)
+    np.save(folder / "pose_covariance.npy", covariance[1:])  # as an earlier version wrote it
+    read = read_result(folder).pose_covariance
+    assert read is not None
+    np.testing.assert_array_equal(read, with_first(covariance[1:]))
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (np.full((96, 128), 1.0, np.float32), "float16"),
+        (np.full((96, 128), -1.0, np.float16), "no standard deviation"),
+        (np.full((96, 128), np.nan, np.float16), "no standard deviation"),
+        (np.full((95, 128), 1.0, np.float16), "128x95 px"),
+    ],
+)
+def test_deviations_that_cannot_be_are_refused(
+    tmp_path: Path, stored: np.ndarray, said: str
+) -> None:
+    std = np.ones((3, 96, 128), np.float16)
+    write_result(dataclasses.replace(small_result(3), depth_std=std), tmp_path / "r")
+    np.save(tmp_path / "r/depth_std/000001.npy", stored)
+    with pytest.raises(InputError, match=said):
         read_result(tmp_path / "r")
 
 
 def test_results_without_are_read(tmp_path: Path) -> None:
     write_result(small_result(3), tmp_path / "r")
     back = read_result(tmp_path / "r")
-    assert back.pose_covariance is None and back.depth_spread is None
+    assert back.pose_covariance is None and back.depth_std is None

@@ -24,7 +24,7 @@ from recon4d import cli
 from recon4d.errors import ConfigError, MissingDependencyError
 from recon4d.io.images import read_rgb
 from recon4d.io.result import write_result
-from recon4d.scene import DepthSpread, Reconstruction
+from recon4d.scene import Reconstruction
 from recon4d.viewer import PLAIN, Style, render_png
 from recon4d.viewer.cloud import join, median_depth, moving_cloud, static_cloud
 from recon4d.viewer.desktop import Playback, explanation, title
@@ -144,17 +144,25 @@ def plain() -> Reconstruction:
 
 @pytest.fixture(scope="module")
 def uncertain(plain: Reconstruction) -> Reconstruction:
-    """The same with confidence that falls downwards, a table of its meaning, and covariances of the steps."""
+    """The same with confidence that falls downwards, deviations that follow it, and covariances of the steps."""
     height = plain.depth.shape[1]
     rows = np.linspace(255, 64, height).astype(np.uint8)
     confidence = np.broadcast_to(rows[:, None], plain.confidence.shape).copy()
     sigma = np.array([0.002, 0.001, 0.003, 0.01, 0.02, 0.005])
+    covariance = np.repeat(np.diag(sigma**2)[None], FRAMES, axis=0)
+    covariance[0] = 0
+    relative = np.where(plain.is_dynamic, MOVING_STD, np.geomspace(0.2, 0.002, 256)[confidence])
     return dataclasses.replace(
         plain,
         confidence=confidence,
-        depth_spread=DepthSpread(np.geomspace(0.2, 0.002, 256), MOVING_STD),
-        pose_covariance=np.repeat(np.diag(sigma**2)[None], FRAMES - 1, axis=0),
+        depth_std=(plain.depth * relative).astype(np.float16),
+        pose_covariance=covariance,
     )
+
+
+def with_std(result: Reconstruction, std: np.ndarray | float) -> Reconstruction:
+    """The same with other standard deviations, as parts of the depth."""
+    return dataclasses.replace(result, depth_std=(result.depth * std).astype(np.float16))
 
 
 @pytest.fixture
@@ -171,10 +179,10 @@ def scale_of(result: Reconstruction) -> StdScale:
 
 def test_colours_follow_the_standard_deviation(uncertain: Reconstruction) -> None:
     scale, cloud = scale_of(uncertain), static_cloud(uncertain)
-    std = scale.std(cloud, is_moving=False)
-    assert uncertain.depth_spread is not None
-    np.testing.assert_array_equal(std, uncertain.depth_spread.by_confidence[cloud.confidence])
-    shown = styled(cloud, False, Style("uncertainty"), scale)
+    std = cloud.relative_std
+    wanted = np.geomspace(0.2, 0.002, 256)[cloud.confidence]
+    np.testing.assert_allclose(std, wanted, rtol=1e-3)  # half precision
+    shown = styled(cloud, Style("uncertainty"), scale)
     purple, yellow = viridis(np.array([0.0, 1.0]))
     np.testing.assert_array_equal(
         shown.colors[std <= scale.low], [purple] * (std <= scale.low).sum()
@@ -183,34 +191,33 @@ def test_colours_follow_the_standard_deviation(uncertain: Reconstruction) -> Non
         shown.colors[std >= scale.high], [yellow] * (std >= scale.high).sum()
     )
     np.testing.assert_array_equal(shown.points, cloud.points)
-    assert 0.002 <= scale.low < scale.high <= 0.2
+    assert 0.001999 <= scale.low < scale.high <= 0.2001  # half precision
 
 
 def test_points_of_unknown_deviation_are_grey(uncertain: Reconstruction) -> None:
-    assert uncertain.depth_spread is not None
-    spread = dataclasses.replace(uncertain.depth_spread, moving=np.inf)
-    result = dataclasses.replace(uncertain, depth_spread=spread)
+    assert uncertain.depth_std is not None
+    std = np.where(uncertain.is_dynamic, np.float16(np.inf), uncertain.depth_std)
+    result = dataclasses.replace(uncertain, depth_std=std)
     mover = moving_cloud(result, 0)
     assert mover.num_points
-    shown = styled(mover, True, Style("uncertainty"), scale_of(result))
+    shown = styled(mover, Style("uncertainty"), scale_of(result))
     assert (shown.colors == UNKNOWN_COLOR).all()
-    assert styled(mover, True, Style(max_std=10.0), scale_of(result)).num_points == 0
+    assert styled(mover, Style(max_std=10.0), scale_of(result)).num_points == 0
 
 
 def test_a_scale_of_equal_deviations_has_two_ends(plain: Reconstruction) -> None:
     for std in (0.0, 0.01):
-        spread = DepthSpread(np.full(256, std), std)
-        scale = scale_of(dataclasses.replace(plain, depth_spread=spread))
+        scale = scale_of(with_std(plain, std))
         assert 0 < scale.low < scale.high
         assert np.isfinite(scale.share(np.array([0.0, std, np.inf]))).all()
 
 
 def test_points_above_the_threshold_are_hidden(uncertain: Reconstruction) -> None:
     scale, cloud = scale_of(uncertain), static_cloud(uncertain)
-    shown = styled(cloud, False, Style(max_std=0.01), scale)
+    shown = styled(cloud, Style(max_std=0.01), scale)
     assert 0 < shown.num_points < cloud.num_points
-    assert scale.std(shown, is_moving=False).max() <= 0.01
-    assert styled(cloud, False, PLAIN, scale) is cloud
+    assert shown.relative_std.max() <= 0.01
+    assert styled(cloud, PLAIN, scale) is cloud
 
 
 @pytest.mark.parametrize("bad", [{"color": "depth"}, {"max_std": 0.0}, {"max_std": float("nan")}])
@@ -224,7 +231,7 @@ def test_positions_add_up_the_steps_as_sampling_does(uncertain: Reconstruction) 
     assert covariance is not None
     rng, count = np.random.default_rng(3), 4000
     pose = np.repeat(poses[:1], count, axis=0)
-    for step, of_step in enumerate(covariance):
+    for step, of_step in enumerate(covariance[1:]):
         twist = rng.multivariate_normal(np.zeros(6), of_step, count)
         error = np.repeat(np.eye(4)[None], count, axis=0)
         error[:, :3, :3] = Rotation.from_rotvec(twist[:, :3]).as_matrix()
@@ -251,7 +258,7 @@ def test_positions_after_a_step_that_was_not_measured_are_unknown(
 ) -> None:
     assert uncertain.pose_covariance is not None
     covariance = uncertain.pose_covariance.copy()
-    covariance[3] = np.inf
+    covariance[4] = np.inf
     result = dataclasses.replace(uncertain, pose_covariance=covariance)
     known = np.isfinite(position_covariance(result)).all(axis=(1, 2))
     assert known.tolist() == [True] * 4 + [False] * (FRAMES - 4)
@@ -309,15 +316,15 @@ def test_levels_of_the_slider_hold_every_point_once(
     uncertain: Reconstruction, plain: Reconstruction
 ) -> None:
     levels, cloud = Levels.of(scale_of(uncertain)), static_cloud(uncertain)
-    parts = levels.split(cloud, is_moving=False)
+    parts = levels.split(cloud)
     assert join(list(parts.values())).num_points == cloud.num_points
     assert levels.last == LEVELS
     assert levels.name(LEVELS) == "all"
     for level, part in parts.items():
         if level < LEVELS:
-            assert scale_of(uncertain).std(part, False).max() <= levels.upper[level]
-    assert list(levels.split(moving_cloud(uncertain, 0), is_moving=True)) == [LEVELS]
-    assert list(Levels.of(None).split(static_cloud(plain), is_moving=False)) == [0]
+            assert part.relative_std.max() <= levels.upper[level]
+    assert list(levels.split(moving_cloud(uncertain, 0))) == [LEVELS]
+    assert list(Levels.of(None).split(static_cloud(plain))) == [0]
 
 
 def test_the_page_recolours_and_hides(folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float32
 
 from recon4d.errors import ConfigError, InputError
 from recon4d.evaluate.depth import ALIGNMENTS, error_sums, mean_errors, resize_nearest
@@ -120,7 +120,7 @@ class _DepthFrame:
     prediction: Float32[np.ndarray, " pixels"]
     truth: Float32[np.ndarray, " pixels"]
     is_moving: Bool[np.ndarray, " pixels"]
-    relative_std: Float[np.ndarray, " pixels"] | None
+    std: Float32[np.ndarray, " pixels"] | None
     """As stated, of the prediction; None: nothing is stated."""
 
 
@@ -166,31 +166,24 @@ def _depth_frames(
         if mask_file is not None:
             is_moving = resize_nearest(read_true_mask(mask_file).astype(np.uint8), true.shape) > 0
         predicted = resize_nearest(reconstruction.depth[i], true.shape)
-        std = _relative_std(reconstruction, i)
-        stated = None if std is None else resize_nearest(std, true.shape)[valid]
+        stated = None
+        if reconstruction.depth_std is not None:
+            stated = resize_nearest(reconstruction.depth_std[i].astype(np.float32), true.shape)[
+                valid
+            ]
         frames.append(_DepthFrame(predicted[valid], true[valid], is_moving[valid], stated))
     return frames if any(frame.truth.size for frame in frames) else []
-
-
-def _relative_std(
-    reconstruction: Reconstruction, frame: int
-) -> Float32[np.ndarray, "height width"] | None:
-    spread = reconstruction.depth_spread
-    if spread is None:
-        return None
-    std = spread.relative_std(reconstruction.confidence[frame], reconstruction.is_dynamic[frame])
-    return std.astype(np.float32)
 
 
 def _share_within(frames: list[_DepthFrame], scale: float, shift: float) -> float | None:
     """Share of the aligned depth's errors within one stated standard deviation."""
     within, pixels = 0, 0
     for frame in frames:
-        if frame.relative_std is None:
+        if frame.std is None:
             return None
-        use = (frame.prediction > 0) & np.isfinite(frame.relative_std)
+        use = (frame.prediction > 0) & np.isfinite(frame.std)
         off = np.abs(scale * frame.prediction + shift - frame.truth)
-        within += int((off < frame.relative_std * scale * frame.prediction)[use].sum())
+        within += int((off < scale * frame.std)[use].sum())
         pixels += int(use.sum())
     return within / pixels if pixels else None
 

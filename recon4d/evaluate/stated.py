@@ -22,7 +22,7 @@ class StatedPoses:
 def stated_poses(
     estimate: Trajectory,
     truth: Trajectory,
-    covariance: Float64[np.ndarray, "steps 6 6"],
+    covariance: Float64[np.ndarray, "frames 6 6"],
     scale: float,
     max_diff_s: float,
 ) -> StatedPoses | None:
@@ -31,11 +31,12 @@ def stated_poses(
     Args:
         estimate: What is judged.
         truth: What it should be.
-        covariance: Of the steps of the estimate (`Reconstruction.pose_covariance`).
+        covariance: Of the estimate's relative poses (`Reconstruction.pose_covariance`).
         scale: Of the alignment, truth / estimate.
         max_diff_s: Largest difference of the time stamps of matched poses.
     """
     nearest, is_near = _nearest(estimate.timestamps_s, truth.timestamps_s, max_diff_s)
+    covariance = covariance[1:]
     use = is_near[1:] & is_near[:-1] & np.isfinite(covariance).all((1, 2))
     if not use.any():
         return None

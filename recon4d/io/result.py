@@ -1,6 +1,5 @@
 """The result folder, format 1 (docs/DESIGN): writing and reading it."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float16, Float32, UInt8
 
 from recon4d.errors import InputError
 from recon4d.io.growing import save_array
@@ -25,7 +24,7 @@ from recon4d.io.trajectory import (
     read_trajectory,
     write_trajectory,
 )
-from recon4d.scene import Cameras, DepthSpread, Reconstruction
+from recon4d.scene import Cameras, Reconstruction
 
 T = TypeVar("T")
 
@@ -33,6 +32,8 @@ JPEG_QUALITY = 95
 PNG_COMPRESSION = 1
 """zlib level: half the time of the default for files a tenth larger."""
 COVARIANCE = "pose_covariance.npy"
+DEPTH_STD = "depth_std"
+"""Folder of the standard deviations of the depth."""
 DAMAGED = "the result is damaged: run recon4d again"
 THREADS = 4
 """Encoding images releases the interpreter's lock."""
@@ -45,7 +46,8 @@ def write_result(reconstruction: Reconstruction, folder: Path) -> None:
         reconstruction: What to write.
         folder: Created if it is missing.
     """
-    make_frame_folders(folder)
+    std = reconstruction.depth_std
+    make_frame_folders(folder, has_std=std is not None)
     _each_frame(
         lambda index: write_frame(
             folder,
@@ -55,6 +57,7 @@ def write_result(reconstruction: Reconstruction, folder: Path) -> None:
                 reconstruction.depth[index],
                 reconstruction.confidence[index],
                 reconstruction.is_dynamic[index],
+                None if std is None else std[index],
             ),
         ),
         len(reconstruction.sources),
@@ -70,15 +73,15 @@ def write_result(reconstruction: Reconstruction, folder: Path) -> None:
         run=reconstruction.run,
         config_toml=reconstruction.config_toml,
         pose_covariance=reconstruction.pose_covariance,
-        depth_spread=reconstruction.depth_spread,
     )
     write_texts(cameras, folder)
 
 
-def make_frame_folders(folder: Path) -> None:
+def make_frame_folders(folder: Path, has_std: bool) -> None:
     """Make the folders of a result that hold one file per frame."""
+    names = ("images", "depth", "confidence", "masks", *((DEPTH_STD,) if has_std else ()))
     with writing(folder):
-        for name in ("images", "depth", "confidence", "masks"):
+        for name in names:
             (folder / name).mkdir(parents=True, exist_ok=True)
 
 
@@ -94,8 +97,6 @@ def write_texts(cameras: Cameras, folder: Path) -> None:
     scale = "metric" if cameras.is_metric else "relative"
     run = {"format": FORMAT, **cameras.run, "scale": scale}
     run["format"] = FORMAT
-    if cameras.depth_spread is not None:
-        run["depth_std"] = dataclasses.asdict(cameras.depth_spread)
     _write_text(folder / "run.json", json.dumps(_plain(run), indent=2) + "\n")
 
 
@@ -119,11 +120,11 @@ def read_result(folder: Path) -> Reconstruction:
         sources=sources,
         images=_read_stack(folder, "images/{:06d}.jpg", count, read_rgb),
         depth=_read_stack(folder, "depth/{:06d}.npy", count, _read_depth),
+        depth_std=_read_std(folder, count),
         confidence=_read_stack(folder, "confidence/{:06d}.png", count, _read_grey),
         is_dynamic=_read_stack(folder, "masks/{:06d}.png", count, _read_grey) > 0,
         is_metric=run.get("scale") == "metric",
         pose_covariance=_read_covariance(folder / COVARIANCE, count),
-        depth_spread=_read_spread(run.get("depth_std"), folder),
         run=run,
         config_toml=config.read_text(encoding="utf-8") if config.is_file() else "",
     )
@@ -155,6 +156,7 @@ class Frame:
     depth: Float32[np.ndarray, "height width"]
     confidence: UInt8[np.ndarray, "height width"]
     is_dynamic: Bool[np.ndarray, "height width"]
+    depth_std: Float16[np.ndarray, "height width"] | None = None
 
 
 def write_frame(folder: Path, index: int, frame: Frame) -> None:
@@ -168,10 +170,12 @@ def write_frame(folder: Path, index: int, frame: Frame) -> None:
     mask = frame.is_dynamic.astype(np.uint8) * np.uint8(255)
     write_image(folder / f"masks/{name}.png", mask, compression)
     save_array(folder / f"depth/{name}.npy", frame.depth.astype(np.float32))
+    if frame.depth_std is not None:
+        save_array(folder / f"{DEPTH_STD}/{name}.npy", frame.depth_std)
 
 
 def read_frame(folder: Path, index: int) -> Frame:
-    """Read the files of one frame of a result."""
+    """Read the files of one frame of a result, but for the standard deviation of its depth."""
     return Frame(
         read_rgb(folder / f"images/{index:06d}.jpg"),
         _read_depth(folder / f"depth/{index:06d}.npy"),
@@ -234,46 +238,54 @@ def _read_stack(
 
 
 def _read_depth(path: Path) -> np.ndarray:
-    try:
-        depth: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); {DAMAGED}") from error
-    if depth.dtype != np.float32 or depth.ndim != 2:
+    return _read_map(path, np.float32)
+
+
+def _read_std(folder: Path, count: int) -> np.ndarray | None:
+    """Results of earlier versions have none."""
+    if not (folder / DEPTH_STD).exists():
+        return None
+    found = _read_stack(
+        folder, f"{DEPTH_STD}/{{:06d}}.npy", count, lambda path: _read_map(path, np.float16)
+    )
+    bad = np.flatnonzero(~(found >= 0).all((1, 2)))
+    if len(bad):
         raise InputError(
-            f"{path} holds {depth.dtype} {depth.shape}, float32 (height, width) was needed; {DAMAGED}"
+            f"{folder / DEPTH_STD}/{bad[0]:06d}.npy has values that are no standard deviation (negative, or not a "
+            f"number); {DAMAGED}"
         )
-    return depth
+    return found
+
+
+def _read_map(path: Path, dtype: type[np.generic]) -> np.ndarray:
+    array = _read_array(path)
+    if array.dtype != dtype or array.ndim != 2:
+        raise InputError(
+            f"{path} holds {array.dtype} {array.shape}, {np.dtype(dtype)} (height, width) was needed; {DAMAGED}"
+        )
+    return array
 
 
 def _read_covariance(path: Path, frames: int) -> np.ndarray | None:
-    """Results of earlier versions have none."""
+    """Results of earlier versions have none, or none of the first frame, which is 0."""
     if not path.exists():
         return None
-    try:
-        covariance: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); {DAMAGED}") from error
-    if covariance.shape != (frames - 1, 6, 6):
+    covariance = _read_array(path)
+    if covariance.shape == (frames - 1, 6, 6):
+        covariance = np.concatenate((np.zeros((1, 6, 6)), covariance))
+    if covariance.shape != (frames, 6, 6):
         raise InputError(
-            f"{path} has shape {covariance.shape}; {frames} frames need ({frames - 1}, 6, 6); {DAMAGED}"
+            f"{path} has shape {covariance.shape}; {frames} frames need ({frames}, 6, 6); {DAMAGED}"
         )
     return covariance
 
 
-def _read_spread(entry: object, folder: Path) -> DepthSpread | None:
-    """The table in run.json, where null stands for infinite; results of earlier versions have none."""
-    if entry is None:
-        return None
+def _read_array(path: Path) -> np.ndarray:
     try:
-        table, moving = entry["by_confidence"], entry["moving"]  # type: ignore[index]
-        values = np.array([np.inf if v is None else v for v in (*table, moving)], np.float64)
-    except (KeyError, TypeError, ValueError):
-        values = np.empty(0)
-    if values.shape != (257,) or np.isnan(values).any():
-        raise InputError(
-            f"depth_std in {folder / 'run.json'} is not a table of 256 values and moving; {DAMAGED}"
-        )
-    return DepthSpread(values[:-1], float(values[-1]))
+        array: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); {DAMAGED}") from error
+    return array
 
 
 def _read_grey(path: Path) -> np.ndarray:

@@ -41,6 +41,8 @@ class PointCloud:
     """Unit length, on the side from which the cameras saw the surface."""
     confidence: UInt8[np.ndarray, " points"]
     """255 = certain."""
+    relative_std: Float32[np.ndarray, " points"]
+    """Standard deviation of the depth over the depth; infinite: not known."""
 
     @property
     def num_points(self) -> int:
@@ -50,7 +52,11 @@ class PointCloud:
     def select(self, chosen: Bool[np.ndarray, " points"]) -> "PointCloud":
         """Return the chosen points."""
         return PointCloud(
-            self.points[chosen], self.colors[chosen], self.normals[chosen], self.confidence[chosen]
+            self.points[chosen],
+            self.colors[chosen],
+            self.normals[chosen],
+            self.confidence[chosen],
+            self.relative_std[chosen],
         )
 
 
@@ -58,12 +64,14 @@ def join(clouds: list[PointCloud]) -> PointCloud:
     """Concatenate clouds."""
     if not clouds:
         nothing = np.zeros((0, 3), np.float32)
-        return PointCloud(nothing, nothing.astype(np.uint8), nothing, np.zeros(0, np.uint8))
+        none = np.zeros(0, np.float32)
+        return PointCloud(nothing, nothing.astype(np.uint8), nothing, none.astype(np.uint8), none)
     return PointCloud(
         np.concatenate([cloud.points for cloud in clouds]),
         np.concatenate([cloud.colors for cloud in clouds]),
         np.concatenate([cloud.normals for cloud in clouds]),
         np.concatenate([cloud.confidence for cloud in clouds]),
+        np.concatenate([cloud.relative_std for cloud in clouds]),
     )
 
 
@@ -202,7 +210,20 @@ def lift(
         reconstruction.images[frame, ::stride, ::stride][chosen],
         normals @ pose[:3, :3].T,
         reconstruction.confidence[frame, ::stride, ::stride][chosen],
+        relative_std(reconstruction, frame, stride)[chosen],
     )
+
+
+def relative_std(
+    reconstruction: Reconstruction, frame: int, stride: int = 1
+) -> Float32[np.ndarray, "rows cols"]:
+    """Standard deviation of every `stride`-th pixel's depth over the depth; infinite: not known."""
+    depth = reconstruction.depth[frame, ::stride, ::stride]
+    out = np.full(depth.shape, np.inf, np.float32)
+    if reconstruction.depth_std is not None:
+        std = reconstruction.depth_std[frame, ::stride, ::stride].astype(np.float32)
+        np.divide(std, depth, out=out, where=depth > 0)
+    return out
 
 
 def _normals(
@@ -251,7 +272,7 @@ def _is_solid(
 
 
 def _merge(cloud: PointCloud, voxel: float) -> PointCloud:
-    """Average the points of each voxel, weighted by confidence; the highest confidence of them stays."""
+    """Average the points of each voxel, weighted by confidence; the best confidence and deviation of them stay."""
     if cloud.num_points == 0:
         return cloud
     keys = _voxel_keys(cloud.points, voxel)
@@ -273,6 +294,7 @@ def _merge(cloud: PointCloud, voxel: float) -> PointCloud:
         np.rint(mean(cloud.colors.astype(np.float32))).astype(np.uint8),
         normals / length,
         np.maximum.reduceat(confidence, first),
+        np.minimum.reduceat(cloud.relative_std[order], first),
     )
 
 

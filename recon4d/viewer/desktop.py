@@ -125,12 +125,12 @@ class _Window:
         self._window.destroy_window()
 
     def _draw_static(self) -> Any:
-        cloud = styled(self._static_cloud, False, self._state.style, self._scale)
+        cloud = styled(self._static_cloud, self._state.style, self._scale)
         return _points(self._o3d, cloud)
 
     def _draw_movers(self) -> Any:
         cloud = moving_cloud(self._reconstruction, self._state.frame)
-        return _points(self._o3d, styled(cloud, True, self._state.style, self._scale))
+        return _points(self._o3d, styled(cloud, self._state.style, self._scale))
 
     def _bind(self) -> None:
         """Connect keys with changes of the state."""

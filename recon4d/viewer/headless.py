@@ -54,7 +54,7 @@ def draw(
     size = (size[0], size[1] - LEGEND_PX) if has_legend else size
     focal = size[0] / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
     scale = StdScale.of(reconstruction)
-    shown = [styled(static, False, style, scale), *(styled(m, True, style, scale) for m in movers)]
+    shown = [styled(cloud, style, scale) for cloud in (static, *movers)]
     picture = _splat(join(shown), view_from_world, focal, size)
     drawings = [
         (camera_lines(reconstruction), CAMERA_COLOR),

@@ -1,17 +1,17 @@
 """How uncertain points and cameras are, as the viewers show it: colours, a threshold, positions, and what is not known.
 
-A fused point has the standard deviation of its most confident pixel: errors that frames share are not averaged away.
+A fused point has the standard deviation of its best pixel: errors that frames share are not averaged away.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 
 from recon4d.errors import ConfigError
-from recon4d.scene import DepthSpread, Notice, Reconstruction
-from recon4d.viewer.cloud import MIN_CONFIDENCE, PointCloud, usable_confidence
+from recon4d.scene import Notice, Reconstruction
+from recon4d.viewer.cloud import MIN_CONFIDENCE, PointCloud, relative_std, usable_confidence
 
 COLORS = ("image", "uncertainty")
 """What points may be coloured by: the video's own colours, or the relative standard deviation of their depth."""
@@ -60,7 +60,6 @@ PLAIN = Style()
 class StdScale:
     """Relative standard deviations of depth and their colours: viridis, even in the logarithm."""
 
-    spread: DepthSpread
     low: float
     high: float
     """Relative standard deviations at the two ends of the colours; beyond them the colour stays."""
@@ -68,33 +67,30 @@ class StdScale:
     @classmethod
     def of(cls, reconstruction: Reconstruction) -> "StdScale | None":
         """The scale that fits to a result's static points; None where it does not say how far depth may be off."""
-        spread = reconstruction.depth_spread
-        if spread is None:
-            return None
-        sample = (slice(None), slice(None, None, RANGE_STRIDE), slice(None, None, RANGE_STRIDE))
-        confidence = reconstruction.confidence[sample]
-        shown = (reconstruction.depth[sample] > 0) & ~reconstruction.is_dynamic[sample]
-        shown &= confidence >= usable_confidence(reconstruction, MIN_CONFIDENCE)
-        std = spread.by_confidence[confidence[shown]]
-        known = std[np.isfinite(std)]
+        least = usable_confidence(reconstruction, MIN_CONFIDENCE)
+        static, moving = [], []
+        for frame in range(len(reconstruction.depth)):
+            std = relative_std(reconstruction, frame, RANGE_STRIDE)
+            part = frame, slice(None, None, RANGE_STRIDE), slice(None, None, RANGE_STRIDE)
+            is_dynamic = reconstruction.is_dynamic[part]
+            shown = ~is_dynamic & (reconstruction.confidence[part] >= least)
+            static.append(std[shown & np.isfinite(std)])
+            moving.append(std[is_dynamic & np.isfinite(std)])
+        known = np.concatenate(static)
         if not known.size:
-            known = np.array([spread.moving])
-        if not np.isfinite(known).all():
+            known = np.concatenate(moving)
+        if not known.size:
             return None
         low, high = np.percentile(known, RANGE_PERCENT)
         low = max(float(low), LEAST_STD)
-        return cls(spread, low, max(float(high), LEAST_RATIO * low))
+        return cls(low, max(float(high), LEAST_RATIO * low))
 
-    def std(self, cloud: PointCloud, is_moving: bool) -> Float64[np.ndarray, " points"]:
-        """Relative standard deviation of every point's depth, infinite where it is not known."""
-        return self.spread.relative_std(cloud.confidence, np.full(cloud.num_points, is_moving))
-
-    def share(self, std: Float64[np.ndarray, " points"]) -> Float64[np.ndarray, " points"]:
+    def share(self, std: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
         """Place of every standard deviation between the ends of the colours, from 0 to 1."""
         place = np.log(np.maximum(std, LEAST_STD) / self.low) / np.log(self.high / self.low)
         return np.asarray(np.clip(place, 0, 1))
 
-    def colors(self, std: Float64[np.ndarray, " points"]) -> UInt8[np.ndarray, "points 3"]:
+    def colors(self, std: Float[np.ndarray, " points"]) -> UInt8[np.ndarray, "points 3"]:
         """RGB colour of every standard deviation."""
         colors = viridis(self.share(std))
         colors[~np.isfinite(std)] = UNKNOWN_COLOR
@@ -114,7 +110,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-def viridis(share: Float64[np.ndarray, " values"]) -> UInt8[np.ndarray, "values 3"]:
+def viridis(share: Float[np.ndarray, " values"]) -> UInt8[np.ndarray, "values 3"]:
     """RGB colours of numbers from 0 (purple) to 1 (yellow)."""
     levels = np.rint(255 * share).astype(np.uint8)[:, None]
     if not len(levels):
@@ -122,16 +118,15 @@ def viridis(share: Float64[np.ndarray, " values"]) -> UInt8[np.ndarray, "values 
     return np.ascontiguousarray(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1])
 
 
-def styled(cloud: PointCloud, is_moving: bool, style: Style, scale: StdScale | None) -> PointCloud:
+def styled(cloud: PointCloud, style: Style, scale: StdScale | None) -> PointCloud:
     """The points that a style shows, in its colours; all and unchanged where nothing is known of them."""
     if scale is None:
         return cloud
     if style.max_std is not None:
-        cloud = cloud.select(scale.std(cloud, is_moving) <= style.max_std)
+        cloud = cloud.select(cloud.relative_std <= style.max_std)
     if style.color == "image":
         return cloud
-    colors = scale.colors(scale.std(cloud, is_moving))
-    return PointCloud(cloud.points, colors, cloud.normals, cloud.confidence)
+    return replace(cloud, colors=scale.colors(cloud.relative_std))
 
 
 def position_covariance(reconstruction: Reconstruction) -> Float64[np.ndarray, "frames 3 3"]:
@@ -147,14 +142,14 @@ def position_covariance(reconstruction: Reconstruction) -> Float64[np.ndarray, "
     if reconstruction.pose_covariance is None:
         return centres
     total = np.zeros((6, 6))  # of (rotation vector, centre), both along the world's axes
-    for step, covariance in enumerate(reconstruction.pose_covariance):
+    for frame, covariance in enumerate(reconstruction.pose_covariance[1:], start=1):
         if not np.isfinite(covariance).all():
             break
         carry, turn = np.eye(6), np.zeros((6, 6))
-        carry[3:, :3] = -_cross_matrix(poses[step + 1, :3, 3] - poses[step, :3, 3])
-        turn[:3, :3] = turn[3:, 3:] = poses[step + 1, :3, :3]
+        carry[3:, :3] = -_cross_matrix(poses[frame, :3, 3] - poses[frame - 1, :3, 3])
+        turn[:3, :3] = turn[3:, 3:] = poses[frame, :3, :3]
         total = carry @ total @ carry.T + turn @ covariance @ turn.T
-        centres[step + 1] = total[3:, 3:]
+        centres[frame] = total[3:, 3:]
     return centres
 
 

@@ -80,11 +80,11 @@ class Levels:
         """What is shown up to a level."""
         return "all" if level >= len(self.upper) else f"up to {percent(self.upper[level])}"
 
-    def split(self, cloud: PointCloud, is_moving: bool) -> dict[int, PointCloud]:
+    def split(self, cloud: PointCloud) -> dict[int, PointCloud]:
         """The points of every level that has any."""
         if self.scale is None:
             return {0: cloud}
-        level = np.searchsorted(self.upper, self.scale.std(cloud, is_moving))
+        level = np.searchsorted(self.upper, cloud.relative_std)
         return {int(one): cloud.select(level == one) for one in np.unique(level)}
 
 
@@ -104,7 +104,7 @@ class Page:
         self._add_controls()
         self._add_uncertainty_controls()
         cloud = static_cloud(reconstruction, max_points=MAX_POINTS)
-        self._static = self._levels.split(self._limited(cloud, False), False)
+        self._static = self._levels.split(self._limited(cloud))
         self._static_points = self._add_static()
         self._movers = self._add_movers(0)
         self._add_cameras()
@@ -127,12 +127,12 @@ class Page:
     def _point_size(self) -> float:
         return self._size * float(self._scale.value)
 
-    def _limited(self, cloud: PointCloud, is_moving: bool) -> PointCloud:
+    def _limited(self, cloud: PointCloud) -> PointCloud:
         """Without the points that are hidden for good."""
-        return styled(cloud, is_moving, replace(self._style, color="image"), self._levels.scale)
+        return styled(cloud, replace(self._style, color="image"), self._levels.scale)
 
-    def _colored(self, cloud: PointCloud, is_moving: bool) -> PointCloud:
-        return styled(cloud, is_moving, Style(str(self._color.value)), self._levels.scale)
+    def _colored(self, cloud: PointCloud) -> PointCloud:
+        return styled(cloud, Style(str(self._color.value)), self._levels.scale)
 
     def _add_points(self, name: str, cloud: PointCloud, is_visible: bool) -> Any:
         return self._server.scene.add_point_cloud(
@@ -148,17 +148,15 @@ class Page:
         """The static points of every step of the slider."""
         shown = int(self._shown.value)
         return {
-            level: self._add_points(
-                f"/static/{level:02d}", self._colored(cloud, False), level <= shown
-            )
+            level: self._add_points(f"/static/{level:02d}", self._colored(cloud), level <= shown)
             for level, cloud in self._static.items()
         }
 
     def _add_movers(self, frame: int) -> Any:
-        cloud = self._limited(moving_cloud(self._reconstruction, frame), True)
-        parts = self._levels.split(cloud, True).items()
+        cloud = self._limited(moving_cloud(self._reconstruction, frame))
+        parts = self._levels.split(cloud).items()
         shown = join([part for level, part in parts if level <= int(self._shown.value)])
-        return self._add_points("/moving", self._colored(shown, True), True)
+        return self._add_points("/moving", self._colored(shown), True)
 
     def _add_cameras(self) -> None:
         """Frustums with their images, and the path."""
