@@ -18,6 +18,7 @@ from recon4d.optim.calibrate import (
     usual_intrinsics,
 )
 from recon4d.optim.initialise import initialise
+from recon4d.optim.kernel import noise_kernel_px
 from recon4d.optim.known import held, place, pose_prior, regained, snapped, trusted_poses
 from recon4d.optim.moves import Moves
 from recon4d.optim.normal import Freedom, SolveOptions
@@ -107,17 +108,19 @@ def optimise(
     """
     problem = static_problem(video, flow, scene, motion, options)
     state, known = State.of(scene), trusted_poses(video, scene)
-    kernels_px = (3 * options.kernel_px, options.kernel_px)
-    with progress("optimise", total=len(kernels_px)) as counter:
-        for kernel_px in kernels_px:
-            state = _solve(problem, state, scene.component, video, options, kernel_px, known=known)
-            counter.advance()
-    more = known and regained(state, video, known, main_piece(scene.component))
+    component = scene.component
+    with progress("optimise", total=2) as counter:
+        coarse_px = 3 * options.kernel_px
+        state = _solve(problem, state, component, video, options, coarse_px, known=known)
+        counter.advance()
+        kernel_px = noise_kernel_px(problem, state, options.kernel_px)
+        state = _solve(problem, state, component, video, options, kernel_px, known=known)
+        counter.advance()
+    more = known and regained(state, video, known, main_piece(component))
     if more:
-        state = snapped(state, more)
-        known, kernel_px = more, options.kernel_px
-        state = _solve(problem, state, scene.component, video, options, kernel_px, known=known)
-    return _finish(problem, state, scene.component, video, options, known, is_final=True)
+        state, known = snapped(state, more), more
+        state = _solve(problem, state, component, video, options, kernel_px, known=known)
+    return _finish(problem, state, component, video, options, known, is_final=True)
 
 
 def place_by_poses(
@@ -230,7 +233,7 @@ def _moves(
     turns_only: bool,
     known: KnownPoses | None,
 ) -> Moves:
-    kernel_px = options.kernel_px
+    kernel_px = noise_kernel_px(problem, state, options.kernel_px)
     task = _task(problem, state, scene.component, video, options, kernel_px, turns_only, known)
     keeps_scale = known is not None or scene.is_metric
     return camera_moves(task.problem, state, task.freedom, task.options, keeps_scale)

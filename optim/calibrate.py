@@ -31,7 +31,7 @@ class AlignOptions:
     """Settings of the batch optimizer."""
 
     kernel_px: float = 0.3
-    """Scale of the robust kernel in the last run, pixels of the working size."""
+    """Largest scale of the robust kernel in the last run, pixels of the working size (`noise_kernel_px`)."""
     grid_px: int = 16
     """Distance between depth samples, pixels of the working size."""
     max_steps: int = 30

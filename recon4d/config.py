@@ -71,7 +71,8 @@ class OptimConfig:
     """Settings of the batch optimizer; `--set optim.NAME=VALUE` on the command line."""
 
     kernel_px: float = 0.3
-    """Scale of the robust kernel at the end: flow residuals above it count linearly. Pixels of the working size."""
+    """Largest scale of the robust kernel at the end, which follows the noise of the flow: flow residuals above it
+    count less and less. Pixels of the working size."""
     grid_px: int = 16
     """Distance between depth samples while cameras are optimised. Pixels of the working size."""
     max_steps: int = 30

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from recon4d.flow.pairs import window_pairs
-from recon4d.optim.align import initial_scene, optimise, static_weight
+from recon4d.optim.align import initial_scene, optimise, static_problem, static_weight
 from recon4d.optim.calibrate import AlignOptions
+from recon4d.optim.kernel import CAUCHY_SIGMAS, noise_kernel_px
+from recon4d.optim.state import State
 from recon4d.scene import DepthPrior, Flow, MotionMasks, Scene, Video
 from tests.paths import centres, path_length, relative_ate, similarity, turn_errors_deg
 from tests.synthetic import SyntheticScene, make_scene
@@ -186,3 +188,15 @@ def test_after_a_hard_cut_the_smaller_part_is_not_called_posed() -> None:
 def test_doubt_about_a_pixel_counts_only_where_it_is_real() -> None:
     probability = np.array([0.0, 0.25, 0.5, 0.75, 1.0], np.float32)
     assert static_weight(probability).tolist() == [1.0, 1.0, 0.5, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("noise_px", [0.02, 0.08, 0.5])
+def test_the_kernel_follows_the_noise_of_the_flow(noise_px: float) -> None:
+    made = make_scene(6, SIZE, seed=3, plain_lens=True, noise_px=noise_px)
+    still = MotionMasks(np.zeros((6, *made.flow.confidence.shape[1:]), np.float32))
+    start = initial_scene(made.video, made.flow, ONE_THREAD)
+    problem = static_problem(made.video, made.flow, start, still, ONE_THREAD)
+    kernel_px = noise_kernel_px(problem, State.of(start), 0.3)
+    # a part of the noise is absorbed by depths and cameras, and half precision adds its own
+    wanted = np.clip(CAUCHY_SIGMAS * noise_px, 0.1, 0.3)
+    assert kernel_px == pytest.approx(wanted, rel=0.25)
