@@ -205,7 +205,10 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", type=Path, metavar="RESULT")
     parser.add_argument("--web", action="store_true", help="serve the viewer to a browser")
     parser.add_argument(
-        "--png", type=Path, metavar="FILE", help="write one picture, without a window"
+        "--png",
+        type=Path,
+        metavar="FILE",
+        help="write one picture, without a window (on a GPU where PyTorch3D is installed)",
     )
     _add_choice(
         parser,

@@ -7,9 +7,13 @@ centre of the first pixel at (0.5, 0.5). Files and user input have that centre a
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float16, Float32, Float64, Int64, UInt8
+
+if TYPE_CHECKING:
+    import recon4d.pytorch3d_interop
 
 FLOW_STRIDE = 2
 """Pixels of the working size per sample of a `Flow` in each direction (DIS computes at half resolution)."""
@@ -225,3 +229,16 @@ class Reconstruction:
         from recon4d.api import save
 
         save(self, Path(folder), overwrite)
+
+    def to_pytorch3d(self, device: str = "cpu") -> "recon4d.pytorch3d_interop.PyTorch3DScene":
+        """Cameras and coloured point clouds as PyTorch3D has them, the static world apart from what moves.
+
+        Args:
+            device: Where their tensors are, e.g. "cuda".
+
+        Raises:
+            MissingDependencyError: PyTorch3D is not installed; the message has the command.
+        """
+        from recon4d.pytorch3d_interop import to_pytorch3d
+
+        return to_pytorch3d(self, device)

@@ -1,4 +1,4 @@
-"""A picture of a result without a display: points as squares in a depth buffer."""
+"""A picture of a result without a display: points as squares in a depth buffer, or as discs on a GPU."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +13,7 @@ from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
 from recon4d.spread import spread_evenly
 from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
+from recon4d.viewer.drawer import PointDrawer, point_drawer
 from recon4d.viewer.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
 from recon4d.viewer.uncertainty import PLAIN, StdScale, Style, missing_uncertainty, styled, viridis
 
@@ -40,14 +41,26 @@ def render_png(
     missing = missing_uncertainty(reconstruction) if style.needs_uncertainty else None
     if missing is not None:
         tell(missing.message)
-    write_image(file, draw(reconstruction, style=style)[..., ::-1], suffix=".png")
+    draw_points = point_drawer(splat, BACKGROUND, tell)
+    picture = draw(reconstruction, style=style, draw_points=draw_points)
+    write_image(file, picture[..., ::-1], suffix=".png")
     return file
 
 
 def draw(
-    reconstruction: Reconstruction, size: tuple[int, int] = SIZE_PX, style: Style = PLAIN
+    reconstruction: Reconstruction,
+    size: tuple[int, int] = SIZE_PX,
+    style: Style = PLAIN,
+    draw_points: PointDrawer | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture as an RGB image; coloured by uncertainty, it has ellipsoids and a legend."""
+    """The picture as an RGB image; coloured by uncertainty, it has ellipsoids and a legend.
+
+    Args:
+        reconstruction: The result.
+        size: (width, height) in pixels.
+        style: How points are shown.
+        draw_points: What draws the points; `splat` by default.
+    """
     static, movers = _clouds(reconstruction)
     view_from_world = _view(reconstruction, join([static, *movers]))
     has_legend = style.color == "uncertainty"
@@ -55,7 +68,7 @@ def draw(
     focal = size[0] / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
     scale = StdScale.of(reconstruction)
     shown = [styled(cloud, style, scale) for cloud in (static, *movers)]
-    picture = _splat(join(shown), view_from_world, focal, size)
+    picture = (draw_points or splat)(join(shown), view_from_world, focal, size)
     drawings = [
         (camera_lines(reconstruction), CAMERA_COLOR),
         (path_lines(reconstruction), PATH_COLOR),
@@ -116,7 +129,7 @@ def _unit(
     return np.asarray(vector / length if length > 1e-6 else otherwise)
 
 
-def _splat(
+def splat(
     cloud: PointCloud,
     view_from_world: Float64[np.ndarray, "4 4"],
     focal: float,
