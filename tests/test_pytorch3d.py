@@ -267,7 +267,11 @@ def test_a_gpu_that_works_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pytorch3d")
     cloud, _, view, focal = some_points()
     said: list[str] = []
-    on_cpu = lambda *given: draw_points(*given[:-1], "cpu")  # noqa: E731
+
+    def on_cpu(*given: Any) -> np.ndarray:
+        assert given[-1] == "cuda"
+        return draw_points(*given[:5], "cpu")
+
     monkeypatch.setattr("recon4d.viewer.drawer._gpu", lambda: "a card")
     monkeypatch.setattr("recon4d.viewer.gpu_points.draw_points", on_cpu)
     point_drawer(splat, BACKGROUND, said.append)(cloud, view, focal, SMALL)
