@@ -85,8 +85,9 @@ def import_pytorch3d(part: str) -> ModuleType:
     try:
         return importlib.import_module(f"pytorch3d.{part}")
     except (ImportError, OSError) as error:
+        reason, *_ = str(error).split("\n")
         raise MissingDependencyError(
-            f"PyTorch3D cannot be imported ({str(error).splitlines()[0]}): "
+            f"PyTorch3D cannot be imported ({reason}): "
             'pip install "recon4d[pytorch3d]", best in an environment of its own, because its wheel works with the '
             "CUDA build of torch 2.12.0 alone (a GPU is not needed)"
         ) from error

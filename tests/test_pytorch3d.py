@@ -268,9 +268,11 @@ def test_a_gpu_that_works_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud, _, view, focal = some_points()
     said: list[str] = []
 
-    def on_cpu(*given: Any) -> np.ndarray:
-        assert given[-1] == "cuda"
-        return draw_points(*given[:5], "cpu")
+    def on_cpu(
+        cloud: PointCloud, view: Any, focal: float, size: Any, background: Any, device: str
+    ) -> np.ndarray:
+        assert device == "cuda"
+        return draw_points(cloud, view, focal, size, background, "cpu")
 
     monkeypatch.setattr("recon4d.viewer.drawer._gpu", lambda: "a card")
     monkeypatch.setattr("recon4d.viewer.gpu_points.draw_points", on_cpu)

@@ -39,7 +39,8 @@ def point_drawer(
 
             picture = draw_points(cloud, view_from_world, focal, size, background, "cuda")
         except (MissingDependencyError, RuntimeError) as error:  # e.g. the GPU's memory is short
-            tell(f"points drawn on the CPU: {str(error).splitlines()[0]}")
+            reason, *_ = str(error).split("\n")
+            tell(f"points drawn on the CPU: {reason}")
             return otherwise(cloud, view_from_world, focal, size)
         tell(f"points drawn by PyTorch3D on {gpu}")
         return picture
