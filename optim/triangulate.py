@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid, rays
+from recon4d.geometry import rays
 from recon4d.scene import FLOW_STRIDE, Flow, Scene
 
 KERNELS_PX = (4.0, 2.0, 1.0, 0.6, 0.4, 0.4)
@@ -145,14 +145,16 @@ def relative_cameras(
     K maps a unit-z ray to pixels, so that `K R ray + inverse_depth * K t` is the homogeneous pixel in the target.
     """
     poses = torch.from_numpy(np.ascontiguousarray(scene.world_from_cam)).double()
-    target_from_source = invert_rigid(poses[torch.from_numpy(targets)]) @ poses[source]
+    target_from_world = poses[torch.from_numpy(targets), :3, :3].transpose(-1, -2)
+    centres = poses[:, :3, 3:]
+    step = centres[source] - centres[torch.from_numpy(targets)]  # of a still camera exactly 0
     fx, fy, cx, cy = torch.from_numpy(scene.intrinsics[targets]).double().unbind(-1)
     calibration = torch.zeros((len(targets), 3, 3), dtype=torch.float64)
     calibration[:, 0, 0], calibration[:, 0, 2] = fx, cx
     calibration[:, 1, 1], calibration[:, 1, 2] = fy, cy
     calibration[:, 2, 2] = 1
-    turned = calibration @ target_from_source[:, :3, :3]
-    moved = (calibration @ target_from_source[:, :3, 3:])[..., 0]
+    turned = calibration @ target_from_world @ poses[source, :3, :3]
+    moved = (calibration @ target_from_world @ step)[..., 0]
     return turned.float(), moved.float()
 
 
