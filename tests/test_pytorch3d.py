@@ -154,6 +154,12 @@ def test_a_world_where_nothing_moves_has_empty_clouds(result: Reconstruction) ->
 # Pictures
 
 
+def cloud_of(points: np.ndarray, colors: np.ndarray) -> PointCloud:
+    count = len(points)
+    known = np.full(count, 255, np.uint8), np.full(count, 0.01, np.float32)
+    return PointCloud(points, colors, np.zeros_like(points), *known)
+
+
 def some_points() -> tuple[PointCloud, np.ndarray, np.ndarray, float]:
     """Points in the middle of pixels that are far apart, those pixels, and a view with its focal length."""
     rng, focal = np.random.default_rng(5), 30.0
@@ -167,12 +173,7 @@ def some_points() -> tuple[PointCloud, np.ndarray, np.ndarray, float]:
     in_view = np.stack((u / focal * z, v / focal * z, z), axis=1)
     points = (in_view - view[:3, 3]) @ view[:3, :3]
     colors = rng.integers(0, 200, (len(row), 3)).astype(np.uint8)
-    cloud = PointCloud(
-        points.astype(np.float32),
-        colors,
-        np.zeros_like(points, np.float32),
-        np.full(len(row), 255, np.uint8),
-    )
+    cloud = cloud_of(points.astype(np.float32), colors)
     return cloud, np.stack((row, column), axis=1), view, focal
 
 
@@ -193,7 +194,7 @@ def test_the_nearer_disc_hides_the_farther_and_what_is_behind_the_view_is_not_dr
     pytest.importorskip("pytorch3d")
     points = np.array([(0, 0, 2), (0, 0, 1), (0, 0, -1), (0, 0, 0)], np.float32)
     colors = np.array([(200, 0, 0), (0, 200, 0), (0, 0, 200), (0, 0, 200)], np.uint8)
-    cloud = PointCloud(points, colors, np.zeros_like(points), np.zeros(4, np.uint8))
+    cloud = cloud_of(points, colors)
     view = np.eye(4)
     view[:2, 3] = 0.5 / 20  # to the middle of a pixel at depth 1
     picture = draw_points(cloud, view, 20.0, SMALL, BACKGROUND, "cpu")
@@ -210,7 +211,7 @@ def test_a_surface_of_many_discs_is_opaque() -> None:
     )
     points = np.stack((column, row, np.ones_like(row)), axis=1).astype(np.float32)
     colors = np.full(points.shape, (10, 120, 30), np.uint8)
-    cloud = PointCloud(points, colors, np.zeros_like(points), np.zeros(len(row), np.uint8))
+    cloud = cloud_of(points, colors)
     picture = draw_points(cloud, np.eye(4), 30.0, SMALL, BACKGROUND, "cpu")
     assert (np.abs(picture.astype(int) - (10, 120, 30)) <= 1).all()
 
