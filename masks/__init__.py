@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
+from recon4d.backbones import Mono
 from recon4d.errors import ConfigError
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features
 from recon4d.masks.features import Features
@@ -33,6 +34,8 @@ class Observed:
     device: str = "cpu"
     """Where large networks compute."""
     progress: Progress = no_progress
+    mono: Callable[[], Mono | None] = lambda: None
+    """Finds what says the depth of single images, for a network that needs it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ def _easi3r(weights: Path | None) -> MaskMethod:
     assert weights is not None, "the configuration has refused that"
 
     def features(seen: Observed, folder: Path) -> Features:
-        return attention_features(seen.video, seen.flow, weights, seen.device, seen.progress)
+        return attention_features(
+            seen.video, seen.flow, weights, seen.device, seen.progress, seen.mono
+        )
 
     def masks(seen: Observed, scene: Scene) -> MotionMasks:
         assert seen.features is not None, "easi3r has features"
