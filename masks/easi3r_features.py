@@ -45,7 +45,7 @@ def attention_features(
     size = network_size(video.size)
     its_depth = mono() if network.config.point_cloud else None
     points = point_maps(network, video.images, size, its_depth, progress)
-    view = encode_images(network, network_images(video, size), options, points)
+    view = encode_images(network, network_images(video.images, size), options, points)
     edges = [(int(n), int(m)) for n, m in flow.edges]
     found: Easi3rMasks | None = None
     with progress("attention", total=PASSES) as counter:

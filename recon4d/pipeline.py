@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool
 
 from recon4d import backbones, masks
-from recon4d.backbones.choice import geometry_mono, mono_weights
+from recon4d.backbones.choice import backbone_weights, geometry_mono, mono_weights
 from recon4d.checkpoint import load_stage, run_stage, stage_costs
 from recon4d.clips import is_long
 from recon4d.config import NETWORKS, RunConfig
@@ -121,7 +121,9 @@ def _check_weights(config: RunConfig) -> None:
         _ = geometry_mono(config)
     if config.flow == "raft":
         _ = config.flow_weights
-    _ = config.mask_weights
+    needed = masks.needed_backbone(config.masks, config.mask_weights)
+    if needed is not None:
+        _ = backbone_weights(config, needed)
 
 
 def _finished(config: RunConfig, folder: Path, progress: Progress) -> Path:
@@ -225,6 +227,7 @@ def observe(
         device=options.device,
         progress=progress,
         mono=partial(mono_weights, config),
+        backbone=partial(backbone_weights, config),
     )
     return seen, scene
 

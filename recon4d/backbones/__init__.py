@@ -21,6 +21,17 @@ class Mono:
 
 
 @dataclass(frozen=True)
+class Backbone:
+    """A network by its name on the command line, and its checkpoints."""
+
+    name: str
+    weights: Path
+    """File or folder of its checkpoint."""
+    mono: Mono | None = None
+    """For a network that needs the depth of single images."""
+
+
+@dataclass(frozen=True)
 class Question:
     """What a network is asked about."""
 

@@ -1,6 +1,8 @@
 """Which checkpoints a run's networks are made from, where one network needs another's."""
 
-from recon4d.backbones import Mono
+from pathlib import Path
+
+from recon4d.backbones import Backbone, Mono
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError
 from recon4d.models import fetched_model, weights_path
@@ -29,13 +31,10 @@ def mono_weights(config: RunConfig) -> Mono | None:
             "--weights names depth-pro and depth-anything, and Align3R reads the depth of one; give the one that its "
             "weights were trained with"
         )
-    if given and not given[0][1].exists():
-        raise ConfigError(
-            f"the weights {given[0][1]} of {given[0][0]} are not there; check the path"
-        )
+    if given:
+        return Mono(given[0][0], _there(*given[0]))
     fetched = [name for name in _fitting(config) if fetched_model(name) is not None]
-    found = given or [(name, weights_path(name, None)) for name in fetched[:1]]
-    return Mono(*found[0]) if found else None
+    return Mono(fetched[0], weights_path(fetched[0], None)) if fetched else None
 
 
 def geometry_mono(config: RunConfig) -> Mono | None:
@@ -44,12 +43,32 @@ def geometry_mono(config: RunConfig) -> Mono | None:
     Raises:
         ConfigError: It is needed and not there.
     """
-    if config.geometry not in NEED_MONO:
+    return _needed_mono(config, config.geometry)
+
+
+def backbone_weights(config: RunConfig, name: str) -> Backbone:
+    """The checkpoints of a network that is not that of `--geometry`, or is.
+
+    Raises:
+        ConfigError: They are not there.
+    """
+    weights = _there(name, weights_path(name, config.weights_of(name)))
+    return Backbone(name, weights, _needed_mono(config, name))
+
+
+def _needed_mono(config: RunConfig, network: str) -> Mono | None:
+    if network not in NEED_MONO:
         return None
     found = mono_weights(config)
     if found is None:
         raise ConfigError(NO_MONO + _fitting(config)[0])
     return found
+
+
+def _there(name: str, path: Path) -> Path:
+    if not path.exists():
+        raise ConfigError(f"the weights {path} of {name} are not there; check the path")
+    return path
 
 
 def _fitting(config: RunConfig) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def predicted_pairs(network: Croco, question: Question) -> Pairs:
     u, v = sample_indices(video.size, (cols, rows), size)
     edges = [(int(n), int(m)) for n, m in flow.edges]
     options = PairInference(half=question.device == "cuda")
-    images = network_images(video, size)
+    images = network_images(video.images, size)
     points = point_maps(network, video.images, size, question.mono, question.progress)
     with question.progress("pointmaps", total=len(edges)) as counter:
         for e, found in enumerate(predict_pairs(network, images, edges, options, points)):
@@ -130,12 +130,12 @@ def prior_of(aligned: AlignedPairs, video: Video) -> DepthPrior:
     return DepthPrior(depth, False, sigma, focal, aligned.notices)
 
 
-def network_images(video: Video, size: tuple[int, int]) -> Float[Tensor, "frames 3 height width"]:
+def network_images(
+    images: UInt8[np.ndarray, "frames any_height any_width 3"], size: tuple[int, int]
+) -> Float[Tensor, "frames 3 height width"]:
     """Images as the network takes them, in [-1, 1]."""
-    resized = [
-        image if video.size == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        for image in video.images
-    ]
+    is_right = (images.shape[2], images.shape[1]) == size
+    resized = [i if is_right else cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images]
     return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
