@@ -16,6 +16,7 @@ DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
 EXPORT_TO = Choice(now=("ply", "colmap", "nerfstudio", "glb", "overlay"))
 TRAIN_SIZE = Choice(now=("light", "full"))
 TRAIN_IMAGENET = Choice(now=("yes", "no"))
+TRAIN_BACKBONE = Choice(now=("none", "dust3r", "monst3r", "align3r"))
 DEPTH_SIZE = Choice(now=("working", "original"))
 
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -319,6 +320,18 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="evidence that is used (geometry,appearance,motion)",
     )
     choice("--imagenet", TRAIN_IMAGENET, "start the image encoder from ImageNet weights")
+    choice(
+        "--backbone",
+        TRAIN_BACKBONE,
+        "frozen network whose tokens are read beside the maps; those of 400 clips take 15 GB",
+    )
+    parser.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="[NAME=]PATH",
+        help="checkpoint of the backbone, or what was fetched; for align3r also depth-pro=PATH or depth-anything=PATH",
+    )
     choice("--device", CHOICES["device"], "where to train")
     parser.add_argument(
         "--workers",
