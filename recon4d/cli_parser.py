@@ -16,7 +16,7 @@ DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
 EXPORT_TO = Choice(now=("ply", "colmap", "nerfstudio", "glb", "overlay"))
 TRAIN_SIZE = Choice(now=("light", "full"))
 TRAIN_IMAGENET = Choice(now=("yes", "no"))
-TRAIN_BACKBONE = Choice(now=("none", "dust3r", "monst3r", "align3r"))
+TRAIN_BACKBONE = Choice(now=("none", "dust3r", "monst3r", "align3r", "pi3"))
 DEPTH_SIZE = Choice(now=("working", "original"))
 
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from recon4d.backbones import Backbone
+from recon4d.backbones import Backbone, Mono
 from recon4d.backbones.tokens import LAYERS, fingerprint, token_source, video_tokens
 from recon4d.cli import main
 from recon4d.config import RunConfig
@@ -26,8 +27,10 @@ from recon4d.masks.weights import Calibration, load_weights, save_weights
 from recon4d.pipeline import run
 from recon4d.progress import no_progress
 from tests.media import write_images
+from tests.pi3_world import tiny as tiny_pi3
 from tests.synthetic import make_scene
 from tests.test_croco import TINY_ARGUMENTS, save_hub, tiny
+from tests.test_mono import tiny_models
 
 SMALL = NetworkConfig(width=8, head=8, encoder=(8, 8, 16, 16), blocks=1, appearance="resnet")
 
@@ -62,13 +65,28 @@ def bright_squares(seed: int, frames: int = 2) -> Samples:
     return Samples(images, truth, maps)
 
 
-def test_tokens_follow_their_image_and_its_neighbour(tmp_path: Path, dust3r: Backbone) -> None:
-    source = token_source(dust3r, "cpu")
+@pytest.fixture(scope="module", params=["dust3r", "align3r", "pi3"])
+def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    """One of each kind."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "pi3":
+        save_file(tiny_pi3().state_dict(), folder / "model.safetensors")
+        return Backbone("pi3", folder)
+    if request.param == "dust3r":
+        return Backbone("dust3r", save_hub(tiny(), folder, TINY_ARGUMENTS))
+    mono = Mono("depth-anything", tiny_models(folder)["depth-anything"])
+    network = tiny(point_cloud=True)
+    return Backbone("align3r", save_hub(network, folder, TINY_ARGUMENTS), mono)
+
+
+def test_tokens_follow_their_image_and_its_neighbour(tmp_path: Path, backbone: Backbone) -> None:
+    source = token_source(backbone, "cpu")
     images = np.random.default_rng(0).integers(0, 256, (3, 56, 80, 3), np.uint8)
     found = video_tokens(source, images, tmp_path / "a.npy")
     values = LAYERS * source.channels + source.statistics
-    assert found.shape == (3, 4, 5, values) and found.dtype == np.float16  # 64 x 80 pixels
-    images[2] = 0
+    grid = (4, 6) if backbone.name == "pi3" else (4, 5)  # 56x84 pixels, or 64x80
+    assert found.shape == (3, *grid, values) and found.dtype == np.float16
+    images[2] //= 2
     again = video_tokens(source, images, tmp_path / "b.npy")
     same = [np.array_equal(a, b) for a, b in zip(found, again, strict=True)]
     assert same == [True, False, False]

@@ -66,8 +66,12 @@ def token_source(backbone: Backbone, device: str) -> TokenSource:
         from recon4d.backbones.croco_tokens import croco_tokens
 
         return croco_tokens(backbone, device)
+    if backbone.name == "pi3":
+        from recon4d.backbones.pi3_tokens import pi3_tokens
+
+        return pi3_tokens(backbone, device)
     raise ConfigError(
-        f"there are no tokens of '{backbone.name}'; networks that have some are dust3r, monst3r and align3r"
+        f"there are no tokens of '{backbone.name}'; networks that have some are dust3r, monst3r, align3r and pi3"
     )
 
 
