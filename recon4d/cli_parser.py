@@ -56,7 +56,10 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("--flow {flow}", "optical flow"),
             ("--refine {refine}", "refinement of the masks' borders"),
             ("--loop N", "most rounds of masks and optimisation after the first (2)"),
-            ("--weights [NAME=]PATH", "weight file of a model: d2mif=PATH (the shipped one)"),
+            (
+                "--weights [NAME=]PATH",
+                "weights of a network: dust3r=PATH, depth-pro=PATH, d2mif=PATH (the shipped one), ...",
+            ),
         ),
     ),
     (
