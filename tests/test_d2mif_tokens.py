@@ -98,7 +98,7 @@ def test_a_fingerprint_is_that_of_the_weights(dust3r: Backbone) -> None:
     network = tiny()
     assert token_source(dust3r, "cpu").fingerprint == fingerprint(network)
     with torch.no_grad():
-        network.enc_norm.bias += 1e-3
+        network.enc_norm.bias.add_(1e-3)
     assert token_source(dust3r, "cpu").fingerprint != fingerprint(network)
     assert fingerprint(network) != fingerprint(network, "depth-pro")
 
@@ -177,7 +177,7 @@ def test_a_run_without_the_backbone_or_with_another_is_refused(
         run(run_config(tmp_path, f"d2mif={weights}"))
     other = tiny()
     with torch.no_grad():
-        other.dec_norm.weight += 1
+        other.dec_norm.weight.add_(1)
     (tmp_path / "other").mkdir()
     folder = save_hub(other, tmp_path / "other", TINY_ARGUMENTS)
     with pytest.raises(ConfigError, match="tokens of other weights of dust3r than"):
