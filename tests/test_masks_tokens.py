@@ -247,6 +247,7 @@ def test_stored_tokens_have_one_unit_whatever_the_network() -> None:
 
 def test_every_frame_is_seen_with_a_neighbour() -> None:
     assert neighbours(3) == [(0, 1), (1, 2), (2, 1)]
+    assert neighbours(1) == [(0, 0)]
 
 
 def test_tokens_that_do_not_fit_are_refused() -> None:

@@ -98,8 +98,8 @@ def packed(
 
 
 def neighbours(frames: int) -> list[tuple[int, int]]:
-    """Every frame with the next one, the last with the one before: two frames suffice."""
-    return [(n, n + 1 if n + 1 < frames else n - 1) for n in range(frames)]
+    """Every frame with the next one, the last with the one before: two frames suffice. A single one sees itself."""
+    return [(n, n + 1 if n + 1 < frames else max(n - 1, 0)) for n in range(frames)]
 
 
 @torch.no_grad()
