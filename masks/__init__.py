@@ -6,17 +6,20 @@ if __name__ == "masks":  # found through the working directory, not through the 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float16
 
+from recon4d.backbones import Backbone, Mono
 from recon4d.errors import ConfigError
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features
 from recon4d.masks.features import Features
+from recon4d.masks.network import NetworkConfig
 from recon4d.masks.refine import refine_edges, refine_none
 from recon4d.masks.residual import residual_masks
-from recon4d.masks.weights import load_weights
+from recon4d.masks.weights import load_weights, read_config
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
 
@@ -33,6 +36,10 @@ class Observed:
     device: str = "cpu"
     """Where large networks compute."""
     progress: Progress = no_progress
+    mono: Callable[[], Mono | None] = lambda: None
+    """Finds what says the depth of single images, for a network that needs it."""
+    backbone: Callable[[str], Backbone] | None = None
+    """Finds the checkpoints of a network whose tokens masks are found from."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,11 @@ def _d2mif(weights: Path | None) -> MaskMethod:
     trained = load_weights(weights)
 
     def features(seen: Observed, folder: Path) -> Features:
-        return scene_free_features(
-            seen.video, seen.flow, trained, folder, seen.threads, seen.progress
-        )
+        with TemporaryDirectory(dir=folder) as scratch:
+            tokens = frame_tokens(trained.network.config, seen, Path(scratch))
+            return scene_free_features(
+                seen.video, seen.flow, trained, folder, seen.threads, seen.progress, tokens
+            )
 
     def masks(seen: Observed, scene: Scene) -> MotionMasks:
         assert seen.features is not None, "d2mif has features"
@@ -88,13 +97,45 @@ def _d2mif(weights: Path | None) -> MaskMethod:
     return MaskMethod(masks, depends_on_scene=True, features=features)
 
 
+def needed_backbone(name: str, weights: Path | None) -> str | None:
+    """The network whose tokens the weights of a method were trained with; None where there is none."""
+    if name != "d2mif" or weights is None:
+        return None
+    return read_config(weights).backbone or None
+
+
+def frame_tokens(
+    config: NetworkConfig, seen: Observed, folder: Path
+) -> Float16[np.ndarray, "frames rows cols values"] | None:
+    """Tokens that the weights of D2MIF were trained with, of every frame; None for weights that read none.
+
+    Raises:
+        ConfigError: The backbone or its weights are not those.
+    """
+    if not config.backbone:
+        return None
+    from recon4d.backbones.tokens import token_source, video_tokens
+
+    assert seen.backbone is not None, "whoever gives such weights gives it"
+    backbone = seen.backbone(config.backbone)
+    source = token_source(backbone, seen.device)
+    if source.fingerprint != config.fingerprint:
+        raise ConfigError(
+            f"the weights of D2MIF were trained with tokens of other weights of {config.backbone} than "
+            f"{backbone.weights}; give those with --weights {config.backbone}=PATH"
+        )
+    return video_tokens(source, seen.video.images, folder / "tokens.npy", seen.progress)
+
+
 def _easi3r(weights: Path | None) -> MaskMethod:
     from recon4d.masks.easi3r_features import attention_features, attention_masks
 
     assert weights is not None, "the configuration has refused that"
 
     def features(seen: Observed, folder: Path) -> Features:
-        return attention_features(seen.video, seen.flow, weights, seen.device, seen.progress)
+        return attention_features(
+            seen.video, seen.flow, weights, seen.device, seen.progress, seen.mono
+        )
 
     def masks(seen: Observed, scene: Scene) -> MotionMasks:
         assert seen.features is not None, "easi3r has features"

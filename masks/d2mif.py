@@ -19,7 +19,7 @@ from recon4d.masks.evidence import Surroundings, look_around
 from recon4d.masks.features import Features
 from recon4d.masks.filters import along_time, shrink
 from recon4d.masks.maps import geometry_maps, motion_maps, partner_edges
-from recon4d.masks.network import add, over_partners
+from recon4d.masks.network import Tokens, add, over_partners
 from recon4d.masks.weights import Trained
 from recon4d.parallel import each
 from recon4d.progress import Progress, no_progress
@@ -40,8 +40,9 @@ def scene_free_features(
     folder: Path,
     threads: int = 1,
     progress: Progress = no_progress,
+    tokens: Float16[np.ndarray, "frames token_rows token_cols values"] | None = None,
 ) -> Features:
-    """Evidence of image and flow for every frame, summed; a memory map in `folder`.
+    """Evidence of image and flow, and of tokens, for every frame, summed; a memory map in `folder`.
 
     Args:
         video: Images at working size.
@@ -50,13 +51,15 @@ def scene_free_features(
         folder: Where the map is written.
         threads: Frames that are looked at at the same time.
         progress: Told about every finished frame.
+        tokens: Of every frame (`recon4d.backbones.tokens.video_tokens`), for a network that reads them.
     """
     shapes = _shapes(trained, _network_size(video))
     values = sum(int(np.prod(shape)) for shape in shapes)
     evidence = create_array(folder / "evidence.npy", np.float16, (video.num_frames, values))
 
     def one(frame: int) -> None:
-        found = _features_of(video, flow, frame, trained)
+        seen = None if tokens is None else tokens[frame]
+        found = _features_of(video, flow, frame, trained, seen)
         if found is not None:
             evidence[frame] = _flat(found)
 
@@ -103,8 +106,14 @@ def d2mif_masks(
 
 
 @torch.inference_mode()
-def _features_of(video: Video, flow: Flow, frame: int, trained: Trained) -> Pyramid | None:
-    """Evidence of image and flow of one frame; None where no branch of the network gives any."""
+def _features_of(
+    video: Video,
+    flow: Flow,
+    frame: int,
+    trained: Trained,
+    tokens: Float16[np.ndarray, "token_rows token_cols values"] | None,
+) -> Pyramid | None:
+    """Evidence of image, flow and tokens of one frame; None where no branch of the network gives any."""
     size = _network_size(video)
     branches = trained.network.config.branches
     parts = []
@@ -117,6 +126,10 @@ def _features_of(video: Video, flow: Flow, frame: int, trained: Trained) -> Pyra
             parts.append(over_partners(evidence, weight, len(edges)))
     if "appearance" in branches:
         parts.append(trained.network.features("appearance", _image(video.images[frame], size)))
+    if trained.network.tokens is not None:
+        assert tokens is not None, "the method has asked for them"
+        given = Tokens(torch.from_numpy(np.array(tokens, np.float32)), size)
+        parts.append(trained.network.token_features([given]))
     return add(parts) if parts else None
 
 

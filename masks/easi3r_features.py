@@ -1,6 +1,6 @@
 """Easi3R on a video: two passes of a pointmap network, whose attention says what moves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from recon4d.backbones import Mono
+from recon4d.backbones.align3r_points import point_maps
 from recon4d.backbones.croco import Croco, View
 from recon4d.backbones.croco_load import load_croco
 from recon4d.backbones.croco_pairs import PairInference, decode_pairs, encode_images
@@ -29,6 +31,7 @@ def attention_features(
     weights: Path,
     device: str = "cpu",
     progress: Progress = no_progress,
+    mono: Callable[[], Mono | None] = lambda: None,
 ) -> Features:
     """Probability of motion of every `Flow` sample, from the attention of all pairs that have flow.
 
@@ -40,7 +43,9 @@ def attention_features(
     network = load_croco(weights, device)
     options = PairInference(statistics=True, half=device == "cuda")
     size = network_size(video.size)
-    view = encode_images(network, network_images(video, size), options)
+    its_depth = mono() if network.config.point_cloud else None
+    points = point_maps(network, video.images, size, its_depth, progress)
+    view = encode_images(network, network_images(video.images, size), options, points)
     edges = [(int(n), int(m)) for n, m in flow.edges]
     found: Easi3rMasks | None = None
     with progress("attention", total=PASSES) as counter:

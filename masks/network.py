@@ -5,13 +5,14 @@ give maps at 1/4, 1/8, 1/16 and 1/32 of the image, all projected to one width an
 `F_s = F_3D,s + F_2DA,s + F_2DM,s`); residual conv units refine every scale, the coarser map is upsampled and added
 (Lin et al., RefineNet, CVPR 2017). Ours also adds the encoders' first features at 1/2, where the head decides; and
 several partner frames of one image are a confidence-weighted mean of their evidence, so that one partner is the paper's
-network and more cost only their encoders.
+network and more cost only their encoders. The evidence of 3D has two feeds, which are added too: geometric maps, which
+any geometry gives, and tokens of a network that one's weights are trained for (`recon4d.masks.tokens`).
 """
 
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -19,9 +20,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from recon4d.backbones.tokens import LAYERS
 from recon4d.errors import ConfigError
 from recon4d.masks.encoders import LITE0_STAGES, ConvEncoder, Lite0, Pyramid
-from recon4d.masks.tokens import TokenFeed
+from recon4d.masks.tokens import Part, TokenFeed
 
 BRANCHES = ("geometry", "appearance", "motion")
 GEOMETRY_CHANNELS = 12
@@ -53,9 +55,13 @@ class NetworkConfig:
     appearance: str = "lite0"
     """Encoder of the image: `lite0`, or `resnet` for the one of the other branches."""
     token_channels: int = 0
-    """Channels of a backbone's tokens, which then are the 3D branch's feed; 0: geometric maps are."""
+    """Channels of a backbone's tokens, the second feed of the evidence of 3D; 0: there is none."""
     attention_channels: int = 0
     """Maps of statistics of its cross-attention beside the tokens."""
+    backbone: str = ""
+    """Which network's tokens they are, by its name on the command line, ..."""
+    fingerprint: str = ""
+    """... and of which weights (`recon4d.backbones.tokens.fingerprint`)."""
 
     def __post_init__(self) -> None:
         unknown = set(self.branches) - set(BRANCHES)
@@ -65,10 +71,18 @@ class NetworkConfig:
             )
         if self.appearance not in ("lite0", "resnet"):
             raise ConfigError(f"appearance is '{self.appearance}'; choose lite0 or resnet")
+        if bool(self.token_channels) != bool(self.backbone):
+            raise ConfigError(
+                f"there are {self.token_channels} channels of tokens of the backbone '{self.backbone}'; "
+                "give both or none"
+            )
 
     def to_json(self) -> str:
-        """Text that `from_json` reads."""
-        return json.dumps(asdict(self))
+        """Text that `from_json` reads; it does not speak of a backbone where there is none."""
+        said = asdict(self)
+        return json.dumps(
+            {k: v for k, v in said.items() if v or k not in ("backbone", "fingerprint")}
+        )
 
     @classmethod
     def from_json(cls, text: str) -> "NetworkConfig":
@@ -104,15 +118,18 @@ class ResidualUnit(nn.Module):
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a backbone exposes of pairs of images, the 3D branch's other feed; see `recon4d.masks.tokens`."""
+    """What a backbone exposes of an image (`recon4d.backbones.tokens.packed`)."""
 
-    tokens: Float[Tensor, "batch layers tokens channels"]
-    grid: tuple[int, int]
-    """(rows, cols) of tokens."""
-    patch_px: int
+    values: Float[Tensor, "token_rows token_cols values"]
+    """Layers, then statistics; the tokens divide the image evenly."""
     size: tuple[int, int]
-    """(width, height) of the image in pixels."""
-    attention: Float[Tensor, "batch statistics token_rows token_cols"] | None = None
+    """(width, height) of the whole image in pixels."""
+    part: Part | None = None
+    """Of the image, which is looked at; None: all of it."""
+
+    def to(self, device: str) -> "Tokens":
+        """The same on a device."""
+        return replace(self, values=self.values.to(device))
 
 
 class TokenBranch(nn.Module):
@@ -121,15 +138,26 @@ class TokenBranch(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.head = config.head
+        self.statistics = config.attention_channels
         self.feed = TokenFeed(config.token_channels, config.width, config.attention_channels)
 
     def forward(self, given: Tokens) -> Pyramid:
-        """All scales."""
-        maps = self.feed(given.tokens, given.grid, given.patch_px, given.size, given.attention)
+        """All scales, of one image."""
+        rows, cols, channels = given.values.shape
+        of_layers = channels - self.statistics
+        layers = given.values[..., :of_layers].reshape(rows * cols, LAYERS, -1).transpose(0, 1)
+        attention = given.values[..., of_layers:].permute(2, 0, 1)[None]
         width, height = given.size
-        half = maps[0].new_zeros(
-            (len(given.tokens), self.head, (height + 1) // 2, (width + 1) // 2)
+        maps = self.feed(
+            layers[None],
+            (rows, cols),
+            (width / cols, height / rows),
+            given.size,
+            attention if self.statistics else None,
+            given.part,
         )
+        _, _, width, height = given.part or (0, 0, width, height)
+        half = maps[0].new_zeros((1, self.head, (height + 1) // 2, (width + 1) // 2))
         return half, *maps
 
 
@@ -160,9 +188,6 @@ class D2mif(nn.Module):
         self.encoders, self.projections = nn.ModuleDict(), nn.ModuleDict()
         inputs = {"geometry": GEOMETRY_CHANNELS, "motion": MOTION_CHANNELS}
         for branch in config.branches:
-            if branch == "geometry" and config.token_channels:
-                self.encoders[branch] = TokenBranch(config)
-                continue
             encoder: ConvEncoder | Lite0
             if branch == "appearance" and config.appearance == "lite0":
                 encoder = Lite0()
@@ -181,29 +206,38 @@ class D2mif(nn.Module):
             nn.Dropout2d(DROPOUT),
             nn.Conv2d(config.head, 1, 1),
         )
+        self.tokens = TokenBranch(config) if config.token_channels else None
 
-    def features(self, branch: str, maps: Float[Tensor, "batch channels _ _"] | Tokens) -> Pyramid:
+    def features(self, branch: str, maps: Float[Tensor, "batch channels _ _"]) -> Pyramid:
         """Evidence of one branch, projected.
 
         Args:
             branch: A branch that the network has.
-            maps: An image (3 channels, values in [-1, 1], at full size), maps of `recon4d.masks.maps` at 1/2 of it, or
-                tokens where the network's 3D branch reads those.
+            maps: An image (3 channels, values in [-1, 1], at full size), or maps of `recon4d.masks.maps` at 1/2 of it.
         """
         encoder = self.encoders[branch]
-        if isinstance(encoder, TokenBranch) != isinstance(maps, Tokens):
-            wanted = "tokens" if isinstance(encoder, TokenBranch) else "maps"
-            raise ConfigError(
-                f"the {branch} branch of this network reads {wanted} and was given the other feed; use weights that "
-                "were trained for the backbone"
-            )
-        if isinstance(maps, Tokens):
-            of_tokens: Pyramid = encoder(maps)
-            return of_tokens
         if branch == "appearance" and isinstance(encoder, ConvEncoder):
             maps = nn.functional.pixel_unshuffle(maps, 2)
         found: Pyramid = self.projections[branch](encoder(maps))
         return found
+
+    def token_features(self, given: Sequence[Tokens]) -> Pyramid:
+        """Evidence of the tokens of a batch of images, whose parts have one size.
+
+        Raises:
+            ConfigError: The network reads no tokens, there are none, or they are not those that it reads.
+        """
+        config = self.config
+        wanted = LAYERS * config.token_channels + config.attention_channels
+        found = {x.values.shape[-1] for x in given} or {0}
+        if self.tokens is None or found != {wanted}:
+            raise ConfigError(
+                f"tokens with {max(found)} numbers were given, and these weights of D2MIF read {wanted}; use weights "
+                "that were trained with tokens of the same network"
+            )
+        half, *scales = (torch.cat(x) for x in zip(*map(self.tokens, given), strict=True))
+        quarter, eighth, sixteenth, last = scales
+        return half, quarter, eighth, sixteenth, last
 
     def decode(self, evidence: Pyramid) -> Float[Tensor, "batch rows cols"]:
         """Log-odds of motion at 1/2 of the image from the sum of all evidence."""
@@ -220,13 +254,14 @@ class D2mif(nn.Module):
         self,
         image: Float[Tensor, "batch 3 height width"],
         motion: Float[Tensor, "batch partners _ rows cols"],
-        geometry: Float[Tensor, "batch partners _ rows cols"] | Tokens,
+        geometry: Float[Tensor, "batch partners _ rows cols"],
         confidence: Float[Tensor, "batch partners rows cols"],
         without: Sequence[str] = (),
+        tokens: Sequence[Tokens] = (),
     ) -> Float[Tensor, "batch rows cols"]:
         """Log-odds of motion; branches that the network does not have, or shall do `without`, are not read.
 
-        Tokens have one batch of all images' partners: (batch * partners).
+        Tokens, of every image, belong to the branch `geometry`; they are read if the network has a feed for them.
         """
         branches = [b for b in self.config.branches if b not in without]
         partners = motion.shape[1]
@@ -234,13 +269,14 @@ class D2mif(nn.Module):
         if "motion" in branches:
             pairs.append(self.features("motion", motion.flatten(0, 1)))
         if "geometry" in branches:
-            feed = geometry if isinstance(geometry, Tokens) else geometry.flatten(0, 1)
-            pairs.append(self.features("geometry", feed))
+            pairs.append(self.features("geometry", geometry.flatten(0, 1)))
         parts = []
         if pairs:
             parts.append(over_partners(add(pairs), confidence, partners))
         if "appearance" in branches:
             parts.append(self.features("appearance", image))
+        if self.tokens is not None and "geometry" not in without:
+            parts.append(self.token_features(tokens))
         return self.decode(add(parts))
 
 

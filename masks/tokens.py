@@ -17,13 +17,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
+from recon4d.backbones.tokens import LAYERS
 from recon4d.errors import InputError
 
 SCALES = (4, 8, 16, 32)
 """Pixels of the image per sample of each map."""
-DECODER_LAYERS = 3
-"""Layers of the decoder that are read; with the encoder's output that makes four per image (MuBe4D)."""
-LAYERS = 1 + DECODER_LAYERS
 REACH = 2
 """Tokens beyond the border that the window of a sample in the image may touch: half the width of a cubic B-spline."""
 
@@ -34,6 +32,12 @@ TokenMaps = tuple[
     Float[Tensor, "batch width rows_32 cols_32"],
 ]
 """F_3D at each of `SCALES`."""
+
+
+Patch = int | float | tuple[int | float, int | float]
+"""Pixels of the image between tokens: in both directions, or (across, down)."""
+Part = tuple[int, int, int, int]
+"""(left, top, width, height) in pixels of the image."""
 
 
 class TokenFeed(nn.Module):
@@ -59,18 +63,20 @@ class TokenFeed(nn.Module):
         self,
         tokens: Float[Tensor, f"batch {LAYERS} tokens channels"],
         grid: tuple[int, int],
-        patch_px: int,
+        patch_px: Patch,
         size: tuple[int, int],
         attention: Float[Tensor, "batch statistics rows cols"] | None = None,
+        part: Part | None = None,
     ) -> TokenMaps:
         """Maps of (ceil(height / s), ceil(width / s)) samples for every s of `SCALES`.
 
         Args:
             tokens: Of the encoder and of `sampled_layers`, row by row, without class or register tokens.
             grid: (rows, cols) of tokens.
-            patch_px: Pixels of the image between tokens in both directions: 14 or 16.
+            patch_px: Pixels of the image between tokens.
             size: (width, height) of the image in pixels.
-            attention: Statistics of the cross-attention, e.g. `attention_statistics`, at the tokens.
+            attention: Statistics of the cross-attention at the tokens.
+            part: Of the image, whose maps are wanted; None: all of it.
 
         Raises:
             InputError: The tokens are not those of the grid, or do not cover the image; attention is missing or was
@@ -88,44 +94,18 @@ class TokenFeed(nn.Module):
             together = torch.cat((together, attention.flatten(2).transpose(1, 2)), dim=2)
         projected: Tensor = self.project(together)
         maps = projected.transpose(1, 2).reshape(len(tokens), -1, *grid)
-        fine, middle, coarse, last = (resample(maps, patch_px, size, scale) for scale in SCALES)
+        fine, middle, coarse, last = (
+            resample(maps, patch_px, size, scale, part) for scale in SCALES
+        )
         return fine, middle, coarse, last
-
-
-def sampled_layers(depth: int) -> tuple[int, int, int]:
-    """Which decoder layers are read, uniformly over the decoder: the number of layers that made the tokens.
-
-    Args:
-        depth: Layers of the decoder, at least 3; 12 gives (4, 8, 12).
-    """
-    first, second, third = (round(depth * k / DECODER_LAYERS) for k in (1, 2, 3))
-    return first, second, third
-
-
-def attention_statistics(
-    attention: Float[Tensor, "batch heads queries tokens"], grid: tuple[int, int]
-) -> Float[Tensor, "batch 2 rows cols"]:
-    """Mean and variance, over heads and queries, of the cross-attention that each token of an image gets.
-
-    Movers, flat and badly seen places get little attention that varies much (Easi3R, MuBe4D).
-
-    Args:
-        attention: After the softmax over tokens.
-        grid: (rows, cols) of tokens.
-
-    Returns:
-        Relative to equal attention for all tokens, so that the mean over the image is 1 whatever its size.
-    """
-    relative = attention.flatten(1, 2) * attention.shape[-1]
-    statistics = torch.stack((relative.mean(1), relative.var(1, correction=0)), dim=1)
-    return statistics.reshape(len(attention), 2, *grid)
 
 
 def resample(
     maps: Float[Tensor, "batch channels token_rows token_cols"],
-    patch_px: int,
+    patch_px: Patch,
     size: tuple[int, int],
     scale: int,
+    part: Part | None = None,
 ) -> Float[Tensor, "batch channels rows cols"]:
     """Maps at the tokens to maps at 1/scale of the image.
 
@@ -134,19 +114,26 @@ def resample(
         patch_px: Pixels of the image between tokens.
         size: (width, height) of the image in pixels.
         scale: Pixels of the image between samples of the result.
+        part: Of the image, whose maps are wanted; None: all of it.
     """
     rows, cols = maps.shape[-2:]
-    by_row = spline_matrix(rows, patch_px, size[1], scale)
-    by_col = spline_matrix(cols, patch_px, size[0], scale)
-    down, across = (
+    across, down = _both(patch_px)
+    left, top, width, height = part or (0, 0, *size)
+    by_row = spline_matrix(rows, down, height, scale, top)
+    by_col = spline_matrix(cols, across, width, scale, left)
+    vertical, horizontal = (
         torch.tensor(matrix, dtype=maps.dtype, device=maps.device) for matrix in (by_row, by_col)
     )
-    return down @ maps @ across.T
+    return vertical @ maps @ horizontal.T
+
+
+def _both(patch_px: Patch) -> tuple[int | float, int | float]:
+    return patch_px if isinstance(patch_px, tuple) else (patch_px, patch_px)
 
 
 @lru_cache(maxsize=64)
 def spline_matrix(
-    tokens: int, patch_px: int, length_px: int, scale: int
+    tokens: int, patch_px: int | float, length_px: int, scale: int, start_px: int = 0
 ) -> Float64[np.ndarray, "samples tokens"]:
     """Weights of an axis's tokens in its samples; every row sums to one.
 
@@ -156,12 +143,13 @@ def spline_matrix(
     Args:
         tokens: Along the axis.
         patch_px: Pixels between them.
-        length_px: Of the image along the axis.
+        length_px: Of the image, or of the part of it that samples are wanted of, along the axis.
         scale: Pixels between samples.
+        start_px: Where the part begins.
     """
     starts = scale * np.arange(-(-length_px // scale))
     inside = np.arange(scale) + 0.5 if scale > patch_px else np.array([scale / 2])
-    at_px = np.clip(starts[:, None] + inside, 0, length_px)
+    at_px = start_px + np.clip(starts[:, None] + inside, 0, length_px)
     at = np.clip(at_px / patch_px, 0, tokens) - 0.5  # in tokens, 0 at the first centre
     spread = _cubic(at[..., None] - np.arange(-REACH, tokens + REACH)).mean(axis=1)
     matrix: Float64[np.ndarray, "samples tokens"]
@@ -195,16 +183,17 @@ def _sharpening(tokens: int) -> Float64[np.ndarray, "tokens tokens"]:
     return np.asarray(np.linalg.inv(at_centres @ _extension(tokens)))
 
 
-def _check_grid(tokens: int, grid: tuple[int, int], patch_px: int, size: tuple[int, int]) -> None:
+def _check_grid(tokens: int, grid: tuple[int, int], patch_px: Patch, size: tuple[int, int]) -> None:
     """Tokens fill the grid and cover the image, but for less than a patch that was cut off or padded."""
-    (rows, cols), (width, height) = grid, size
+    (rows, cols), (width, height), (across, down) = grid, size, _both(patch_px)
     if tokens != rows * cols:
         raise InputError(
             f"{tokens} tokens were given for a grid of {rows}x{cols}; {rows * cols} were needed: leave class and "
             "register tokens out"
         )
-    if max(abs(rows * patch_px - height), abs(cols * patch_px - width)) >= patch_px:
+    if abs(rows * down - height) >= down or abs(cols * across - width) >= across:
         raise InputError(
-            f"{rows}x{cols} tokens of {patch_px} pixels were given for an image {height} high and {width} wide; they "
-            "must cover it but for less than a patch: give the size of the image that the tokens were made of"
+            f"{rows}x{cols} tokens of {across:g}x{down:g} pixels were given for an image {height} high and "
+            f"{width} wide; they must cover it but for less than a patch: give the size of the image that the tokens "
+            "were made of"
         )

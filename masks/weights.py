@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from recon4d.errors import ConfigError
 from recon4d.masks.network import D2mif, NetworkConfig, fold_norms
@@ -62,6 +63,15 @@ def save_weights(path: Path, network: D2mif, calibration: Calibration) -> None:
     save_file(state, path, metadata)
 
 
+def read_config(path: Path) -> NetworkConfig:
+    """What a file of weights says of its network.
+
+    Raises:
+        ConfigError: The file is missing, damaged, or of another network.
+    """
+    return NetworkConfig.from_json(_read(path)[0]["d2mif"])
+
+
 def load_weights(path: Path | None = None) -> Trained:
     """Read weights.
 
@@ -74,6 +84,21 @@ def load_weights(path: Path | None = None) -> Trained:
     if path is None:
         _check_shipped()
     source = path or SHIPPED
+    metadata, state = _read(source)
+    network = D2mif(NetworkConfig.from_json(metadata["d2mif"]))
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise ConfigError(
+            f"{source} does not fit its own configuration: {len(missing)} weights are missing, "
+            f"{len(unexpected)} unknown (first: {[*missing, *unexpected][0]})"
+        )
+    with torch.no_grad():
+        return Trained(fold_norms(network), Calibration(**json.loads(metadata["calibration"])))
+
+
+def _read(source: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file of `save_weights`."""
     if not source.is_file():
         raise ConfigError(
             f"weights {source} are not there; give a file that `recon4d train d2mif` wrote"
@@ -88,16 +113,7 @@ def load_weights(path: Path | None = None) -> Trained:
         raise ConfigError(
             f"{source} holds no D2MIF network (its metadata name none); give a file that `recon4d train d2mif` wrote"
         )
-    network = D2mif(NetworkConfig.from_json(metadata["d2mif"]))
-    missing, unexpected = network.load_state_dict(state, strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise ConfigError(
-            f"{source} does not fit its own configuration: {len(missing)} weights are missing, "
-            f"{len(unexpected)} unknown (first: {[*missing, *unexpected][0]})"
-        )
-    with torch.no_grad():
-        return Trained(fold_norms(network), Calibration(**json.loads(metadata["calibration"])))
+    return metadata, state
 
 
 def _check_shipped() -> None:

@@ -16,6 +16,7 @@ DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
 EXPORT_TO = Choice(now=("ply", "colmap", "nerfstudio", "glb", "overlay"))
 TRAIN_SIZE = Choice(now=("light", "full"))
 TRAIN_IMAGENET = Choice(now=("yes", "no"))
+TRAIN_BACKBONE = Choice(now=("none", "dust3r", "monst3r", "align3r", "pi3"))
 DEPTH_SIZE = Choice(now=("working", "original"))
 
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -55,7 +56,10 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("--flow {flow}", "optical flow"),
             ("--refine {refine}", "refinement of the masks' borders"),
             ("--loop N", "most rounds of masks and optimisation after the first (2)"),
-            ("--weights [NAME=]PATH", "weight file of a model: d2mif=PATH (the shipped one)"),
+            (
+                "--weights [NAME=]PATH",
+                "weights of a network: dust3r=PATH, depth-pro=PATH, d2mif=PATH (the shipped one), ...",
+            ),
         ),
     ),
     (
@@ -322,6 +326,18 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="evidence that is used (geometry,appearance,motion)",
     )
     choice("--imagenet", TRAIN_IMAGENET, "start the image encoder from ImageNet weights")
+    choice(
+        "--backbone",
+        TRAIN_BACKBONE,
+        "frozen network whose tokens are read beside the maps; those of 400 clips take 15 GB",
+    )
+    parser.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="[NAME=]PATH",
+        help="checkpoint of the backbone, or what was fetched; for align3r also depth-pro=PATH or depth-anything=PATH",
+    )
     choice("--device", CHOICES["device"], "where to train")
     parser.add_argument(
         "--workers",

@@ -35,7 +35,7 @@ class Choice:
         raise ConfigError(f"{key} cannot be '{value}'{guess}; available: {available}")
 
 
-PAIR_NETWORKS = ("dust3r", "monst3r")
+PAIR_NETWORKS = ("dust3r", "monst3r", "align3r")
 """Networks of pairs of frames, whose attention Easi3R looks at."""
 NETWORKS = (*PAIR_NETWORKS, "pi3", "depth-anything", "depth-pro")
 """Values of `geometry` that are networks; `--weights PATH` without a name is for the one that is asked."""
@@ -47,10 +47,7 @@ CHOICES = {
         later=("geomotion",),
         other="an existing folder with one mask image per frame",
     ),
-    "geometry": Choice(
-        now=("parallax", "rgbd", *NETWORKS),
-        later=("align3r",),
-    ),
+    "geometry": Choice(now=("parallax", "rgbd", *NETWORKS)),
     "flow": Choice(now=("dis", "raft")),
     "refine": Choice(now=("edges", "none"), later=("sam2",)),
     "focal": Choice(now=("shared", "per-frame")),

@@ -278,6 +278,11 @@ def weights_path(name: str, given: Path | None, hub: Hub = USERS_HUB) -> Path:
     return model.place(record.paths(hub.folder))
 
 
+def fetched_model(option: str, hub: Hub = USERS_HUB) -> str | None:
+    """Name of the first model of `--weights OPTION=PATH` that was fetched; None where none was."""
+    return next((m.name for m in MODELS if m.option == option and _fetched(m, hub)), None)
+
+
 def _fetched(model: Model, hub: Hub) -> Record | None:
     """What was recorded of a model, if its files are still there."""
     try:

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Bool
 
 from recon4d import backbones, masks
+from recon4d.backbones.choice import backbone_weights, geometry_mono, mono_weights
 from recon4d.checkpoint import load_stage, run_stage, stage_costs
 from recon4d.clips import is_long
 from recon4d.config import NETWORKS, RunConfig
@@ -115,9 +117,12 @@ def _check_weights(config: RunConfig) -> None:
     """Refuse a run whose networks have no weights, before anything is written."""
     if config.geometry in NETWORKS:
         _ = config.geometry_weights
+        _ = geometry_mono(config)
     if config.flow == "raft":
         _ = config.flow_weights
-    _ = config.mask_weights
+    needed = masks.needed_backbone(config.masks, config.mask_weights)
+    if needed is not None:
+        _ = backbone_weights(config, needed)
 
 
 def _finished(config: RunConfig, folder: Path, progress: Progress) -> Path:
@@ -215,7 +220,13 @@ def observe(
     if network is not None and network.needs_scene:
         video = _with_answer(config, folder, network, video, flow, scene, progress)
     seen = masks.Observed(
-        video, flow, threads=options.threads, device=options.device, progress=progress
+        video,
+        flow,
+        threads=options.threads,
+        device=options.device,
+        progress=progress,
+        mono=partial(mono_weights, config),
+        backbone=partial(backbone_weights, config),
     )
     return seen, scene
 
@@ -249,6 +260,7 @@ def _with_answer(
                 scene=scene,
                 device=align_options(config).device,
                 progress=progress,
+                mono=geometry_mono(config),
             )
             return network.answer(question)
 

@@ -16,8 +16,12 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recon4d.backbones import croco_prior
+from recon4d.backbones import Mono, choice, croco_prior
+from recon4d.backbones.align3r import input_points
+from recon4d.backbones.align3r_points import points_of
+from recon4d.backbones.croco import Croco, View
 from recon4d.backbones.croco_pairs import PairPrediction, predict_pairs
+from recon4d.backbones.mono import load_mono
 from recon4d.backbones.pi3 import Decoded as Pi3Decoded
 from recon4d.backbones.pi3 import Pi3
 from recon4d.backbones.pi3 import Predicted as Pi3Predicted
@@ -32,6 +36,7 @@ from tests.pi3_world import tiny as tiny_pi3
 from tests.pi3_world import true_views
 from tests.synthetic import SyntheticScene, make_scene
 from tests.test_croco import TINY_ARGUMENTS, save_hub, tiny
+from tests.test_mono import tiny_models
 
 FRAMES, SIZE = 6, (192, 144)
 PREDICT = Pi3.predict
@@ -79,20 +84,26 @@ def seeing_pi3(self: Pi3, decoded: Pi3Decoded) -> Pi3Predicted:
     )
 
 
-def config(tmp_path: Path, geometry: str, weights: Path, masks: str = "residual") -> RunConfig:
+def config(
+    tmp_path: Path,
+    geometry: str,
+    weights: Path,
+    masks: str = "residual",
+    more: tuple[str, ...] = (),
+) -> RunConfig:
     return RunConfig(
         input=write_images(tmp_path / "images", world().video.images),
         out=tmp_path / "out",
         geometry=geometry,
-        weights=(str(weights),),
+        weights=(str(weights), *more),
         masks=masks,
     )
 
 
-def hub(tmp_path: Path) -> Path:
+def hub(tmp_path: Path, point_cloud: bool = False) -> Path:
     folder = tmp_path / "hub"
     folder.mkdir()
-    return save_hub(tiny(), folder, TINY_ARGUMENTS)
+    return save_hub(tiny(point_cloud), folder, TINY_ARGUMENTS)
 
 
 @pytest.mark.parametrize("geometry", ["dust3r", "monst3r"])
@@ -100,8 +111,16 @@ def test_pointmaps_of_pairs_become_a_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, geometry: str
 ) -> None:
     monkeypatch.setattr(croco_prior, "predict_pairs", seeing)
-    weights = hub(tmp_path)
+    weights, encoded = hub(tmp_path), []
+    encode = Croco.encode
+
+    def counting(self: Croco, images: Tensor, *others: Any, **more: Any) -> View:
+        encoded.append(len(images))
+        return encode(self, images, *others, **more)
+
+    monkeypatch.setattr(Croco, "encode", counting)
     result = read_result(run(config(tmp_path, geometry, weights)))
+    assert sum(encoded) == FRAMES  # each once, whatever number of pairs it is in
     # flow of DIS on six frames of 192 pixels
     assert relative_ate(result.world_from_cam, world().scene.world_from_cam) < 0.02
     assert result.run["geometry"] == geometry and result.run["scale"] == "relative"
@@ -143,6 +162,83 @@ def test_masks_by_attention_take_the_same_checkpoint(
     assert 0 < result.is_dynamic.mean() < 0.9
     assert result.run["masks"] == "easi3r"
     assert relative_ate(result.world_from_cam, world().scene.world_from_cam) < 0.05
+
+
+@pytest.fixture(scope="module")
+def mono(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return tiny_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.mark.parametrize(
+    ("name", "whose"),
+    [
+        ("depth-pro", "Depth Pro"),
+        pytest.param("depth-anything", "Depth Anything V2", marks=pytest.mark.slow),
+    ],
+)
+def test_align3r_reads_the_depth_of_single_images_and_says_whose(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mono: dict[str, Path],
+    name: str,
+    whose: str,
+) -> None:
+    monkeypatch.setattr(croco_prior, "predict_pairs", seeing)
+    more = (f"{name}={mono[name]}",)
+    asked = config(tmp_path, "align3r", hub(tmp_path, point_cloud=True), "easi3r", more)
+    result = read_result(run(replace(asked, refine="none")))
+    assert relative_ate(result.world_from_cam, world().scene.world_from_cam) < 0.05
+    assert result.run["geometry"] == "align3r" and result.run["masks"] == "easi3r"
+    assert f"Align3R got the depth of {whose}" in str(result.run["warnings"])
+
+
+def test_align3r_without_depth_or_with_that_of_two_networks_is_refused(
+    tmp_path: Path, mono: dict[str, Path]
+) -> None:
+    weights = hub(tmp_path, point_cloud=True)
+    with pytest.raises(ConfigError, match="recon4d models fetch depth-pro"):
+        run(config(tmp_path, "align3r", weights))
+    both = tuple(f"{name}={folder}" for name, folder in mono.items())
+    with pytest.raises(ConfigError, match="reads the depth of one"):
+        run(config(tmp_path, "align3r", weights, more=both))
+    with pytest.raises(ConfigError, match="nowhere of depth-pro are not there"):
+        run(config(tmp_path, "align3r", weights, more=("depth-pro=nowhere",)))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("geometry", "point_cloud"), [("dust3r", True), ("align3r", False)])
+def test_weights_of_the_other_kind_are_named(
+    tmp_path: Path, mono: dict[str, Path], geometry: str, point_cloud: bool
+) -> None:
+    more = (f"depth-pro={mono['depth-pro']}",)
+    weights = hub(tmp_path, point_cloud)
+    with pytest.raises(ConfigError, match="and --geometry asks for"):
+        run(config(tmp_path, geometry, weights, more=more))
+
+
+def test_point_maps_of_a_video_are_those_of_the_official_loader(mono: dict[str, Path]) -> None:
+    """Of sizes that nothing is cropped from; Depth Anything's inverse depth stands in the place of depth."""
+    image = world().video.images[0]
+    for name, folder in mono.items():
+        network = load_mono(name, folder, "cpu")
+        answer = network(image).inverse_depth
+        official = input_points(1 / answer if name == "depth-pro" else answer, 128)
+        assert np.allclose(points_of(network, image, (128, 96)), official, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fetched", "found"), [("align3r", "depth-pro"), ("align3r-depth-anything", "depth-anything")]
+)
+def test_fetched_align3r_gets_the_depth_that_it_was_trained_with(
+    monkeypatch: pytest.MonkeyPatch, fetched: str, found: str
+) -> None:
+    monkeypatch.setattr(
+        choice, "fetched_model", lambda name: fetched if name == "align3r" else name
+    )
+    monkeypatch.setattr(choice, "weights_path", lambda name, given: Path(name))
+    assert choice.geometry_mono(RunConfig(input=Path("x"), geometry="align3r")) == Mono(
+        found, Path(found)
+    )
 
 
 def test_pointmaps_of_no_scene_are_named(tmp_path: Path) -> None:

@@ -110,26 +110,55 @@ def test_folding_the_normalisations_changes_nothing(appearance: str) -> None:
     assert torch.allclose(before, after, atol=1e-4 * float(before.abs().max()))  # float32
 
 
-def test_tokens_are_the_other_feed_of_the_3d_branch() -> None:
-    config = replace(TINY, token_channels=5, attention_channels=2)
+READING = replace(TINY, token_channels=5, attention_channels=2, backbone="dust3r", fingerprint="f")
+
+
+def some_tokens(values: int = 22, count: int = 2) -> list[Tokens]:
+    """Of images of 64 x 48 pixels."""
+    rng = torch.Generator().manual_seed(3)
+    return [Tokens(torch.randn(3, 4, values, generator=rng), (64, 48)) for _ in range(count)]
+
+
+@torch.no_grad()
+def test_evidence_of_tokens_is_added_to_that_of_the_maps() -> None:
+    made, given = network(TINY), some_tokens()
     torch.manual_seed(0)
-    made = D2mif(config).eval()
-    image, motion, _, sure = inputs(2, 24, 32)  # images of 64 x 48 pixels
-    given = Tokens(torch.randn(4, 4, 12, 5), (3, 4), 16, (64, 48), torch.randn(4, 2, 3, 4))
-    with torch.no_grad():
-        found = made(image, motion, given, sure)
-        other = made(image, motion, replace(given, tokens=2 * given.tokens), sure)
-    assert found.shape == (2, 24, 32) and not torch.equal(found, other)
-    assert NetworkConfig.from_json(config.to_json()) == config
-
-
-def test_the_wrong_feed_is_refused() -> None:
+    reading = D2mif(READING).eval()
+    shared = {k: v for k, v in reading.state_dict().items() if not k.startswith("tokens.")}
+    assert shared.keys() == made.state_dict().keys()  # files without tokens stay as they are
     image, motion, geometry, sure = inputs(1)
-    given = Tokens(torch.randn(2, 4, 12, 5), (3, 4), 16, (64, 48))
-    with pytest.raises(ConfigError, match="reads maps"):
-        network()(image, motion, given, sure)
-    with pytest.raises(ConfigError, match="reads tokens"):
-        D2mif(replace(TINY, token_channels=5))(image, motion, geometry, sure)
+    summed = add(
+        [
+            reading.features("geometry", geometry[:, 0]),
+            reading.features("motion", motion[:, 0]),
+            reading.features("appearance", image),
+            reading.token_features(given),
+        ]
+    )
+    found = reading(image, motion, geometry, sure, tokens=given)
+    assert torch.allclose(found, reading.decode(summed), atol=1e-4)  # float32 in another order
+    without = reading(image, motion, geometry, sure, without=("geometry",))
+    assert not torch.allclose(found, without)
+    assert torch.allclose(
+        reading.token_features(given)[3][1:], reading.token_features(given[1:])[3]
+    )
+
+
+def test_a_configuration_without_a_backbone_does_not_speak_of_one() -> None:
+    assert NetworkConfig.from_json(READING.to_json()) == READING
+    assert "backbone" not in TINY.to_json() and "fingerprint" not in TINY.to_json()
+
+
+def test_tokens_of_other_networks_are_refused() -> None:
+    given, reading = inputs(1), D2mif(READING)
+    with pytest.raises(ConfigError, match=r"tokens with 0 numbers were given, .* read 22"):
+        reading(*given)
+    with pytest.raises(ConfigError, match="tokens with 9 numbers were given"):
+        reading(*given, tokens=some_tokens(9))
+    with pytest.raises(ConfigError, match="these weights of D2MIF read 0"):
+        network().token_features(some_tokens())
+    with pytest.raises(ConfigError, match="give both or none"):
+        replace(TINY, token_channels=5)
 
 
 def test_both_widths_are_one_implementation() -> None:

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from benchmarks import lattice, tokens
 from benchmarks.lattice import How, RandomField
+from recon4d.backbones.croco_tokens import attention_got
+from recon4d.backbones.tokens import LAYERS, neighbours, packed, sampled_layers
 from recon4d.errors import InputError
 from recon4d.masks.tokens import (
-    LAYERS,
     SCALES,
     TokenFeed,
-    attention_statistics,
     resample,
-    sampled_layers,
     spline_matrix,
 )
 
@@ -133,6 +132,18 @@ def test_matrices_are_made_once() -> None:
     assert spline_matrix(20, 14, 280, 8) is spline_matrix(20, 14, 280, 8)
 
 
+def test_maps_of_a_part_are_that_part_of_the_maps() -> None:
+    """Of a part that begins and ends at samples of every scale."""
+    rng = torch.Generator().manual_seed(2)
+    maps = torch.randn(1, 2, 12, 17, dtype=torch.float64, generator=rng)
+    size, patch = (256, 192), (256 / 17, 16.0)
+    for scale in SCALES:
+        whole = resample(maps, patch, size, scale)
+        found = resample(maps, patch, size, scale, (64, 32, 128, 96))
+        rows, cols = slice(32 // scale, 128 // scale), slice(64 // scale, 192 // scale)
+        torch.testing.assert_close(found, whole[:, :, rows, cols], atol=1e-12, rtol=0)
+
+
 # The module
 
 
@@ -210,26 +221,40 @@ def test_layers_are_uniform_over_the_decoder() -> None:
     assert sampled_layers(3) == (1, 2, 3)
 
 
-def test_statistics_of_equal_attention_are_one_and_zero() -> None:
-    found = attention_statistics(torch.full((1, 2, 7, 12), 1 / 12), (3, 4))
-    torch.testing.assert_close(found[:, 0], torch.ones(1, 3, 4))
-    torch.testing.assert_close(found[:, 1], torch.zeros(1, 3, 4))
+def test_equal_attention_has_the_statistics_one_and_zero() -> None:
+    found = attention_got(torch.full((2, 3, 12), 0.7), (3, 4))
+    torch.testing.assert_close(found, torch.tensor([2.0, 1.0]).log()[:, None, None].expand(2, 3, 4))
 
 
-def test_statistics_are_taken_over_heads_and_queries() -> None:
+def test_statistics_are_taken_over_layers_and_heads() -> None:
     rng = torch.Generator().manual_seed(0)
-    attention = torch.rand(2, 3, 5, 12, generator=rng).softmax(-1)
-    found = attention_statistics(attention, (3, 4))
-    of_token = attention[1, :, :, 6].flatten() * 12  # row 1, column 2
-    torch.testing.assert_close(found[1, 0, 1, 2], of_token.mean())
-    torch.testing.assert_close(found[1, 1, 1, 2], of_token.var(correction=0))
+    logits = torch.randn(2, 3, 12, generator=rng)
+    of_token = logits.softmax(-1)[:, :, 6].flatten() * 12  # row 1, column 2
+    found = attention_got(logits, (3, 4))[:, 1, 2].expm1()
+    torch.testing.assert_close(found, torch.stack((of_token.mean(), of_token.std(correction=0))))
+
+
+def test_stored_tokens_have_one_unit_whatever_the_network() -> None:
+    layers = 1e6 * torch.randn(LAYERS, 12, 6, generator=torch.Generator().manual_seed(0)) + 3e6
+    statistics = torch.rand(2, 3, 4)
+    found = packed(layers, (3, 4), statistics)
+    assert found.shape == (3, 4, 6 * LAYERS + 2)
+    of_layer = found[..., : 6 * LAYERS].reshape(3, 4, LAYERS, 6)
+    torch.testing.assert_close(of_layer.var(-1, correction=0), torch.ones(3, 4, LAYERS))
+    assert torch.equal(of_layer[1, 2, 3], packed(layers, (3, 4))[1, 2, 18:])
+    assert torch.equal(found[..., -2:], statistics.permute(1, 2, 0))
+
+
+def test_every_frame_is_seen_with_a_neighbour() -> None:
+    assert neighbours(3) == [(0, 1), (1, 2), (2, 1)]
+    assert neighbours(1) == [(0, 0)]
 
 
 def test_tokens_that_do_not_fit_are_refused() -> None:
     network = feed()
     with pytest.raises(InputError, match=r"17 tokens .* grid of 3x4; 12 were needed"):
         network(some_tokens(1, 1, 17), (3, 4), 14, (56, 42))
-    with pytest.raises(InputError, match=r"3x4 tokens of 14 pixels .* 60 high and 56 wide"):
+    with pytest.raises(InputError, match=r"3x4 tokens of 14x14 pixels .* 60 high and 56 wide"):
         network(some_tokens(1, 3, 4), (3, 4), 14, (56, 60))
     with pytest.raises(InputError, match=r"2 maps of attention were given, 0 were needed"):
         network(some_tokens(1, 3, 4), (3, 4), 14, (56, 42), torch.rand(1, 2, 3, 4).double())

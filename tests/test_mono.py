@@ -41,9 +41,12 @@ def dinov2(package: Any, **sizes: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return tiny_models(tmp_path_factory.mktemp("models"))
+
+
+def tiny_models(home: Path) -> dict[str, Path]:
     """Whole models, tiny."""
     package = pytest.importorskip("transformers", reason="needs pip install 'recon4d[models]'")
-    home = tmp_path_factory.mktemp("models")
     anything = package.DepthAnythingConfig(
         backbone_config=dinov2(
             package,

@@ -9,7 +9,8 @@ from jaxtyping import Float, Float32, Int8, UInt8
 from torch import Tensor
 
 from recon4d.masks.maps import LIMIT
-from recon4d.masks.network import MOTION_CHANNELS
+from recon4d.masks.network import MOTION_CHANNELS, Tokens
+from recon4d.masks.tokens import Part
 from recon4d.masks.train.samples import LEVELS, Samples
 
 CROP = (192, 256)
@@ -27,6 +28,9 @@ MOVER_STEP = 4
 ONE_PARTNER = 0.4
 """Part of the batches with one partner per image, as with two frames alone."""
 
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray, Tokens | None]
+"""Image (uint8 or float in 0..255), maps (int8), truth (uint8), tokens."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -40,6 +44,8 @@ class Batch:
     """Of the flow to each partner, in [0, 1]."""
     truth: Float[Tensor, "batch rows cols"]
     """Part of each sample that moves."""
+    tokens: tuple[Tokens, ...] = ()
+    """Of every image, for a network that reads them."""
 
     def to(self, device: str) -> "Batch":
         """The same on a device, images and maps with the channels last."""
@@ -50,11 +56,14 @@ class Batch:
             self.geometry.to(device),
             self.confidence.to(device),
             self.truth.to(device),
+            tuple(x.to(device) for x in self.tokens),
         )
 
 
 def random_batch(clips: Sequence[Samples], size: int, rng: np.random.Generator) -> Batch:
     """Crops of frames of random clips, mirrored and recoloured at random.
+
+    Where there are tokens nothing is mirrored, because those are of the images as they are.
 
     Args:
         clips: To choose from; clips count the same whatever their length.
@@ -68,22 +77,31 @@ def random_batch(clips: Sequence[Samples], size: int, rng: np.random.Generator) 
 
 def whole_frame(clip: Samples, frame: int) -> Batch:
     """One frame as it is, a batch of one."""
-    return stack([(clip.images[frame], clip.maps[frame], clip.truth[frame])])
+    tokens = _tokens(clip, frame, None)
+    return stack([(clip.images[frame], clip.maps[frame], clip.truth[frame], tokens)])
 
 
-def stack(parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Batch:
-    """Images (uint8 or float in 0..255), maps (int8) and truth (uint8) of the same size as a batch."""
+def stack(parts: Sequence[Sample]) -> Batch:
+    """Samples of the same size as a batch."""
     image = np.stack([p[0] for p in parts]).astype(np.float32) / 127.5 - 1
     maps = torch.from_numpy(np.stack([p[1] for p in parts])).float() * (LIMIT / LEVELS)
     truth = torch.from_numpy(np.stack([p[2] for p in parts])).float() / 255
     motion, geometry = maps[:, :, :MOTION_CHANNELS], maps[:, :, MOTION_CHANNELS:]
     confidence = ((motion[:, :, -1] + 1) / 2).clamp(0, 1)
-    return Batch(torch.from_numpy(image).permute(0, 3, 1, 2), motion, geometry, confidence, truth)
+    tokens = tuple(p[3] for p in parts if p[3] is not None)
+    images = torch.from_numpy(image).permute(0, 3, 1, 2)
+    return Batch(images, motion, geometry, confidence, truth, tokens)
 
 
-def _crop(
-    clip: Samples, partners: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tokens(clip: Samples, frame: int, part: Part | None) -> Tokens | None:
+    if clip.tokens is None:
+        return None
+    height, width = clip.images.shape[1:3]
+    values = torch.from_numpy(np.array(clip.tokens[frame], np.float32))
+    return Tokens(values, (width, height), part)
+
+
+def _crop(clip: Samples, partners: int, rng: np.random.Generator) -> Sample:
     frame = int(rng.integers(len(clip.images)))
     top, left = _corner(clip.truth[frame], rng)
     rows, cols = CROP[0] // 2, CROP[1] // 2
@@ -92,9 +110,10 @@ def _crop(
     chosen = rng.permutation(clip.maps.shape[1])[:partners]
     image, truth = clip.images[frame][whole], clip.truth[frame][half]
     maps = clip.maps[frame][chosen][:, :, half[0], half[1]]
-    if rng.random() < 0.5:
+    tokens = _tokens(clip, frame, (2 * left, 2 * top, CROP[1], CROP[0]))
+    if rng.random() < 0.5 and tokens is None:
         image, truth, maps = image[:, ::-1], truth[:, ::-1], _mirrored(maps)
-    return _recoloured(image, rng), maps, truth
+    return _recoloured(image, rng), maps, truth, tokens
 
 
 def _corner(

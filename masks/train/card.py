@@ -16,7 +16,7 @@ TEMPLATE = """# D2MIF weights
 | file | `{name}`, {megabytes:.1f} MB, SHA-256 `{digest}` |
 | made by | `{command}` |
 | with | torch {torch}, {device}, seed {seed} |
-| network | branches {branches}; width {width}, at 1/2 {head} |
+| network | branches {branches}; width {width}, at 1/2 {head}{tokens} |
 | training | {steps} steps of {batch} crops; the weights of the best validation |
 | validation | {clips} rendered clips that were held out, and chose the weights: IoU {iou:.3f}, loss {loss:.4f}; where nothing moves {false:.2%} of the pixels are called moving |
 | calibration | log-odds x {scale:.3f} + those of the evidence without a network x {evidence:.3f} + {shift:.3f}; expected calibration error {error:.3f} |
@@ -55,6 +55,7 @@ def write_card(
         branches=", ".join(options.network.branches),
         width=options.network.width,
         head=options.network.head,
+        tokens=_tokens_text(options),
         steps=options.steps,
         batch=options.batch,
         clips=figures.clips,
@@ -68,3 +69,12 @@ def write_card(
         start=IMAGENET if imagenet else "All weights started at random.",
     )
     weights.with_suffix(".md").write_text(text, encoding="utf-8")
+
+
+def _tokens_text(options: FitOptions) -> str:
+    network = options.network
+    if not network.backbone:
+        return ""
+    return (
+        f"; reads tokens of {network.backbone}, weights with the fingerprint {network.fingerprint}"
+    )

@@ -10,6 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from recon4d.backbones import Backbone
+from recon4d.backbones.choice import backbone_weights
+from recon4d.backbones.tokens import token_source
+from recon4d.config import RunConfig
 from recon4d.errors import ConfigError
 from recon4d.masks.network import FULL, GEOMETRY_CHANNELS, LIGHT, MOTION_CHANNELS, D2mif
 from recon4d.masks.train.calibrate import calibrate, calibration_error
@@ -17,6 +21,7 @@ from recon4d.masks.train.card import Figures, write_card
 from recon4d.masks.train.fit import FitOptions, fit, validate
 from recon4d.masks.train.library import LibraryOptions, clip_library
 from recon4d.masks.train.samples import Samples
+from recon4d.masks.train.tokens import reading, with_tokens
 from recon4d.masks.weights import save_weights
 from recon4d.parallel import keep_memory
 from recon4d.progress import Progress, no_progress
@@ -37,6 +42,8 @@ class TrainOptions:
     fit: FitOptions
     imagenet: bool = True
     """Whether the image encoder starts from ImageNet weights."""
+    backbone: Backbone | None = None
+    """Whose tokens the network reads; None: geometric maps alone are its evidence of 3D."""
     workers: int = 2
     """Processes that make clips, then threads of the training."""
     command: str = ""
@@ -56,6 +63,8 @@ def train_d2mif(options: TrainOptions, progress: Progress = no_progress) -> Path
     _claim(options)
     imagenet = imagenet_weights() if options.imagenet else None
     clips = clip_library(options.out / "clips", options.library, options.workers, progress)
+    if options.backbone is not None:
+        options, clips = _with_tokens(options, options.backbone, clips, progress)
     held_out = clips[HELD_OUT - 1 :: HELD_OUT]
     train = tuple(c for at, c in enumerate(clips) if at % HELD_OUT != HELD_OUT - 1)
     keep_memory()
@@ -66,6 +75,16 @@ def train_d2mif(options: TrainOptions, progress: Progress = no_progress) -> Path
         return _finish(options, network, held_out)
     finally:
         torch.set_num_threads(before)
+
+
+def _with_tokens(
+    options: TrainOptions, backbone: Backbone, clips: tuple[Samples, ...], progress: Progress
+) -> tuple[TrainOptions, tuple[Samples, ...]]:
+    """The training of a network that reads tokens, and clips with them."""
+    source = token_source(backbone, options.fit.device)
+    network = reading(options.fit.network, backbone.name, source)
+    seen = with_tokens(options.out, clips, source, progress)
+    return replace(options, fit=replace(options.fit, network=network)), seen
 
 
 def _finish(options: TrainOptions, network: D2mif, held_out: tuple[Samples, ...]) -> Path:
@@ -125,9 +144,23 @@ def from_arguments(arguments: Namespace, command: str) -> TrainOptions:
             validate_every=max(arguments.steps // 10, 1),
         ),
         imagenet=pretrained,
+        backbone=_backbone(arguments.backbone, arguments.weights),
         workers=arguments.workers or len(os.sched_getaffinity(0)),
         command=command,
     )
+
+
+def _backbone(name: str, weights: Sequence[str]) -> Backbone | None:
+    """The network of `--backbone` with its `--weights [NAME=]PATH`, which are those of `recon4d run --geometry`."""
+    if name != "none":
+        return backbone_weights(
+            RunConfig(input=Path(), geometry=name, weights=tuple(weights)), name
+        )
+    if weights:
+        raise ConfigError(
+            f"--weights {weights[0]} is for a frozen network whose tokens are read; name it with --backbone"
+        )
+    return None
 
 
 def _data(texts: Sequence[str]) -> dict[str, Path]:
@@ -146,6 +179,7 @@ def _data(texts: Sequence[str]) -> dict[str, Path]:
 def _claim(options: TrainOptions) -> None:
     """Refuse a folder that holds another training or anything else."""
     mark = options.out / "training.json"
+    backbone = {} if options.backbone is None else {"backbone": options.backbone.name}
     wanted = json.dumps(
         {
             "textures": [str(path.resolve()) for path in options.library.textures],
@@ -153,6 +187,7 @@ def _claim(options: TrainOptions) -> None:
             "clips": options.library.clips,
             "seed": options.library.seed,
             "maps": MOTION_CHANNELS + GEOMETRY_CHANNELS,
+            **backbone,
         }
     )
     if mark.exists():

@@ -152,7 +152,13 @@ def predictions(
     for clip in clips:
         for frame in range(0, len(clip.images), 2):
             batch = whole_frame(clip, frame).to(device)
-            yield network(batch.image, batch.motion, batch.geometry, batch.confidence), batch
+            yield _log_odds(network, batch), batch
+
+
+def _log_odds(network: D2mif, batch: Batch, without: Sequence[str] = ()) -> Tensor:
+    given = batch.image, batch.motion, batch.geometry, batch.confidence
+    found: Tensor = network(*given, without, batch.tokens)
+    return found
 
 
 def _start_from(imagenet: Mapping[str, Tensor], network: D2mif) -> None:
@@ -192,7 +198,7 @@ def _step(
     network.train()
     optimizer.zero_grad(set_to_none=True)
     without = _left_out(options.network.branches, rng)
-    log_odds = network(batch.image, batch.motion, batch.geometry, batch.confidence, without)
+    log_odds = _log_odds(network, batch, without)
     loss = segmentation_loss(log_odds, batch.truth)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)

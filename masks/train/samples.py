@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int8, UInt8
+from jaxtyping import Bool, Float16, Float32, Float64, Int8, UInt8
 
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
@@ -62,6 +62,8 @@ class Samples:
     """Part of each sample that moves, times 255."""
     maps: Int8[np.ndarray, "frames partners channels rows cols"]
     """Motion maps, then geometry maps, as `quantise` leaves them."""
+    tokens: Float16[np.ndarray, "frames token_rows token_cols values"] | None = None
+    """For a network that reads them (`recon4d.masks.train.tokens`)."""
 
 
 def quantise(maps: Float32[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:

@@ -12,6 +12,26 @@ from recon4d.scene import DepthPrior, Flow, Scene, Video
 
 
 @dataclass(frozen=True)
+class Mono:
+    """A network that says the depth of single images, which Align3R gets with them."""
+
+    name: str
+    """Of `recon4d.backbones.mono`: `depth-pro` or `depth-anything`."""
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network by its name on the command line, and its checkpoints."""
+
+    name: str
+    weights: Path
+    """File or folder of its checkpoint."""
+    mono: Mono | None = None
+    """For a network that needs the depth of single images."""
+
+
+@dataclass(frozen=True)
 class Question:
     """What a network is asked about."""
 
@@ -25,6 +45,8 @@ class Question:
     """The first cameras and depth, for a network that is asked after them."""
     device: str = "cpu"
     progress: Progress = no_progress
+    mono: Mono | None = None
+    """For a network that needs the depth of single images."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +60,7 @@ class Network:
 
 def network(name: str) -> Network | None:
     """The network of a name on the command line; None for a geometry that needs none."""
-    if name in ("dust3r", "monst3r"):
+    if name in ("dust3r", "monst3r", "align3r"):
         from recon4d.backbones.croco_prior import pair_prior
 
         return Network(pair_prior)

@@ -121,7 +121,13 @@ def input_points(
     """
     height, width = depth.shape
     size = resized((width, height), long_side)
-    shrinks = max(height, width) > long_side
-    how = cv2.INTER_LANCZOS4 if shrinks else cv2.INTER_CUBIC
-    enlarged = cv2.resize(normalised_points(depth), size, interpolation=how)
+    enlarged = resized_points(normalised_points(depth), size, max(height, width) > long_side)
     return np.ascontiguousarray(centre_crop(enlarged), np.float32)
+
+
+def resized_points(
+    points: Float32[np.ndarray, "height width 3"], size: tuple[int, int], shrinks: bool
+) -> Float32[np.ndarray, "rows cols 3"]:
+    """Point map at (width, height), by the windows of the official loader."""
+    how = cv2.INTER_LANCZOS4 if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(points, size, interpolation=how), np.float32)

@@ -1,4 +1,6 @@
-"""What DUSt3R and MonST3R say about a video: pointmaps of its pairs of frames, aligned into one depth prior."""
+"""What DUSt3R, MonST3R and Align3R say about a video: pointmaps of its pairs, aligned into one depth prior."""
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -7,11 +9,12 @@ from jaxtyping import Float, Float16, Float32, Int64, UInt8
 from torch import Tensor
 
 from recon4d.backbones import Question
+from recon4d.backbones.align3r_points import mono_notice, point_maps
 from recon4d.backbones.croco import Croco
 from recon4d.backbones.croco_input import LONG_SIDE, MULTIPLE
 from recon4d.backbones.croco_load import load_croco
 from recon4d.backbones.croco_pairs import PairInference, predict_pairs
-from recon4d.errors import DegenerateError
+from recon4d.errors import ConfigError, DegenerateError
 from recon4d.io.growing import create_array
 from recon4d.optim.pairs import Pairs
 from recon4d.pairwise import AlignedPairs, PairOptions, align_pairs
@@ -30,6 +33,7 @@ def pair_prior(question: Question) -> DepthPrior:
         DegenerateError: The pointmaps do not fit to each other.
     """
     network = load_croco(question.weights, question.device)
+    _check_kind(network, question)
     pairs = predicted_pairs(network, question)
     try:
         aligned = align_pairs(pairs, PairOptions(device=question.device))
@@ -37,7 +41,21 @@ def pair_prior(question: Question) -> DepthPrior:
         raise DegenerateError(
             f"the pointmaps of {question.weights.name} do not make a scene: {error}"
         ) from error
-    return prior_of(aligned, question.video)
+    prior = prior_of(aligned, question.video)
+    if question.mono is None:
+        return prior
+    return replace(prior, notices=(mono_notice(question.mono), *prior.notices))
+
+
+def _check_kind(network: Croco, question: Question) -> None:
+    is_align3r, wanted = network.config.point_cloud, question.mono is not None
+    if is_align3r != wanted:
+        kinds = "Align3R's", "DUSt3R's or MonST3R's"
+        found, needed = kinds if is_align3r else kinds[::-1]
+        raise ConfigError(
+            f"the weights {question.weights} are {found}, and --geometry asks for {needed}; "
+            f"give --geometry {'align3r' if is_align3r else 'dust3r or monst3r'}, or other weights"
+        )
 
 
 def predicted_pairs(network: Croco, question: Question) -> Pairs:
@@ -55,10 +73,10 @@ def predicted_pairs(network: Croco, question: Question) -> Pairs:
     u, v = sample_indices(video.size, (cols, rows), size)
     edges = [(int(n), int(m)) for n, m in flow.edges]
     options = PairInference(half=question.device == "cuda")
+    images = network_images(video.images, size)
+    points = point_maps(network, video.images, size, question.mono, question.progress)
     with question.progress("pointmaps", total=len(edges)) as counter:
-        for e, found in enumerate(
-            predict_pairs(network, network_images(video, size), edges, options)
-        ):
+        for e, found in enumerate(predict_pairs(network, images, edges, options, points)):
             first[e], second[e] = (_taken(x, u, v) for x in (found.points1, found.points2))
             first_confidence[e] = _taken(found.confidence1, u, v)
             second_confidence[e] = _taken(found.confidence2, u, v)
@@ -112,12 +130,12 @@ def prior_of(aligned: AlignedPairs, video: Video) -> DepthPrior:
     return DepthPrior(depth, False, sigma, focal, aligned.notices)
 
 
-def network_images(video: Video, size: tuple[int, int]) -> Float[Tensor, "frames 3 height width"]:
+def network_images(
+    images: UInt8[np.ndarray, "frames any_height any_width 3"], size: tuple[int, int]
+) -> Float[Tensor, "frames 3 height width"]:
     """Images as the network takes them, in [-1, 1]."""
-    resized = [
-        image if video.size == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        for image in video.images
-    ]
+    is_right = (images.shape[2], images.shape[1]) == size
+    resized = [i if is_right else cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images]
     return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

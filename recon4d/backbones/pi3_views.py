@@ -94,9 +94,9 @@ def predict_views(network: Pi3, question: Question, options: ViewOptions | None 
     tokens: Tensor | None = None
     with question.progress("views", total=len(images)) as counter:
         for first, last in chunks(len(images), options):
-            new = _encoded(network, images[done:last], size, options)
+            new = encoded(network, images[done:last], size, options)
             tokens = new if tokens is None else torch.cat((tokens[first - done :], new))
-            with _precision(network, options):
+            with precision(network, options):
                 decoded = network.decode(tokens, network.grid_of((size[1], size[0])))
                 part = views_of(network.predict(decoded))
             notice = _add(views, part, first, done)
@@ -197,16 +197,17 @@ def _add(views: Views, part: Views, first: int, done: int) -> Notice | None:
     return Notice("chunks_do_not_fit", what, frames)
 
 
-def _encoded(
+def encoded(
     network: Pi3,
     images: UInt8[np.ndarray, "frames rows cols 3"],
     size: tuple[int, int],
     options: ViewOptions,
 ) -> Float[Tensor, "frames patches dim"]:
+    """Tokens of all images, a few at a time."""
     found = []
     for start in range(0, len(images), ENCODED_AT_ONCE):
         given = _network_images(images[start : start + ENCODED_AT_ONCE], size)
-        with _precision(network, options):
+        with precision(network, options):
             found.append(network.encode(given.to(network.register_token.device)))
     return torch.cat(found)
 
@@ -219,7 +220,7 @@ def _network_images(
     return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 255
 
 
-def _precision(network: Pi3, options: ViewOptions) -> AbstractContextManager[object]:
+def precision(network: Pi3, options: ViewOptions) -> AbstractContextManager[object]:
     """In 16 bits with the range of 32 where the device has such numbers: activations of DINOv2 are large."""
     device = network.register_token.device
     if options.half and device.type != "cuda":
