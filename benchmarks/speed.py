@@ -1,9 +1,14 @@
-"""Seconds per stage and peak memory against the number of frames: `python -m benchmarks.speed`."""
+"""Seconds per stage and peak memory against the number of frames: `python -m benchmarks.speed`.
+
+Lengths beyond the sequence's own are made by `benchmarks.longloop` (forwards and backwards, fresh noise); drift is
+measured there.
+"""
 
 import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +17,18 @@ from benchmarks.common import (
     data_root,
     machine,
     markdown_table,
-    measure,
     number,
     recon4d,
     today,
+    without_places,
     write_whole,
 )
+from benchmarks.longloop import TIME_LIMIT_S, make
+from benchmarks.tree import watch
 
 SOURCE = "exact_static"
 """90 frames of 640x480; `videos/lady-running.mp4` has the 16:9 at which mask methods are compared."""
-FRAMES = (10, 20, 40, 80)
+FRAMES = (50, 100, 200, 500, 1000, 2000)
 
 
 def stage_seconds(stages: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -40,21 +47,27 @@ def mask_seconds(seconds: Mapping[str, float]) -> float:
 
 
 def run_length(frames: int, source: Path, masks: str) -> dict[str, Any]:
-    """Reconstruct the first frames of the sequence."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "result"
-        measured = measure(
-            recon4d("run", str(source), *_options(frames, masks), "--out", str(result))
-        )
-        row: dict[str, Any] = {
-            "frames": frames,
-            "seconds": measured.seconds,
-            "peak_rss_mb": measured.peak_rss_mb,
-        }
+    """Reconstruct the first frames of the sequence, or a longer video that is made from it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, result = Path(name), Path(name) / "result"
+        video, is_made = _video(frames, source, folder)
+        command = recon4d("run", str(video), *_options(frames, masks), "--out", str(result))
+        measured = watch(command, TIME_LIMIT_S)
+        row: dict[str, Any] = {"frames": frames, "made": is_made, **asdict(measured)}
         if measured.exit_code != 0:
-            return row | {"failure": measured.failure(source.parent, Path(folder))}
+            words = without_places(measured.last_words, source.parent, folder)
+            return row | {"failure": f"exit {measured.exit_code}: {words}"}
         run = json.loads((result / "run.json").read_text(encoding="utf-8"))
         return row | {"stages": stage_seconds(run["stages"])}
+
+
+def _video(frames: int, source: Path, folder: Path) -> tuple[Path, bool]:
+    """What is reconstructed, and whether it was made here: the sequence itself where it is long enough."""
+    images = source / "rgb"
+    if not images.is_dir() or frames <= len(list(images.iterdir())):
+        return source, False
+    make(source, folder / "made", frames)
+    return folder / "made/rgb", True
 
 
 def _options(frames: int, masks: str) -> tuple[str, ...]:
@@ -68,7 +81,8 @@ def report(rows: Sequence[Mapping[str, Any]], source: str, masks: str) -> str:
         "frames",
         "wall s",
         "s per frame",
-        "peak MB",
+        "CPU s per frame",
+        "PSS MB",
         "masks s per frame",
         "refine s per frame",
         *stages,
@@ -77,10 +91,11 @@ def report(rows: Sequence[Mapping[str, Any]], source: str, masks: str) -> str:
         header,
         [
             (
-                str(row["frames"]),
+                f"{row['frames']}{' (made)' if row['made'] else ''}",
                 number(row["seconds"], ".1f"),
                 number(row["seconds"] / row["frames"], ".2f"),
-                number(row["peak_rss_mb"], ".0f"),
+                number(row["cpu_seconds"] / row["frames"], ".2f"),
+                number(row["peak_pss_mb"], ".0f"),
                 *_per_frame(row),
                 *(number(row.get("stages", {}).get(stage), ".2f") for stage in stages),
             )
@@ -97,7 +112,9 @@ def report(rows: Sequence[Mapping[str, Any]], source: str, masks: str) -> str:
         "# Seconds per stage and memory against the number of frames\n",
         f"Made by `python -m benchmarks.speed`, which runs `{command}` (everything included: start of the",
         "program, reading, writing). Stages in seconds; rounds of masks and optimization added up. Masks per frame:",
-        "features, network and fusion over partners in all rounds, without flow, geometry and refinement.\n",
+        "features, network and fusion over partners in all rounds, without flow, geometry and refinement. PSS: all",
+        "processes together, shared pages once. `made`: longer than the sequence, played forwards and backwards with",
+        "fresh noise. More than 100 frames are computed in clips by two processes: their stages' seconds add up.\n",
         f"* {today()}, commit {commit()}, {machine()}, seed 0\n",
         table,
         *failures,

@@ -155,17 +155,36 @@ def test_the_rounds_of_a_stage_are_added_up() -> None:
 def test_the_speed_report_has_a_column_per_stage_and_lists_failures() -> None:
     good = {
         "frames": 10,
+        "made": False,
         "seconds": 5.0,
-        "peak_rss_mb": 400.0,
+        "cpu_seconds": 8.0,
+        "peak_pss_mb": 400.0,
         "stages": {"flow": 2.0, "features": 1.0, "masks": 2.0, "refine": 0.5},
     }
-    bad = {"frames": 80, "seconds": 1.0, "peak_rss_mb": 90.0, "failure": "exit 2: disk full"}
+    bad = {
+        "frames": 80,
+        "made": True,
+        "seconds": 1.0,
+        "cpu_seconds": 1.6,
+        "peak_pss_mb": 90.0,
+        "failure": "exit 2: disk full",
+    }
     page = speed.report([good, bad], "clip", "d2mif")
-    assert "| peak MB | masks s per frame | refine s per frame | flow | features |" in page
-    assert "| 10 | 5.0 | 0.50 | 400 | 0.300 | 0.050 | 2.00 | 1.00 | 2.00 | 0.50 |" in page
-    assert "| 80 | 1.0 | 0.01 | 90 | - | - | - | - | - | - |" in page
+    assert "| PSS MB | masks s per frame | refine s per frame | flow | features |" in page
+    assert "| 10 | 5.0 | 0.50 | 0.80 | 400 | 0.300 | 0.050 | 2.00 | 1.00 | 2.00 | 0.50 |" in page
+    assert "| 80 (made) | 1.0 | 0.01 | 0.02 | 90 | - | - | - | - | - | - |" in page
     assert "recon4d run DATA/clip --masks d2mif" in page
     assert "80 frames: **failed**: exit 2: disk full" in page
+
+
+def test_lengths_beyond_the_sequence_are_made(tmp_path: Path) -> None:
+    images = np.full((3, 32, 48, 3), 100, np.uint8)
+    source = write_tum_folder(tmp_path / "in", images, np.ones((3, 32, 48)), [0.0, 0.1, 0.2])
+    poses = Trajectory(np.array([0, 0.1, 0.2]), np.tile(np.eye(4), (3, 1, 1)))
+    write_trajectory(poses, source / "groundtruth.txt")
+    assert speed._video(3, source, tmp_path / "a") == (source, False)
+    video, is_made = speed._video(5, source, tmp_path / "b")
+    assert is_made and len(list(video.iterdir())) == 5
 
 
 def test_a_sequence_is_played_there_and_back() -> None:
