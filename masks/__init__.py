@@ -16,9 +16,12 @@ from recon4d.masks.d2mif import d2mif_masks, scene_free_features
 from recon4d.masks.features import Features
 from recon4d.masks.refine import refine_edges, refine_none
 from recon4d.masks.residual import residual_masks
+from recon4d.masks.sam2_refine import UNITED as UNITED
+from recon4d.masks.sam2_refine import Sam2Options as Sam2Options
+from recon4d.masks.sam2_refine import refine_sam2
 from recon4d.masks.weights import load_weights
 from recon4d.progress import Progress, no_progress
-from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
+from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
 
 
 @dataclass(frozen=True)
@@ -135,20 +138,30 @@ def outlines(is_dynamic: Bool[np.ndarray, "frames height width"]) -> MotionMasks
     return MotionMasks(np.stack(small))
 
 
+@dataclass(frozen=True)
+class FinalMasks:
+    """The masks that are written."""
+
+    is_dynamic: Bool[np.ndarray, "frames height width"]
+    notices: tuple[Notice, ...] = ()
+
+
 def finish(
-    refine: str,
+    refine: str | Sam2Options,
     video: Video,
     motion: MotionMasks,
     given: Bool[np.ndarray, "frames height width"] | None,
     threads: int,
     progress: Progress = no_progress,
-) -> Bool[np.ndarray, "frames height width"]:
-    """The masks that are written: the user's own as they are, others thresholded or snapped to image edges."""
+) -> FinalMasks:
+    """The masks that are written: the user's own as they are, others thresholded, snapped to edges, or SAM 2's."""
     if given is not None:
-        return given
+        return FinalMasks(given)
+    if isinstance(refine, Sam2Options):
+        return FinalMasks(*refine_sam2(video, motion, refine, threads, progress))
     if refine == "edges":
-        return refine_edges(video, motion, threads, progress)
-    return refine_none(video, motion)
+        return FinalMasks(refine_edges(video, motion, threads, progress))
+    return FinalMasks(refine_none(video, motion))
 
 
 METHODS: dict[str, Callable[[Path | None], MaskMethod]] = {

@@ -39,7 +39,7 @@ PAIR_NETWORKS = ("dust3r", "monst3r")
 """Networks of pairs of frames, whose attention Easi3R looks at."""
 NETWORKS = (*PAIR_NETWORKS, "pi3", "depth-anything", "depth-pro")
 """Values of `geometry` that are networks; `--weights PATH` without a name is for the one that is asked."""
-WEIGHTS = ("d2mif", "easi3r", "raft", *NETWORKS)
+WEIGHTS = ("d2mif", "easi3r", "raft", "sam2", *NETWORKS)
 """Models whose weights can be given as `--weights NAME=PATH`."""
 CHOICES = {
     "masks": Choice(
@@ -52,7 +52,7 @@ CHOICES = {
         later=("align3r",),
     ),
     "flow": Choice(now=("dis", "raft")),
-    "refine": Choice(now=("edges", "none"), later=("sam2",)),
+    "refine": Choice(now=("edges", "sam2", "none")),
     "focal": Choice(now=("shared", "per-frame")),
     "device": Choice(now=("auto", "cpu", "cuda")),
     "executor": Choice(now=("local", "ray")),
@@ -218,6 +218,12 @@ class RunConfig:
     def flow_weights(self) -> Path:
         """The file of RAFT."""
         return self._needed_weights("raft", "raft-large")
+
+    @property
+    def refine_weights(self) -> Path | None:
+        """The folder of SAM 2, whichever of its sizes was fetched first by the list; None where it refines nothing."""
+        refines = self.refine == "sam2" and self.masks_folder is None
+        return self._needed_weights("sam2", "sam2") if refines else None
 
     def _needed_weights(self, name: str, model: str) -> Path:
         """The file that was given for a network, or what was fetched for a model of `recon4d.models`."""

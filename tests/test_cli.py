@@ -86,7 +86,7 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["run", "a.mp4", "--geometry", "align3r"], "'align3r' comes with a later version"),
         (["run", "a.mp4", "--geometry", "paralax"], "did you mean 'parallax'?"),
         (["run", "a.mp4", "--flow", "raft"], "recon4d models fetch raft-large"),
-        (["run", "a.mp4", "--refine", "sam2"], "'sam2' comes with a later version"),
+        (["run", "a.mp4", "--refine", "sam2"], "recon4d models fetch sam2-large"),
         (["run", "a.mp4", "--refine", "edge"], "did you mean 'edges'?"),
         (["run", "a.mp4", "--device", "gpu"], "available: auto, cpu, cuda"),
         (["run", "a.mp4", "--pose-sigma", "0.1"], "but none are given; add --poses FILE"),
