@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 from recon4d.errors import ConfigError
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features
-from recon4d.masks.features import Features
+from recon4d.masks.features import Features, stored_masks
 from recon4d.masks.refine import refine_edges, refine_none
 from recon4d.masks.residual import residual_masks
 from recon4d.masks.sam2_refine import UNITED as UNITED
@@ -35,6 +35,8 @@ class Observed:
     threads: int = 1
     device: str = "cpu"
     """Where large networks compute."""
+    raft_weights: Path | None = None
+    """Of RAFT, for a method that measures flow of its own."""
     progress: Progress = no_progress
 
 
@@ -92,7 +94,7 @@ def _d2mif(weights: Path | None) -> MaskMethod:
 
 
 def _easi3r(weights: Path | None) -> MaskMethod:
-    from recon4d.masks.easi3r_features import attention_features, attention_masks
+    from recon4d.masks.easi3r_features import attention_features
 
     assert weights is not None, "the configuration has refused that"
 
@@ -101,7 +103,26 @@ def _easi3r(weights: Path | None) -> MaskMethod:
 
     def masks(seen: Observed, scene: Scene) -> MotionMasks:
         assert seen.features is not None, "easi3r has features"
-        return attention_masks(seen.features, seen.flow)
+        return stored_masks(seen.features, seen.flow)
+
+    return MaskMethod(masks, depends_on_scene=False, features=features)
+
+
+def _geomotion(weights: Path | None) -> MaskMethod:
+    from recon4d.masks.geomotion import motion_features
+
+    assert weights is not None, "the configuration has checked that there are weights"
+
+    def features(seen: Observed, folder: Path) -> Features:
+        assert seen.raft_weights is not None, "the configuration has checked that there are weights"
+        both = (weights, seen.raft_weights)
+        return motion_features(
+            seen.video, seen.flow, both, seen.device, seen.threads, seen.progress
+        )
+
+    def masks(seen: Observed, scene: Scene) -> MotionMasks:
+        assert seen.features is not None, "geomotion has features"
+        return stored_masks(seen.features, seen.flow)
 
     return MaskMethod(masks, depends_on_scene=False, features=features)
 
@@ -169,5 +190,6 @@ METHODS: dict[str, Callable[[Path | None], MaskMethod]] = {
     "residual": _residual,
     "none": _none,
     "easi3r": _easi3r,
+    "geomotion": _geomotion,
 }
 """Every method that exists, the default first; each gets the file of its weights, None for its own."""

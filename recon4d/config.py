@@ -39,12 +39,11 @@ PAIR_NETWORKS = ("dust3r", "monst3r")
 """Networks of pairs of frames, whose attention Easi3R looks at."""
 NETWORKS = (*PAIR_NETWORKS, "pi3", "depth-anything", "depth-pro")
 """Values of `geometry` that are networks; `--weights PATH` without a name is for the one that is asked."""
-WEIGHTS = ("d2mif", "easi3r", "raft", "sam2", *NETWORKS)
+WEIGHTS = ("d2mif", "easi3r", "geomotion", "raft", "sam2", *NETWORKS)
 """Models whose weights can be given as `--weights NAME=PATH`."""
 CHOICES = {
     "masks": Choice(
-        now=("d2mif", "residual", "none", "easi3r"),
-        later=("geomotion",),
+        now=("d2mif", "residual", "none", "easi3r", "geomotion"),
         other="an existing folder with one mask image per frame",
     ),
     "geometry": Choice(
@@ -208,11 +207,23 @@ class RunConfig:
 
         Easi3R looks at the attention of the network of `geometry` where that is of its family.
         """
+        if self.masks == "geomotion":
+            return self._needed_weights("geomotion", "geomotion")
         if self.masks != "easi3r":
             return self.weights_of(self.masks)
         if self.geometry in PAIR_NETWORKS and self.weights_of("easi3r") is None:
             return self.geometry_weights
         return self._needed_weights("easi3r", "monst3r")
+
+    @property
+    def mask_flow_weights(self) -> Path | None:
+        """The file of RAFT for masks that measure flow of their own; None where they do not."""
+        if self.masks != "geomotion":
+            return None
+        try:
+            return self._needed_weights("raft", "raft-large")
+        except ConfigError as error:
+            raise ConfigError(f"--masks geomotion measures flow by RAFT, but {error}") from error
 
     @property
     def flow_weights(self) -> Path:

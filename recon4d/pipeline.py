@@ -112,6 +112,7 @@ def _check_weights(config: RunConfig) -> None:
     if config.flow == "raft":
         _ = config.flow_weights
     _ = config.mask_weights
+    _ = config.mask_flow_weights
     if config.refine_weights is not None:
         check_sam2(config.refine_weights)
 
@@ -210,7 +211,12 @@ def observe(
     if network is not None and network.needs_scene:
         video = _with_answer(config, folder, network, video, flow, scene, progress)
     seen = masks.Observed(
-        video, flow, threads=options.threads, device=options.device, progress=progress
+        video,
+        flow,
+        threads=options.threads,
+        device=options.device,
+        raft_weights=config.mask_flow_weights,
+        progress=progress,
     )
     return seen, scene
 

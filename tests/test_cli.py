@@ -82,7 +82,7 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["run", "a.mp4", "--size"], "expected one argument"),
         (["run", "a.mp4", "--size", "huge"], "size must be a whole number, got 'huge'"),
         (["run", "a.mp4", "--masks", "residal"], "did you mean 'residual'?"),
-        (["run", "a.mp4", "--masks", "geomotion"], "'geomotion' comes with a later version"),
+        (["run", "a.mp4", "--masks", "geomotion"], "recon4d models fetch geomotion"),
         (["run", "a.mp4", "--geometry", "align3r"], "'align3r' comes with a later version"),
         (["run", "a.mp4", "--geometry", "paralax"], "did you mean 'parallax'?"),
         (["run", "a.mp4", "--flow", "raft"], "recon4d models fetch raft-large"),
