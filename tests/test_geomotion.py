@@ -13,6 +13,7 @@ from benchmarks.parity_geomotion import compare
 from recon4d.backbones.pi3 import IMAGE_MEAN
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError
+from recon4d.flow import raft as raft_module
 from recon4d.flow.raft import load_raft
 from recon4d.io.result import read_result
 from recon4d.masks.geomotion import chunks, motion_probability, network_input
@@ -160,6 +161,7 @@ def settings(tmp_path: Path, *weights: str) -> RunConfig:
         refine="none",
         weights=weights,
         loop=0,
+        workers=1,
     )
 
 
@@ -171,7 +173,10 @@ def settings(tmp_path: Path, *weights: str) -> RunConfig:
         pytest.param("sam2", marks=pytest.mark.slow),
     ],
 )
-def test_a_run_takes_its_masks_from_checkpoints(tmp_path: Path, refine: str) -> None:
+def test_a_run_takes_its_masks_from_checkpoints(
+    tmp_path: Path, refine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raft_module, "UPDATES", 2)
     asked = settings(tmp_path, f"geomotion={save_tiny(tmp_path)}", f"raft={save_raft(tmp_path)}")
     if refine == "sam2":
         (tmp_path / "sam2").mkdir()

@@ -42,6 +42,7 @@ def settings(made: SyntheticScene, tmp_path: Path, weights: Path) -> RunConfig:
         refine="sam2",
         weights=(f"sam2={weights}",),
         loop=0,
+        workers=1,
     )
 
 
