@@ -130,9 +130,10 @@ class GeoMotion(Pi3):
         """Logits of motion; `flow_px` is the magnitude of the flow in pixels of the images."""
         grid = looked.decoded.grid
         fused = self.motion_aware_decoder(looked.features, looked.camera, flow_px, grid)
-        tokens = self.conf_decoder(fused, self._angles(looked.decoded))
-        logits: Tensor = self.conf_head(tokens[:, self.config.registers :].float(), grid)
-        return logits[..., 0].float()
+        tokens = self.conf_decoder(fused, self._angles(looked.decoded)).float()
+        with torch.autocast(tokens.device.type, enabled=False):
+            logits: Tensor = self.conf_head(tokens[:, self.config.registers :], grid)
+        return logits[..., 0]
 
 
 def geomotion_config(tensors: Mapping[str, Tensor], path: Path) -> GeoMotionConfig:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 
 from benchmarks.parity import Fixture
 from benchmarks.parity_geomotion import compare
@@ -22,6 +24,7 @@ from recon4d.masks.geomotion_network import GeoMotionConfig, empty_geomotion, lo
 from recon4d.pipeline import run
 from tests.media import write_images
 from tests.synthetic import make_scene
+from tests.test_cuda import Indexing
 from tests.test_parity_croco import counted, errors, golden, listed, needs_golden, needs_keys
 from tests.tiny_geomotion import TINY, save_raft, save_tiny, tiny
 from tests.tiny_sam2 import save_tiny_sam2
@@ -150,6 +153,41 @@ def test_weights_that_make_no_numbers_are_refused() -> None:
     torch.nn.init.constant_(network.conf_head.proj.bias, float("nan"))
     with pytest.raises(ConfigError, match="GeoMotion's masks are not finite"):
         motion_probability(network, pictures(2), np.ones((2, SIDE, SIDE), np.float32))
+
+
+class Whole(nn.Module):
+    """Images and flow to logits in one call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = tiny()
+
+    def forward(self, images: Tensor, moved_px: Tensor) -> Tensor:
+        return self.network.motion(self.network.look(images), moved_px)
+
+
+def given() -> tuple[Tensor, Tensor]:
+    return network_input(pictures(3), CPU), torch.ones(3, SIDE, SIDE)
+
+
+@torch.no_grad()
+def test_16_bits_change_little_and_end_in_32() -> None:
+    whole = Whole()
+    exact = whole(*given())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = whole(*given())
+    assert found.dtype == torch.float32
+    assert float((found - exact).abs().max()) < 0.05 * float(exact.abs().max())
+
+
+@torch.no_grad()
+def test_nothing_is_left_on_the_cpu_when_cuda_computes() -> None:
+    whole, inputs = Whole(), given()
+    # the network's own parameters are replaced, and must not be converted before
+    with FakeTensorMode(allow_non_fake_inputs=True), Indexing():
+        state = {k: torch.empty(v.shape, device="cuda") for k, v in whole.state_dict().items()}
+        there = tuple(torch.empty(value.shape, device="cuda") for value in inputs)
+        assert torch.func.functional_call(whole, state, there).device.type == "cuda"
 
 
 def settings(tmp_path: Path, *weights: str) -> RunConfig:
