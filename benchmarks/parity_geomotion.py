@@ -90,7 +90,8 @@ def _motion_parts(seen: dict[str, Tensor], registers: int) -> dict[str, Tensor]:
 
 def _keeper(seen: dict[str, Tensor], part: str) -> Any:
     def keep(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
-        seen[f"motion/{part}"] = out.detach()
+        name, before = f"motion/{part}", seen.get(f"motion/{part}", out[:0])
+        seen[name] = torch.cat((before, out.detach()))  # the flow is encoded frame by frame
         seen[f"motion/{part}_in"] = given[0].detach()
 
     return keep

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from recon4d.backbones.pi3 import Decoded, Pi3
 from recon4d.backbones.pi3_config import Pi3Config, config_of
@@ -77,11 +78,23 @@ class MotionFusion(nn.Module):
         """
         projected = self.feature_proj(features).float()
         registers = projected.shape[1] - grid[0] * grid[1]
-        moved = F.interpolate(
-            self.flow_encoder(flow_px[:, None]).float(), grid, mode="bilinear", align_corners=False
-        )
+        moved = torch.cat([self._encoded(flow_px[k : k + 1], grid) for k in range(len(flow_px))])
         patches = torch.cat((projected[:, registers:], moved.flatten(2).mT, camera), dim=-1)
         return torch.cat((projected[:, :registers], self.fusion_proj(patches).float()), dim=1)
+
+    def _encoded(
+        self, flow_px: Float[Tensor, "1 height width"], grid: tuple[int, int]
+    ) -> Float[Tensor, "1 channels rows cols"]:
+        """Features of the flow of one frame: its maps have 200 times the size of what is kept of them."""
+
+        def encode(flow: Tensor) -> Tensor:
+            maps = self.flow_encoder(flow[:, None]).float()
+            return F.interpolate(maps, grid, mode="bilinear", align_corners=False)
+
+        if not torch.is_grad_enabled():
+            return encode(flow_px)
+        found: Tensor = checkpoint(encode, flow_px, use_reentrant=False)
+        return found
 
 
 @dataclass(frozen=True)
