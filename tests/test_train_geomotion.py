@@ -13,9 +13,16 @@ from safetensors.torch import load_file
 from recon4d.backbones.pi3 import Pi3
 from recon4d.cli import main
 from recon4d.errors import ConfigError, DivergedError, InputError
+from recon4d.flow.raft import load_raft
 from recon4d.masks.geomotion_network import load_geomotion
 from recon4d.masks.train import geomotion_clips, geomotion_fit
-from recon4d.masks.train.geomotion_clips import ClipOptions, Clips, MotionClip, motion_clips
+from recon4d.masks.train.geomotion_clips import (
+    ClipOptions,
+    Clips,
+    MotionClip,
+    find_parts,
+    motion_clips,
+)
 from recon4d.masks.train.geomotion_fit import (
     LossWeights,
     MotionFit,
@@ -154,9 +161,9 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
 def test_windows_over_labelled_videos_become_clips(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, raft = data_set(tmp_path / "data"), save_raft(tmp_path)
-    asked = ClipOptions({"folder": root}, frames=4)
-    found = motion_clips(tmp_path / "clips", asked, SIDE, raft, "cpu", 1, no_progress)
+    root, raft = data_set(tmp_path / "data"), load_raft(save_raft(tmp_path), torch.device("cpu"))
+    parts = find_parts(ClipOptions({"folder": root}, frames=4))
+    found = motion_clips(tmp_path / "clips", parts, SIDE, raft, 1, no_progress)
     assert [part.images.shape for part in found.train] == [(4, SIDE, SIDE, 3)] * 2
     assert [part.labelled.tolist() for part in found.train] == [[0, 2], [0, 2]]  # frames 0 and 2
     assert found.held_out == () and found.train[0].truth.max() == 255
@@ -165,8 +172,8 @@ def test_windows_over_labelled_videos_become_clips(
     def unread(*_: object) -> None:
         raise AssertionError("everything is there already")
 
-    monkeypatch.setattr(geomotion_clips, "load_raft", unread)
-    again = motion_clips(tmp_path / "clips", asked, SIDE, raft, "cpu", 1, no_progress)
+    monkeypatch.setattr(geomotion_clips, "flow_magnitude", unread)
+    again = motion_clips(tmp_path / "clips", parts, SIDE, raft, 1, no_progress)
     assert np.array_equal(again.train[1].moved_px, found.train[1].moved_px)
 
 
@@ -179,9 +186,7 @@ def test_data_without_labels_and_unknown_sets_are_refused(tmp_path: Path) -> Non
     for kind in ("images", "masks"):
         (root / kind / "walk" / "00001.png").unlink(missing_ok=True)
     with pytest.raises(InputError, match="none of the 1 videos has a labelled frame beside"):
-        motion_clips(
-            tmp_path / "c", ClipOptions({"folder": root}), SIDE, root, "cpu", 1, no_progress
-        )
+        find_parts(ClipOptions({"folder": root}))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +198,7 @@ def test_data_without_labels_and_unknown_sets_are_refused(tmp_path: Path) -> Non
         (["--weights", "pi3=x", "--weights", "geomotion=y"], "give one of the two"),
         (["--focal-loss", "-1"], "--focal-loss must be a number of at least 0, got '-1'"),
         (["--clip-frames", "1"], "--clip-frames must be a whole number of at least 2"),
-        (["--data", "folder=nowhere", "--weights", "pi3=gone"], "the weights gone are not there"),
+        (["--data", "folder=nowhere", "--weights", "pi3=gone"], "nowhere is missing"),
     ],
 )
 def test_wrong_options_are_refused_in_one_sentence(

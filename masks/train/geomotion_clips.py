@@ -6,12 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Float16, Int64, UInt8
 
 from recon4d.checkpoint import load_stage, run_stage
 from recon4d.errors import ConfigError, InputError
-from recon4d.flow.raft import load_raft
 from recon4d.flow.raft_network import Raft
 from recon4d.masks.geomotion_flow import flow_magnitude, square_images
 from recon4d.masks.train.datasets import TRAINING, LabelledVideo, read_dataset
@@ -35,7 +33,9 @@ class MotionClip:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
+    """Consecutive frames of a labelled video."""
+
     name: str
     video: LabelledVideo
     start: int
@@ -70,6 +70,14 @@ class ClipOptions:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What becomes clips."""
+
+    train: tuple[Part, ...]
+    held_out: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
 class Clips:
     """Clips as memory maps."""
 
@@ -77,25 +85,8 @@ class Clips:
     held_out: tuple[MotionClip, ...]
 
 
-def motion_clips(
-    folder: Path,
-    options: ClipOptions,
-    side_px: int,
-    raft: Path,
-    device: str,
-    threads: int,
-    progress: Progress,
-) -> Clips:
-    """All clips, computed where they are missing.
-
-    Args:
-        folder: Holds one sub-folder per clip.
-        options: Which clips.
-        side_px: Of the squares.
-        raft: Weights of RAFT, loaded when a clip is missing.
-        device: Where RAFT runs.
-        threads: That it uses on the CPU.
-        progress: Told about every finished clip.
+def find_parts(options: ClipOptions) -> Parts:
+    """Which clips there will be; no file of a frame is read.
 
     Raises:
         InputError: A data set is not complete, or has no labels.
@@ -105,8 +96,8 @@ def motion_clips(
         for name, root in options.data.items()
         for video in read_dataset(name, root).videos
     ]
-    train: list[_Part] = []
-    held_out: list[_Part] = []
+    train: list[Part] = []
+    held_out: list[Part] = []
     for index, (name, video) in enumerate(videos):
         chosen = held_out if index % HELD_OUT == HELD_OUT - 1 else train
         chosen += _parts(name, video, options.frames)
@@ -114,23 +105,44 @@ def motion_clips(
         raise InputError(
             f"none of the {len(videos)} videos has a labelled frame beside another frame; give data with masks"
         )
-    network: Raft | None = None
-    with progress("clips", total=len(train) + len(held_out)) as counter:
-        for part in (*train, *held_out):
+    return Parts(tuple(train), tuple(held_out))
+
+
+def motion_clips(
+    folder: Path, parts: Parts, side_px: int, raft: Raft, threads: int, progress: Progress
+) -> Clips:
+    """All clips, computed where they are missing.
+
+    Args:
+        folder: Holds one sub-folder per clip.
+        parts: Which clips.
+        side_px: Of the squares.
+        raft: Measures the flow.
+        threads: That it uses on the CPU.
+        progress: Told about every finished clip.
+
+    Raises:
+        InputError: A file of a data set cannot be read.
+    """
+    every = (*parts.train, *parts.held_out)
+    with progress("clips", total=len(every)) as counter:
+        for part in every:
             if not (folder / part.name).exists():
-                network = network or load_raft(raft, torch.device(device))
-                _store(folder, part, network, side_px, threads)
+                _store(folder, part, raft, side_px, threads)
             counter.advance()
-    stored = {part.name: load_stage(folder / part.name, MotionClip) for part in (*train, *held_out)}
-    return Clips(*(tuple(stored[part.name] for part in parts) for parts in (train, held_out)))
+    train, held_out = (
+        tuple(load_stage(folder / part.name, MotionClip) for part in some)
+        for some in (parts.train, parts.held_out)
+    )
+    return Clips(train, held_out)
 
 
-def _parts(name: str, video: LabelledVideo, frames: int) -> list[_Part]:
+def _parts(name: str, video: LabelledVideo, frames: int) -> list[Part]:
     """Windows over a video that hold a label."""
     count = len(video.frames)
     starts = range(0, max(count - frames, 0) + 1, max(frames // 2, 1))
     parts = [
-        _Part(
+        Part(
             f"{name}-{video.name}-{start:05d}".replace("/", "-"),
             video,
             start,
@@ -141,7 +153,7 @@ def _parts(name: str, video: LabelledVideo, frames: int) -> list[_Part]:
     return [part for part in parts if part.labelled and part.stop - part.start > 1]
 
 
-def _store(folder: Path, part: _Part, raft: Raft, side_px: int, threads: int) -> None:
+def _store(folder: Path, part: Part, raft: Raft, side_px: int, threads: int) -> None:
     def compute(own: Path) -> MotionClip:
         images = square_images(part.video.images(part.start, part.stop), side_px)
         moved = np.minimum(flow_magnitude(raft, images, threads), np.finfo(np.float16).max)

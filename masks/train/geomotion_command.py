@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from recon4d.errors import ConfigError
+from recon4d.flow.raft import load_raft
 from recon4d.masks.geomotion_network import GeoMotion
 from recon4d.masks.train.command import claim, data_sets
-from recon4d.masks.train.geomotion_clips import ClipOptions, Clips, motion_clips
+from recon4d.masks.train.geomotion_clips import ClipOptions, Clips, find_parts, motion_clips
 from recon4d.masks.train.geomotion_fit import (
     LossWeights,
     MotionFit,
@@ -65,19 +66,14 @@ def train_geomotion(options: MotionTraining, progress: Progress = no_progress) -
         ConfigError: Another training is in the folder, or weights do not fit.
         InputError: The data are not complete.
     """
+    parts = find_parts(options.clips)
+    raft = load_raft(options.raft, torch.device(options.fit.device))
     network = start_network(options.start, options.fit.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     claim(options.out, _identity(options))
     with torch_threads(options.threads):
-        clips = motion_clips(
-            options.out / "clips",
-            options.clips,
-            network.side_px,
-            options.raft,
-            options.fit.device,
-            options.threads,
-            progress,
-        )
+        folder, threads = options.out / "clips", options.threads
+        clips = motion_clips(folder, parts, network.side_px, raft, threads, progress)
         done = fit_motion(options.out, network, clips, options.fit, progress)
     return _finish(options, network, clips, done)
 
