@@ -8,6 +8,12 @@ from recon4d.config import CHOICES, Choice
 
 TRAIN_SIZE = Choice(now=("light", "full"))
 TRAIN_IMAGENET = Choice(now=("yes", "no"))
+LOSSES = (
+    ("--focal-loss", 0.5, "focal loss"),
+    ("--dice-loss", 0.5, "dice loss"),
+    ("--bce-loss", 0.0, "cross entropy; the published code trained with 0, 1 and 1 of the three"),
+)
+"""Terms of GeoMotion's loss and their weights in its paper."""
 DATA_SETS = (
     "davis16-train, davis17-train, fbms59-train, youtube-vos, movi, flyingthings3d or folder"
 )
@@ -74,15 +80,7 @@ def _add_geomotion(parser: argparse.ArgumentParser) -> None:
     )
     _add_number(parser, "--clip-frames", 2, 12, "frames of a clip; one begins every half of them")
     _add_rate(parser, 5e-5, "")
-    for flag, default, text in (
-        ("--focal-loss", 0.5, "focal loss"),
-        ("--dice-loss", 0.5, "dice loss"),
-        (
-            "--bce-loss",
-            0.0,
-            "cross entropy; the published code trained with 0, 1 and 1 of the three",
-        ),
-    ):
+    for flag, default, text in LOSSES:
         parser.add_argument(
             flag,
             type=not_negative(flag),

@@ -190,6 +190,14 @@ def test_nothing_is_left_on_the_cpu_when_cuda_computes() -> None:
         assert torch.func.functional_call(whole, state, there).device.type == "cuda"
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_finds_the_same_in_16_bits() -> None:
+    moved = np.ones((3, SIDE, SIDE), np.float32)
+    found = motion_probability(tiny().to("cuda"), pictures(3), moved)
+    np.testing.assert_allclose(found, motion_probability(tiny(), pictures(3), moved), atol=0.05)
+
+
 def settings(tmp_path: Path, *weights: str) -> RunConfig:
     made = make_scene(6, (128, 96), seed=3, plain_lens=True)
     return RunConfig(

@@ -33,7 +33,7 @@ from recon4d.weights_file import WeightsFile, read_weights
 
 MAX_NORM = 1.0
 """Longest gradient of a step."""
-SAVE_EVERY = 200
+SAVE_EVERY = 50
 """Steps between two saved states."""
 EPOCHS = 20
 """Times that each clip is seen where the number of steps is not given (the published code; its paper says 15)."""
