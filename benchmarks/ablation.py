@@ -113,7 +113,7 @@ def score(weights: Path, source: Path, truth: Path, work: Path, budget: Budget) 
         with tempfile.TemporaryDirectory() as folder:
             seen = replace(seen, features=method.features(seen, Path(folder)))
             motion = method.masks(seen, _after_one_round(seen, scene, config, work))
-        found = masks.finish("edges", seen.video, motion, None, budget.threads)
+        found = masks.finish("edges", seen.video, motion, None, budget.threads).is_dynamic
     values = []
     for stem, mask in zip(seen.video.sources, found, strict=True):
         path = truth / f"{Path(stem).stem}.png"

@@ -84,7 +84,7 @@ KINDS: Mapping[str, str] = {
     "align3r": "benchmarks.parity_croco:compare",
     "easi3r": "benchmarks.parity_easi3r:compare",
     "pi3": "benchmarks.parity_pi3:compare",
-    "geomotion": "benchmarks.parity_pi3:compare_geomotion",
+    "geomotion": "benchmarks.parity_geomotion:compare",
     "raft": "benchmarks.parity_raft:compare",
     "monst3r_math": "benchmarks.parity_maths:compare_monst3r",
     "dust3r_align": "benchmarks.parity_maths:compare_alignment",

@@ -15,13 +15,16 @@ from jaxtyping import Bool, Float16
 from recon4d.backbones import Backbone, Mono
 from recon4d.errors import ConfigError
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features
-from recon4d.masks.features import Features
+from recon4d.masks.features import Features, stored_masks
 from recon4d.masks.network import NetworkConfig
 from recon4d.masks.refine import refine_edges, refine_none
 from recon4d.masks.residual import residual_masks
+from recon4d.masks.sam2_refine import UNITED as UNITED
+from recon4d.masks.sam2_refine import Sam2Options as Sam2Options
+from recon4d.masks.sam2_refine import refine_sam2
 from recon4d.masks.weights import load_weights, read_config
 from recon4d.progress import Progress, no_progress
-from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
+from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Observed:
     threads: int = 1
     device: str = "cpu"
     """Where large networks compute."""
+    raft_weights: Path | None = None
+    """Of RAFT, for a method that measures flow of its own."""
     progress: Progress = no_progress
     mono: Callable[[], Mono | None] = lambda: None
     """Finds what says the depth of single images, for a network that needs it."""
@@ -128,7 +133,7 @@ def frame_tokens(
 
 
 def _easi3r(weights: Path | None) -> MaskMethod:
-    from recon4d.masks.easi3r_features import attention_features, attention_masks
+    from recon4d.masks.easi3r_features import attention_features
 
     assert weights is not None, "the configuration has refused that"
 
@@ -139,7 +144,26 @@ def _easi3r(weights: Path | None) -> MaskMethod:
 
     def masks(seen: Observed, scene: Scene) -> MotionMasks:
         assert seen.features is not None, "easi3r has features"
-        return attention_masks(seen.features, seen.flow)
+        return stored_masks(seen.features, seen.flow)
+
+    return MaskMethod(masks, depends_on_scene=False, features=features)
+
+
+def _geomotion(weights: Path | None) -> MaskMethod:
+    from recon4d.masks.geomotion import motion_features
+
+    assert weights is not None, "the configuration has checked that there are weights"
+
+    def features(seen: Observed, folder: Path) -> Features:
+        assert seen.raft_weights is not None, "the configuration has checked that there are weights"
+        both = (weights, seen.raft_weights)
+        return motion_features(
+            seen.video, seen.flow, both, seen.device, seen.threads, seen.progress
+        )
+
+    def masks(seen: Observed, scene: Scene) -> MotionMasks:
+        assert seen.features is not None, "geomotion has features"
+        return stored_masks(seen.features, seen.flow)
 
     return MaskMethod(masks, depends_on_scene=False, features=features)
 
@@ -176,20 +200,30 @@ def outlines(is_dynamic: Bool[np.ndarray, "frames height width"]) -> MotionMasks
     return MotionMasks(np.stack(small))
 
 
+@dataclass(frozen=True)
+class FinalMasks:
+    """The masks that are written."""
+
+    is_dynamic: Bool[np.ndarray, "frames height width"]
+    notices: tuple[Notice, ...] = ()
+
+
 def finish(
-    refine: str,
+    refine: str | Sam2Options,
     video: Video,
     motion: MotionMasks,
     given: Bool[np.ndarray, "frames height width"] | None,
     threads: int,
     progress: Progress = no_progress,
-) -> Bool[np.ndarray, "frames height width"]:
-    """The masks that are written: the user's own as they are, others thresholded or snapped to image edges."""
+) -> FinalMasks:
+    """The masks that are written: the user's own as they are, others thresholded, snapped to edges, or SAM 2's."""
     if given is not None:
-        return given
+        return FinalMasks(given)
+    if isinstance(refine, Sam2Options):
+        return FinalMasks(*refine_sam2(video, motion, refine, threads, progress))
     if refine == "edges":
-        return refine_edges(video, motion, threads, progress)
-    return refine_none(video, motion)
+        return FinalMasks(refine_edges(video, motion, threads, progress))
+    return FinalMasks(refine_none(video, motion))
 
 
 METHODS: dict[str, Callable[[Path | None], MaskMethod]] = {
@@ -197,5 +231,6 @@ METHODS: dict[str, Callable[[Path | None], MaskMethod]] = {
     "residual": _residual,
     "none": _none,
     "easi3r": _easi3r,
+    "geomotion": _geomotion,
 }
 """Every method that exists, the default first; each gets the file of its weights, None for its own."""

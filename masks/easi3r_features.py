@@ -18,7 +18,7 @@ from recon4d.backbones.croco_prior import network_images, network_size
 from recon4d.masks.easi3r import Easi3rMasks, EdgeAttention, easi3r_masks, token_masks
 from recon4d.masks.features import Features
 from recon4d.progress import Progress, no_progress
-from recon4d.scene import Flow, MotionMasks, Video
+from recon4d.scene import Flow, Video
 
 PASSES = 2
 """The second re-weights the attention by the masks of the first, and its masks count (Easi3R)."""
@@ -58,12 +58,6 @@ def attention_features(
     rows, cols = flow.confidence.shape[1:]
     small = [cv2.resize(p, (cols, rows)) for p in centred(found.probability, found.threshold)]
     return Features(np.stack(small).reshape(len(small), -1).astype(np.float16))
-
-
-def attention_masks(features: Features, flow: Flow) -> MotionMasks:
-    """The masks that `attention_features` has found; the scene has no say."""
-    shape = (len(features.evidence), *flow.confidence.shape[1:])
-    return MotionMasks(np.asarray(features.evidence, np.float32).reshape(shape))
 
 
 def edge_attention(

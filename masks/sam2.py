@@ -5,6 +5,7 @@ and `model.safetensors`. Nothing is downloaded. Pictures are prepared here, beca
 torchvision.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from recon4d.errors import InputError
 from recon4d.masks.odd_even import Masks, Prompts, Propagate
-from recon4d.pretrained import load_pretrained, transformers_package
+from recon4d.pretrained import check_pretrained, load_pretrained, transformers_package
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the colours of ImageNet, by which the network's pictures are normalised."""
@@ -25,7 +26,10 @@ OBJECT = 1
 
 
 def sam2_propagator(
-    images: UInt8[np.ndarray, "frames height width 3"], weights: Path, device: str = "cpu"
+    images: UInt8[np.ndarray, "frames height width 3"],
+    weights: Path,
+    device: str = "cpu",
+    advance: Callable[[], None] = lambda: None,
 ) -> Propagate:
     """Load SAM 2 and let it carry masks of some frames to all frames of a video.
 
@@ -33,6 +37,7 @@ def sam2_propagator(
         images: RGB.
         weights: Folder with `config.json` and `model.safetensors` of a SAM 2 or SAM 2.1 of transformers.
         device: Where the network runs; pictures and memories stay in main memory.
+        advance: Called after every frame of every propagation.
 
     Raises:
         MissingDependencyError: transformers 5 is not installed.
@@ -50,7 +55,7 @@ def sam2_propagator(
     )
 
     def propagate(prompts: Prompts) -> Masks:
-        return _propagate(network, session, prompts)
+        return _propagate(network, session, prompts, advance)
 
     return propagate
 
@@ -74,7 +79,12 @@ def _resize(picture: Float[Tensor, "channels height width"], side: int) -> Tenso
     )[0]
 
 
-def _propagate(network: Any, session: Any, prompts: Prompts) -> Masks:
+def check_sam2(weights: Path) -> None:
+    """Refuse what is no folder of SAM 2, without loading it; raises as `sam2_propagator`."""
+    check_pretrained(transformers_package("SAM 2", *CLASSES), CLASSES[0], weights, "SAM 2")
+
+
+def _propagate(network: Any, session: Any, prompts: Prompts, advance: Callable[[], None]) -> Masks:
     """Remember every prompt, then go through the video from its first frame."""
     size = (session.video_height, session.video_width)
     session.reset_tracking_data()
@@ -91,6 +101,7 @@ def _propagate(network: Any, session: Any, prompts: Prompts) -> Masks:
             seen.pred_masks.float(), size, mode="bilinear", align_corners=False
         )
         masks[seen.frame_idx] = (logits[0, 0] > 0).cpu().numpy()
+        advance()
     return masks
 
 

@@ -102,14 +102,21 @@ def models(arguments: Namespace) -> None:
 
 
 def train(arguments: Namespace) -> None:
-    """Train the network of the masks, going on where an earlier call was interrupted."""
-    from recon4d.masks.train.command import from_arguments, train_d2mif
+    """Train a network of the masks, going on where an earlier call was interrupted."""
+    name, words = arguments.model, shlex.join(["recon4d", *arguments.words])
+    if name == "geomotion":
+        from recon4d.masks.train import geomotion_command
 
-    words = shlex.join(["recon4d", *arguments.words])
-    weights = train_d2mif(from_arguments(arguments, words), show_progress)
+        weights = geomotion_command.train_geomotion(
+            geomotion_command.from_arguments(arguments, words), show_progress
+        )
+    else:
+        from recon4d.masks.train import command
+
+        weights = command.train_d2mif(command.from_arguments(arguments, words), show_progress)
     shown = shlex.quote(str(weights))
     say(
-        f"wrote {shown} and its card\nnext:       recon4d run VIDEO --masks d2mif --weights d2mif={shown}"
+        f"wrote {shown} and its card\nnext:       recon4d run VIDEO --masks {name} --weights {name}={shown}"
     )
 
 

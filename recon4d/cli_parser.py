@@ -1,11 +1,12 @@
 """The options of every command. Imports nothing heavy, so that `recon4d --help` answers at once."""
 
 import argparse
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from recon4d.cli_train import add_train
+from recon4d.cli_values import add_choice, positive
 from recon4d.config import CHOICES, Choice, RunConfig, did_you_mean
 from recon4d.errors import ConfigError
 
@@ -14,9 +15,6 @@ ALIGN = Choice(now=("auto", "sim3", "se3", "none"))
 COLOUR = Choice(now=("image", "uncertainty"))
 DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
 EXPORT_TO = Choice(now=("ply", "colmap", "nerfstudio", "glb", "overlay"))
-TRAIN_SIZE = Choice(now=("light", "full"))
-TRAIN_IMAGENET = Choice(now=("yes", "no"))
-TRAIN_BACKBONE = Choice(now=("none", "dust3r", "monst3r", "align3r", "pi3"))
 DEPTH_SIZE = Choice(now=("working", "original"))
 
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -134,7 +132,7 @@ def _build() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
             ("export", "write a result for other programs"),
             ("info", "say what an input, a result or a weight file holds"),
             ("models", "weights of other networks: list them with their licences, fetch one"),
-            ("train", "train the network of the masks"),
+            ("train", "train a network of the masks"),
         )
     }
     _add_run(add["run"])
@@ -144,7 +142,7 @@ def _build() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     _add_export(add["export"])
     add["info"].add_argument("path", type=Path, metavar="INPUT|RESULT|WEIGHTS")
     _add_models(add["models"])
-    _add_train(add["train"])
+    add_train(add["train"])
     return parser, add
 
 
@@ -214,7 +212,7 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write one picture, without a window (on a GPU where PyTorch3D is installed)",
     )
-    _add_choice(
+    add_choice(
         parser,
         "--colour",
         COLOUR,
@@ -222,7 +220,7 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-std",
-        type=_positive("--max-std"),
+        type=positive("--max-std"),
         metavar="SHARE",
         help="hide points whose depth has a larger standard deviation, as a share of it, e.g. 0.05",
     )
@@ -237,18 +235,18 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
         metavar="SEQUENCE|TRAJECTORY",
         help="TUM-layout folder, folder of mask images, or TUM trajectory",
     )
-    _add_choice(parser, "--align", ALIGN, "alignment of the trajectories")
+    add_choice(parser, "--align", ALIGN, "alignment of the trajectories")
     parser.add_argument(
         "--max-diff",
-        type=_positive("--max-diff"),
+        type=positive("--max-diff"),
         default=0.02,
         metavar="S",
         help="largest time difference of matched poses, in seconds (0.02)",
     )
-    _add_choice(parser, "--depth-scale", DEPTH_SCALE, "alignment of the depth")
+    add_choice(parser, "--depth-scale", DEPTH_SCALE, "alignment of the depth")
     parser.add_argument(
         "--depth-factor",
-        type=_positive("--depth-factor"),
+        type=positive("--depth-factor"),
         default=5000.0,
         metavar="F",
         help="value of a depth PNG for one metre (5000)",
@@ -265,127 +263,14 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "transforms.json, images, masks, depth, points; glb: points and cameras (Blender, browsers); overlay: masks "
         "over the images"
     )
-    _add_choice(parser, "--to", EXPORT_TO, text, required=True)
+    add_choice(parser, "--to", EXPORT_TO, text, required=True)
     text = "folder to write to, for glb also a .glb file (RESULT/export/FORMAT)"
     parser.add_argument("--out", type=Path, metavar="PATH", help=text)
     text = (
         "of colmap, nerfstudio and overlay: images, intrinsics, masks and depth at the working size, or at the size of "
         "the input, which must still be where it was; edges of depth and masks follow its images"
     )
-    _add_choice(parser, "--depth-size", DEPTH_SIZE, text)
-
-
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    def choice(flag: str, allowed: Choice, text: str) -> None:
-        _add_choice(parser, flag, allowed, text)
-
-    def number(flag: str, least: int, default: int, text: str) -> None:
-        parser.add_argument(
-            flag,
-            type=_whole(flag, least),
-            default=default,
-            metavar="N",
-            help=f"{text} ({default})",
-        )
-
-    parser.add_argument("model", choices=("d2mif",), metavar="d2mif", help="which network")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder of the training"
-    )
-    parser.add_argument(
-        "--textures",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="photographs that rendered worlds are made of; may be repeated (what packages ship)",
-    )
-    parser.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        metavar="NAME=DIR",
-        help="real data beside the rendered clips: davis16-train, davis17-train, fbms59-train, youtube-vos, movi, "
-        "flyingthings3d or folder; repeatable",
-    )
-    number("--clips", 2, 400, "rendered clips; every tenth is held out")
-    number("--steps", 1, 6000, "steps of the training")
-    number("--batch", 2, 8, "crops per step")
-    parser.add_argument(
-        "--rate",
-        type=_positive("--rate"),
-        default=1e-3,
-        metavar="R",
-        help="largest learning rate; 3e-4 for a few steps of small batches (0.001)",
-    )
-    choice("--size", TRAIN_SIZE, "width of the network")
-    parser.add_argument(
-        "--branches",
-        default="geometry,appearance,motion",
-        metavar="LIST",
-        help="evidence that is used (geometry,appearance,motion)",
-    )
-    choice("--imagenet", TRAIN_IMAGENET, "start the image encoder from ImageNet weights")
-    choice(
-        "--backbone",
-        TRAIN_BACKBONE,
-        "frozen network whose tokens are read beside the maps; those of 400 clips take 15 GB",
-    )
-    parser.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="[NAME=]PATH",
-        help="checkpoint of the backbone, or what was fetched; for align3r also depth-pro=PATH or depth-anything=PATH",
-    )
-    choice("--device", CHOICES["device"], "where to train")
-    parser.add_argument(
-        "--workers",
-        type=_whole("--workers", 1),
-        default=None,
-        metavar="N",
-        help="processes, then threads (one per core)",
-    )
-    number("--seed", 0, 0, "seed of every random choice")
-
-
-def _whole(flag: str, least: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        if not text.lstrip("-").isdigit() or int(text) < least:
-            raise ConfigError(f"{flag} must be a whole number of at least {least}, got '{text}'")
-        return int(text)
-
-    return convert
-
-
-def _add_choice(
-    parser: argparse.ArgumentParser, flag: str, choice: Choice, text: str, *, required: bool = False
-) -> None:
-    def check(value: str) -> str:
-        choice.check(flag, value)
-        return value
-
-    parser.add_argument(
-        flag,
-        type=check,
-        required=required,
-        default=None if required else choice.now[0],
-        metavar="|".join(choice.now),
-        help=text if required else f"{text} ({choice.now[0]})",
-    )
-
-
-def _positive(flag: str) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"{flag} must be a number above 0, got '{text}'")
-        return value
-
-    return convert
+    add_choice(parser, "--depth-size", DEPTH_SIZE, text)
 
 
 def run_options(arguments: argparse.Namespace) -> dict[str, object]:

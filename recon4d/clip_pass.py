@@ -87,6 +87,8 @@ class Written:
 
     residual_px: dict[str, float]
     """As `recon4d.report.Check`."""
+    notices: tuple[Notice, ...] = ()
+    """Of the refinement of the masks; frames of the clip."""
 
 
 def align_alone(job: ClipJob) -> None:
@@ -171,6 +173,13 @@ def _align_between(job: ClipJob) -> Scene:
     return dataclasses.replace(scene, pose_covariance=pose_covariance(moves, scene))
 
 
+def shifted(notices: tuple[Notice, ...], start: int) -> tuple[Notice, ...]:
+    """Notices about frames that are counted from another one."""
+    return tuple(
+        dataclasses.replace(n, frames=tuple(start + frame for frame in n.frames)) for n in notices
+    )
+
+
 def _write(job: ClipJob) -> Written:
     video, scene = job.video(), load_stage(job.own / "aligned", Scene)
     flow, motion = clip_flow(job.own), load_stage(job.own / "motion", MotionMasks)
@@ -181,7 +190,8 @@ def _write(job: ClipJob) -> Written:
     )
     given = pipeline.given_masks(job.config, seen)
     mine = dataclasses.replace(motion, probability=np.array(motion.probability[part]))
-    is_dynamic = masks.finish(job.config.refine, seen, mine, given, 1)
+    final = pipeline.finish_masks(job.config, seen, mine, given, no_progress)
+    is_dynamic = final.is_dynamic
     outlines = np.array(motion.probability)
     outlines[part] = masks.outlines(is_dynamic).probability
     dense = densify(video, flow, scene, MotionMasks(outlines), 1, only=own)
@@ -196,4 +206,4 @@ def _write(job: ClipJob) -> Written:
     first_flow = load_stage(job.own / "flow", Flow)
     first_flow = dataclasses.replace(first_flow, edges=first_flow.edges - own.start)
     check = check_flow(seen, first_flow, cameras, dense, is_dynamic, 1)
-    return Written(check.residual_px)
+    return Written(check.residual_px, shifted(final.notices, own.start))

@@ -39,17 +39,16 @@ PAIR_NETWORKS = ("dust3r", "monst3r", "align3r")
 """Networks of pairs of frames, whose attention Easi3R looks at."""
 NETWORKS = (*PAIR_NETWORKS, "pi3", "depth-anything", "depth-pro")
 """Values of `geometry` that are networks; `--weights PATH` without a name is for the one that is asked."""
-WEIGHTS = ("d2mif", "easi3r", "raft", *NETWORKS)
+WEIGHTS = ("d2mif", "easi3r", "geomotion", "raft", "sam2", *NETWORKS)
 """Models whose weights can be given as `--weights NAME=PATH`."""
 CHOICES = {
     "masks": Choice(
-        now=("d2mif", "residual", "none", "easi3r"),
-        later=("geomotion",),
+        now=("d2mif", "residual", "none", "easi3r", "geomotion"),
         other="an existing folder with one mask image per frame",
     ),
     "geometry": Choice(now=("parallax", "rgbd", *NETWORKS)),
     "flow": Choice(now=("dis", "raft")),
-    "refine": Choice(now=("edges", "none"), later=("sam2",)),
+    "refine": Choice(now=("edges", "sam2", "none")),
     "focal": Choice(now=("shared", "per-frame")),
     "device": Choice(now=("auto", "cpu", "cuda")),
     "executor": Choice(now=("local", "ray")),
@@ -205,6 +204,8 @@ class RunConfig:
 
         Easi3R looks at the attention of the network of `geometry` where that is of its family.
         """
+        if self.masks == "geomotion":
+            return self._needed_weights("geomotion", "geomotion")
         if self.masks != "easi3r":
             return self.weights_of(self.masks)
         if self.geometry in PAIR_NETWORKS and self.weights_of("easi3r") is None:
@@ -212,9 +213,25 @@ class RunConfig:
         return self._needed_weights("easi3r", "monst3r")
 
     @property
+    def mask_flow_weights(self) -> Path | None:
+        """The file of RAFT for masks that measure flow of their own; None where they do not."""
+        if self.masks != "geomotion":
+            return None
+        try:
+            return self._needed_weights("raft", "raft-large")
+        except ConfigError as error:
+            raise ConfigError(f"--masks geomotion measures flow by RAFT, but {error}") from error
+
+    @property
     def flow_weights(self) -> Path:
         """The file of RAFT."""
         return self._needed_weights("raft", "raft-large")
+
+    @property
+    def refine_weights(self) -> Path | None:
+        """The folder of SAM 2, whichever of its sizes was fetched first by the list; None where it refines nothing."""
+        refines = self.refine == "sam2" and self.masks_folder is None
+        return self._needed_weights("sam2", "sam2") if refines else None
 
     def _needed_weights(self, name: str, model: str) -> Path:
         """The file that was given for a network, or what was fetched for a model of `recon4d.models`."""

@@ -203,7 +203,8 @@ def _clip_notices(run: Run, histories: list[History]) -> tuple[Notice, ...]:
         own = clip.folder(run.folder)
         local = load_stage(own / "local", Scene).notices
         motion = load_stage(own / "motion", MotionMasks).notices
-        for notice in (*local, *motion, *history.notices):
+        written = load_stage(own / "written", Written).notices
+        for notice in (*local, *motion, *history.notices, *written):
             if notice.code not in SAID_FOR_ALL:
                 found.setdefault(notice.code, []).append((clip, notice))
     return tuple(_merged(code, entries) for code, entries in found.items())

@@ -57,7 +57,7 @@ def _folder(paths: Mapping[str, Path]) -> Path:
 def _raft(size: str, file: str, num_bytes: int, sha256: str, data: str) -> Model:
     return Model(
         name=f"raft-{size}",
-        purpose=f"optical flow, {size} network (--flow raft)",
+        purpose=f"optical flow, {size} network (--flow raft; --masks geomotion with the large one)",
         repository="hr16/RAFT-v2",
         files=(file,),
         licence="BSD-3-Clause of RAFT and torchvision",

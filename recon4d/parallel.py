@@ -8,7 +8,7 @@ with one thread.
 import ctypes
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import cv2
@@ -43,11 +43,16 @@ def keep_memory() -> None:
         library.mallopt(_M_TRIM_THRESHOLD, _LARGEST_KEPT)
 
 
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> AbstractContextManager[None]:
     """Run torch operations with one thread each; the former number is restored."""
+    return torch_threads(1)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Run torch operations with so many threads each, for large networks; the former number is restored."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from recon4d.io.preview import write_preview
 from recon4d.io.read import read_video
 from recon4d.io.result import read_run, write_result
 from recon4d.masks.features import Features
+from recon4d.masks.sam2 import check_sam2
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.calibrate import AlignOptions
 from recon4d.optim.densify import densify
@@ -56,13 +57,6 @@ from recon4d.scene import (
     Scene,
     Video,
 )
-
-
-@dataclass(frozen=True)
-class FinalMasks:
-    """The masks that are written."""
-
-    is_dynamic: Bool[np.ndarray, "frames height width"]
 
 
 def run(
@@ -123,6 +117,9 @@ def _check_weights(config: RunConfig) -> None:
     needed = masks.needed_backbone(config.masks, config.mask_weights)
     if needed is not None:
         _ = backbone_weights(config, needed)
+    _ = config.mask_flow_weights
+    if config.refine_weights is not None:
+        check_sam2(config.refine_weights)
 
 
 def _finished(config: RunConfig, folder: Path, progress: Progress) -> Path:
@@ -145,11 +142,10 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
     final = run_stage(
         folder,
         "refine",
-        FinalMasks,
-        lambda f: FinalMasks(
-            masks.finish(config.refine, video, motion, given, options.threads, progress)
-        ),
+        masks.FinalMasks,
+        lambda f: finish_masks(config, video, motion, given, progress),
     )
+    motion = replace(motion, notices=(*motion.notices, *final.notices))
     outlines = masks.outlines(final.is_dynamic)
     dense = run_stage(
         folder,
@@ -224,6 +220,7 @@ def observe(
         flow,
         threads=options.threads,
         device=options.device,
+        raft_weights=config.mask_flow_weights,
         progress=progress,
         mono=partial(mono_weights, config),
         backbone=partial(backbone_weights, config),
@@ -273,6 +270,21 @@ def given_masks(config: RunConfig, video: Video) -> Bool[np.ndarray, "frames hei
     if config.masks_folder is None:
         return None
     return read_mask_folder(config.masks_folder, video)
+
+
+def finish_masks(
+    config: RunConfig,
+    video: Video,
+    motion: MotionMasks,
+    given: Bool[np.ndarray, "frames height width"] | None,
+    progress: Progress,
+) -> masks.FinalMasks:
+    """The masks that are written, refined as the options say."""
+    options, weights = align_options(config), config.refine_weights
+    refine: str | masks.Sam2Options = config.refine
+    if weights is not None:
+        refine = masks.Sam2Options(weights, config.masks in masks.UNITED, options.device)
+    return masks.finish(refine, video, motion, given, options.threads, progress)
 
 
 def mutual_rounds(

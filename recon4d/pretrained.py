@@ -46,17 +46,7 @@ def load_pretrained(package: ModuleType, name: str, folder: Path, what: str, dev
     Raises:
         ConfigError: The folder holds no such model, or not all of its weights.
     """
-    for file in FILES:
-        if not (folder / file).is_file():
-            raise ConfigError(
-                f"{folder / file} is missing; a folder with {' and '.join(FILES)} of {what} is needed"
-            )
-    kind = _kind(folder / "config.json")
-    wanted = getattr(package, name).config_class.model_type
-    if kind != wanted:
-        raise ConfigError(
-            f"{folder} holds no {what} but a model of type {kind!r}; give the folder of one of type {wanted!r}"
-        )
+    check_pretrained(package, name, folder, what)
     try:
         network, loaded = getattr(package, name).from_pretrained(
             str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True
@@ -71,6 +61,31 @@ def load_pretrained(package: ModuleType, name: str, folder: Path, what: str, dev
             "give the folder of a whole model"
         )
     return network.to(device).eval().requires_grad_(False)
+
+
+def check_pretrained(package: ModuleType, name: str, folder: Path, what: str) -> None:
+    """Refuse a folder without the files of a network of a class of transformers; nothing is loaded.
+
+    Args:
+        package: Of `transformers_package`.
+        name: Of the class.
+        folder: Is to hold `config.json` and `model.safetensors`.
+        what: The model, for messages.
+
+    Raises:
+        ConfigError: A file is missing, or the configuration is of another model.
+    """
+    for file in FILES:
+        if not (folder / file).is_file():
+            raise ConfigError(
+                f"{folder / file} is missing; a folder with {' and '.join(FILES)} of {what} is needed"
+            )
+    kind = _kind(folder / "config.json")
+    wanted = getattr(package, name).config_class.model_type
+    if kind != wanted:
+        raise ConfigError(
+            f"{folder} holds no {what} but a model of type {kind!r}; give the folder of one of type {wanted!r}"
+        )
 
 
 def _kind(path: Path) -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from recon4d.errors import ConfigError, InputError, MissingDependencyError
 from recon4d.masks.odd_even import refine_odd_even
 from recon4d.masks.sam2 import prepare, sam2_propagator
+from tests.tiny_sam2 import save_tiny_sam2
 
 FRAMES, HEIGHT, WIDTH, SIDE = 4, 36, 48, 64
 
@@ -29,47 +29,7 @@ def box() -> np.ndarray:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a whole model, tiny."""
-    package = pytest.importorskip("transformers", reason="needs pip install 'recon4d[models]'")
-    backbone = package.Sam2HieraDetConfig(
-        hidden_size=8,
-        image_size=[SIDE, SIDE],
-        blocks_per_stage=[1, 1, 2, 1],
-        embed_dim_per_stage=[8, 16, 32, 64],
-        num_attention_heads_per_stage=[1, 1, 2, 4],
-        window_size_per_stage=[4, 4, 4, 2],
-        window_positional_embedding_background_size=[4, 4],
-        global_attention_blocks=[3],
-    )
-    vision = package.Sam2VisionConfig(
-        backbone_config=backbone,
-        backbone_channel_list=[64, 32, 16, 8],
-        backbone_feature_sizes=[[SIDE // 4] * 2, [SIDE // 8] * 2, [SIDE // 16] * 2],
-        fpn_hidden_size=128,
-    )
-    config = package.Sam2VideoConfig(
-        vision_config=vision,
-        prompt_encoder_config={"hidden_size": 128, "image_size": SIDE, "mask_input_channels": 4},
-        mask_decoder_config={
-            "hidden_size": 128,
-            "mlp_dim": 32,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": 16,
-        },
-        image_size=SIDE,
-        memory_attention_hidden_size=128,
-        memory_attention_num_layers=1,
-        memory_attention_feed_forward_hidden_size=32,
-        memory_attention_rope_feat_sizes=[SIDE // 16, SIDE // 16],
-        memory_encoder_hidden_size=128,
-        memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=128,
-        memory_fuser_embed_dim=128,
-        memory_fuser_intermediate_dim=32,
-    )
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("sam2")
-    package.Sam2VideoModel(config).save_pretrained(folder)
-    return folder
+    return save_tiny_sam2(tmp_path_factory.mktemp("sam2"), SIDE)
 
 
 def test_prompted_frames_keep_their_masks_and_all_frames_get_one(weights: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def train_d2mif(options: TrainOptions, progress: Progress = no_progress) -> Path
         ConfigError: Another training is in the folder, or something that is needed is not installed.
     """
     options.out.mkdir(parents=True, exist_ok=True)
-    _claim(options)
+    claim(options.out, _identity(options))
     imagenet = imagenet_weights() if options.imagenet else None
     clips = clip_library(options.out / "clips", options.library, options.workers, progress)
     if options.backbone is not None:
@@ -132,7 +132,7 @@ def from_arguments(arguments: Namespace, command: str) -> TrainOptions:
     return TrainOptions(
         out=arguments.out,
         library=LibraryOptions(
-            tuple(arguments.textures), arguments.clips, arguments.seed, _data(arguments.data)
+            tuple(arguments.textures), arguments.clips, arguments.seed, data_sets(arguments.data)
         ),
         fit=FitOptions(
             network=network,
@@ -163,7 +163,7 @@ def _backbone(name: str, weights: Sequence[str]) -> Backbone | None:
     return None
 
 
-def _data(texts: Sequence[str]) -> dict[str, Path]:
+def data_sets(texts: Sequence[str]) -> dict[str, Path]:
     """NAME=DIR of the command line."""
     found = {}
     for text in texts:
@@ -176,27 +176,29 @@ def _data(texts: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _claim(options: TrainOptions) -> None:
-    """Refuse a folder that holds another training or anything else."""
-    mark = options.out / "training.json"
+def _identity(options: TrainOptions) -> dict[str, object]:
+    """What must not differ when a training goes on."""
     backbone = {} if options.backbone is None else {"backbone": options.backbone.name}
-    wanted = json.dumps(
-        {
-            "textures": [str(path.resolve()) for path in options.library.textures],
-            "data": {name: str(path.resolve()) for name, path in options.library.data.items()},
-            "clips": options.library.clips,
-            "seed": options.library.seed,
-            "maps": MOTION_CHANNELS + GEOMETRY_CHANNELS,
-            **backbone,
-        }
-    )
+    return {
+        "textures": [str(path.resolve()) for path in options.library.textures],
+        "data": {name: str(path.resolve()) for name, path in options.library.data.items()},
+        "clips": options.library.clips,
+        "seed": options.library.seed,
+        "maps": MOTION_CHANNELS + GEOMETRY_CHANNELS,
+        **backbone,
+    }
+
+
+def claim(out: Path, identity: Mapping[str, object]) -> None:
+    """Refuse a folder that holds another training or anything else."""
+    mark, wanted = out / "training.json", json.dumps(identity)
     if mark.exists():
         if mark.read_text(encoding="utf-8") != wanted:
             raise ConfigError(
-                f"{options.out} holds the training {mark.read_text(encoding='utf-8')}; "
+                f"{out} holds the training {mark.read_text(encoding='utf-8')}; "
                 "give the same options to go on with it, or another --out"
             )
         return
-    if any(options.out.iterdir()):
-        raise ConfigError(f"{options.out} is not empty and holds no training; give another --out")
+    if any(out.iterdir()):
+        raise ConfigError(f"{out} is not empty and holds no training; give another --out")
     mark.write_text(wanted, encoding="utf-8")

@@ -6,7 +6,6 @@ a pair begins from the flow of a nearer one: twice as far away, a pixel is taken
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from recon4d.errors import ConfigError
 from recon4d.flow.dis import GrayViews, with_confidence
 from recon4d.flow.raft_network import CELL_PX, LARGE, LEVELS, SMALL, Encoded, Raft
 from recon4d.flow.stored import Measured, store_flow
+from recon4d.parallel import torch_threads
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow
 from recon4d.weights_file import WeightsFile, load_into, read_weights
@@ -112,7 +112,7 @@ def full_flows(
     height, width = images.shape[1:3]
     for index in working_order(pairs):
         a, b = (int(frame) for frame in pairs[index])
-        with _torch_threads(threads):
+        with torch_threads(threads):
             start = frames.start(a, b) if warm else None
             flows, coarse = _both_ways(network, frames(a), frames(b), start)
         frames.finished(a, b, coarse)
@@ -197,14 +197,3 @@ def encode_frame(network: Raft, image: UInt8[np.ndarray, "height width 3"]) -> E
 
 def _half_on_cuda(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.float16, enabled=device.type == "cuda")
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """Inside, torch uses so many threads; the former number is restored."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,0 +1,264 @@
+"""The training loop of GeoMotion: pi3 stays as it is, fusion and motion decoder learn.
+
+The same weights to the last bit whether it was interrupted or not (CPU, same threads).
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recon4d.backbones.pi3_config import config_of
+from recon4d.errors import ConfigError, DivergedError
+from recon4d.masks.geomotion import half_on_cuda, network_input
+from recon4d.masks.geomotion_network import (
+    FUSION,
+    GeoMotion,
+    GeoMotionConfig,
+    MotionFusion,
+    geomotion_of,
+)
+from recon4d.masks.train.geomotion_clips import Clips, MotionClip
+from recon4d.masks.train.loss import dice_loss, focal_loss
+from recon4d.progress import Progress
+from recon4d.weights_file import WeightsFile, read_weights
+
+MAX_NORM = 1.0
+"""Longest gradient of a step."""
+SAVE_EVERY = 50
+"""Steps between two saved states."""
+EPOCHS = 20
+"""Times that each clip is seen where the number of steps is not given (the published code; its paper says 15)."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms of the loss: the paper's; the published code has 0, 1 and 1."""
+
+    focal: float = 0.5
+    dice: float = 0.5
+    bce: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.focal + self.dice + self.bce > 0:
+            raise ConfigError("all weights of the loss are 0; give one of them above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionFit:
+    """How the weights are found."""
+
+    steps: int | None = None
+    """Of one clip each; None: `EPOCHS` times their number."""
+    rate: float = 5e-5
+    """Of Adam (the paper and its code)."""
+    loss: LossWeights = field(default_factory=LossWeights)
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass
+class Progressed:
+    """How far a training is."""
+
+    losses: list[float] = field(default_factory=list)
+    """Of every step."""
+    scores: list[tuple[int, float]] = field(default_factory=list)
+    """(steps, IoU on the clips that are held out)."""
+    best: dict[str, Tensor] | None = None
+    """Trained weights with the best of these scores."""
+
+
+def start_network(path: Path, seed: int) -> GeoMotion:
+    """The network at the beginning: pi3 with a fusion at random, or a GeoMotion as it is.
+
+    Its motion decoder then is pi3's confidence decoder.
+
+    Raises:
+        ConfigError: The checkpoint cannot be read, or is of neither.
+    """
+    weights = read_weights(path)
+    if FUSION not in weights.tensors:
+        config = GeoMotionConfig(config_of(weights.tensors))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fusion = MotionFusion(config).state_dict()
+        added = {f"motion_aware_decoder.{name}": value for name, value in fusion.items()}
+        weights = WeightsFile(path, {**weights.tensors, **added})
+    return geomotion_of(weights)
+
+
+def fit_motion(
+    folder: Path, network: GeoMotion, clips: Clips, options: MotionFit, progress: Progress
+) -> Progressed:
+    """Train in place, going on from the last saved state in `folder` where there is one.
+
+    The weights at the end are those with the best IoU on the held-out clips, looked at once per epoch; without such
+    clips, the last.
+
+    Args:
+        folder: Holds `state.pt` and `log.jsonl`.
+        network: From `start_network`.
+        clips: To learn from, and to choose by.
+        options: How.
+        progress: Told about every step.
+
+    Raises:
+        DivergedError: The loss is not finite.
+    """
+    network.to(options.device)
+    for part in network.trained:
+        part.requires_grad_(True)
+    learning = [p for part in network.trained for p in part.parameters()]
+    optimizer = torch.optim.Adam(learning, lr=options.rate)
+    steps = options.steps or EPOCHS * len(clips.train)
+    state = folder / "state.pt"
+    done = _resume(state, network, optimizer, options)
+    with progress("train", total=steps) as counter:
+        counter.advance(len(done.losses))
+        while len(done.losses) < steps:
+            step = len(done.losses)
+            clip = clips.train[_chosen(step, len(clips.train), options.seed)]
+            done.losses.append(_step(network, optimizer, learning, clip, step, options))
+            counter.advance()
+            is_last = step + 1 == steps
+            if clips.held_out and (is_last or (step + 1) % len(clips.train) == 0):
+                _judge(network, clips.held_out, done)
+            if is_last or (step + 1) % SAVE_EVERY == 0:
+                _save(state, network, optimizer, done, options)
+    if done.best is not None:
+        network.load_state_dict(done.best, strict=False)
+    network.requires_grad_(False)
+    return done
+
+
+def motion_loss(
+    logits: Float[Tensor, "labels side side"],
+    truth: Float[Tensor, "labels side side"],
+    weights: LossWeights,
+) -> Float[Tensor, ""]:
+    """Weighted sum of focal loss, dice loss and cross entropy."""
+    loss = weights.focal * focal_loss(logits, truth) + weights.dice * dice_loss(logits, truth)
+    if weights.bce:
+        loss = loss + weights.bce * F.binary_cross_entropy_with_logits(logits, truth)
+    return loss
+
+
+def intersection_over_union(network: GeoMotion, clips: Sequence[MotionClip]) -> float:
+    """Over the labelled frames of all clips together, at p = 1/2."""
+    shared = union = 0.0
+    with torch.no_grad():
+        for clip in clips:
+            logits, truth = predicted(network, clip)
+            found, moves = logits > 0, truth > 0.5
+            shared += float((found & moves).sum())
+            union += float((found | moves).sum())
+    return shared / max(union, 1.0)
+
+
+def predicted(
+    network: GeoMotion, clip: MotionClip
+) -> tuple[Float[Tensor, "labels side side"], Float[Tensor, "labels side side"]]:
+    """Logits of the labelled frames of a clip, and their truth; only what is trained keeps a gradient."""
+    device = network.image_mean.device
+    with torch.no_grad(), half_on_cuda(device):
+        looked = network.look(network_input(np.asarray(clip.images), device))
+    moved = torch.from_numpy(np.asarray(clip.moved_px, np.float32)).to(device)
+    labelled = torch.from_numpy(np.array(clip.labelled)).to(device)
+    truth = torch.from_numpy(np.asarray(clip.truth, np.float32) / 255).to(device)
+    return network.motion(looked, moved)[labelled], truth
+
+
+def _step(
+    network: GeoMotion,
+    optimizer: torch.optim.Optimizer,
+    learning: list[nn.Parameter],
+    clip: MotionClip,
+    step: int,
+    options: MotionFit,
+) -> float:
+    optimizer.zero_grad(set_to_none=True)
+    loss = motion_loss(*predicted(network, clip), options.loss)
+    value = float(loss.detach())
+    if not np.isfinite(value):
+        raise DivergedError(
+            f"the loss of GeoMotion is {value} at step {step}; give a smaller --rate, and another --out"
+        )
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(learning, MAX_NORM)
+    optimizer.step()
+    return value
+
+
+def _chosen(step: int, clips: int, seed: int) -> int:
+    """The clip of a step: every epoch has an order of its own."""
+    epoch, place = divmod(step, clips)
+    return int(np.random.default_rng((seed, epoch)).permutation(clips)[place])
+
+
+def _judge(network: GeoMotion, held_out: Sequence[MotionClip], done: Progressed) -> None:
+    score = intersection_over_union(network, held_out)
+    if done.best is None or score > max(found for _, found in done.scores):
+        done.best = {name: value.clone() for name, value in _trained_state(network).items()}
+    done.scores.append((len(done.losses), score))
+
+
+def _trained_state(network: GeoMotion) -> dict[str, Tensor]:
+    """Weights that are trained, under their names in a checkpoint."""
+    learning = {name for name, p in network.named_parameters() if p.requires_grad}
+    return {name: value for name, value in network.state_dict().items() if name in learning}
+
+
+def _save(
+    path: Path,
+    network: GeoMotion,
+    optimizer: torch.optim.Optimizer,
+    done: Progressed,
+    options: MotionFit,
+) -> None:
+    growing = path.with_suffix(".growing")
+    state = {
+        "options": _key(options),
+        "network": _trained_state(network),
+        "optimizer": optimizer.state_dict(),
+        **vars(done),
+    }
+    torch.save(state, growing)
+    os.replace(growing, path)
+    scores = dict(done.scores)
+    entries = [
+        {"step": step, "loss": loss} | ({"iou_held_out": scores[step]} if step in scores else {})
+        for step, loss in enumerate(done.losses, start=1)
+    ]
+    text = "".join(json.dumps(entry) + "\n" for entry in entries)
+    (path.parent / "log.jsonl").write_text(text, encoding="utf-8")
+
+
+def _resume(
+    path: Path, network: GeoMotion, optimizer: torch.optim.Optimizer, options: MotionFit
+) -> Progressed:
+    """Load a saved state; nothing done where there is none."""
+    if not path.exists():
+        return Progressed()
+    state: dict[str, Any] = torch.load(path, map_location=options.device, weights_only=True)
+    if state["options"] != _key(options):
+        raise ConfigError(
+            f"{path} was saved by a training with other options; give the same ones to go on, or another --out"
+        )
+    network.load_state_dict(state["network"], strict=False)
+    optimizer.load_state_dict(state["optimizer"])
+    scores = [(int(step), float(score)) for step, score in state["scores"]]
+    return Progressed(list(state["losses"]), scores, state["best"])
+
+
+def _key(options: MotionFit) -> str:
+    """What must not differ when a training goes on."""
+    return f"{options.steps} {options.rate} {options.loss} {options.seed}"

@@ -1,0 +1,61 @@
+"""Values of options of the command line, checked while it is parsed."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+from recon4d.config import Choice
+from recon4d.errors import ConfigError
+
+
+def whole(flag: str, least: int) -> Callable[[str], int]:
+    """Reader of a whole number."""
+
+    def convert(text: str) -> int:
+        if not text.lstrip("-").isdigit() or int(text) < least:
+            raise ConfigError(f"{flag} must be a whole number of at least {least}, got '{text}'")
+        return int(text)
+
+    return convert
+
+
+def positive(flag: str) -> Callable[[str], float]:
+    """Reader of a number above 0."""
+    return _number(flag, "a number above 0", lambda value: value > 0)
+
+
+def not_negative(flag: str) -> Callable[[str], float]:
+    """Reader of a number that is 0 or more."""
+    return _number(flag, "a number of at least 0", lambda value: value >= 0)
+
+
+def _number(flag: str, needed: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and fits(value)):
+            raise ConfigError(f"{flag} must be {needed}, got '{text}'")
+        return value
+
+    return convert
+
+
+def add_choice(
+    parser: argparse.ArgumentParser, flag: str, choice: Choice, text: str, *, required: bool = False
+) -> None:
+    """Add an option that takes one of some names."""
+
+    def check(value: str) -> str:
+        choice.check(flag, value)
+        return value
+
+    parser.add_argument(
+        flag,
+        type=check,
+        required=required,
+        default=None if required else choice.now[0],
+        metavar="|".join(choice.now),
+        help=text if required else f"{text} ({choice.now[0]})",
+    )
