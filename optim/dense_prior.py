@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.optim.dense_observed import Observed
+from recon4d.optim.dense_observed import Observed, flatness
 from recon4d.optim.prior import relative_sigma
 from recon4d.scene import Scene, Video
 
@@ -15,6 +15,9 @@ FLOW_STD = 0.01
 """Relative standard deviation of a fully trusted triangulation."""
 DISAGREE = 3.0
 """Standard deviations from which on flow and prior do not see the same surface; a depth camera then wins."""
+
+KNOWN = 0.8
+"""Least confidence of depth that is known: the rest says how exactly, and how far from edges."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,17 @@ def join_known(observed: Observed, known: KnownDepth) -> Observed:
         torch.where(is_known, joined, observed.inverse_depth),
         torch.where(is_known, torch.ones_like(depth), observed.confidence),
     )
+
+
+def known_confidence(
+    depths: Float[Tensor, "frames rows cols"],
+    flow_trust: Float[Tensor, "frames rows cols"],
+    known: KnownDepth,
+) -> Float[Tensor, "frames rows cols"]:
+    """Confidence of the joined inverse depth where there is a prior: its certainty, and less at edges.
+
+    Cameras and networks alike mix the two sides of an edge.
+    """
+    precision = known.relative_sigma**-2 + flow_trust / FLOW_STD**2
+    exact = (precision * (FLOW_STD**2 / 2)).sqrt().clamp_max(1) * flatness(depths)
+    return KNOWN + (1 - KNOWN) * exact

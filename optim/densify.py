@@ -19,7 +19,7 @@ from recon4d.optim.dense_fuse import fuse, observe
 from recon4d.optim.dense_motion import MOVING, moving_depth
 from recon4d.optim.dense_observed import Observed
 from recon4d.optim.dense_plate import fill_beside_movers
-from recon4d.optim.dense_prior import join_known, known_depth
+from recon4d.optim.dense_prior import join_known, known_confidence, known_depth
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
 
@@ -173,7 +173,8 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
     full_trust = F.interpolate(trust[:, None], size=full.shape[1:], mode="nearest")[:, 0]
     if known is not None:
         joined = join_known(Observed(full, full_trust), known)
-        full, full_trust = joined.inverse_depth, joined.confidence
+        full, sure = joined.inverse_depth, known_confidence(joined.inverse_depth, full_trust, known)
+        full_trust = torch.where(known.depth > 0, sure, full_trust)
         if not known.is_measured:  # a network's guess of a mover is plausible, too
             moves = F.interpolate(moving[:, None], size=full.shape[1:], mode="nearest")[:, 0]
             full_trust = torch.where(moves > MOVING, MOVER, full_trust)

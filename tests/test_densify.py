@@ -15,7 +15,7 @@ from recon4d.optim.dense_edges import choose_sides, enlarge
 from recon4d.optim.dense_geodesic import Barriers, geodesic_sums, local_planes
 from recon4d.optim.dense_motion import moving_depth
 from recon4d.optim.dense_observed import Observed, relative_range
-from recon4d.optim.dense_prior import KnownDepth, join_known
+from recon4d.optim.dense_prior import KNOWN, KnownDepth, join_known, known_confidence
 from recon4d.optim.densify import (
     COMPLETED,
     COMPLETED_REACH,
@@ -211,6 +211,18 @@ def test_sensor_depth_wins_where_flow_disagrees() -> None:
     assert joined.inverse_depth[0, 0, 0] == pytest.approx(1.0)
     assert joined.inverse_depth[0, 0, 1] == 0.5
     assert 1 / 2.02 < float(joined.inverse_depth[0, 1, 0]) < 0.5
+
+
+def test_known_depth_is_less_certain_at_edges_and_where_its_own_deviation_is_large() -> None:
+    depth = torch.full((1, 20, 80), 2.0)
+    depth[..., 40:] = 4.0
+    sigma = torch.full_like(depth, 0.01)
+    sigma[..., 60:] = 0.05
+    known = KnownDepth(depth, sigma, is_measured=True)
+    trust = known_confidence(1 / depth, torch.zeros_like(depth), known)[0, 10]
+    assert trust.min() >= KNOWN
+    assert trust[10] > trust[70] > trust[40]
+    assert trust[37:43] == pytest.approx(KNOWN, abs=0.01)
 
 
 def test_predicted_depth_follows_the_scale_of_the_scene_and_yields_to_flow() -> None:

@@ -150,13 +150,12 @@ def test_the_deviations_of_all_clips_are_stated(whole: Path, made: SyntheticScen
     scale = pose_errors(found, truth, "sim3", 0.01).scale
     assert scale is not None
     stated = stated_poses(found, truth, result.pose_covariance, scale, 0.01)
-    ratio = result.depth / made.depth
-    off = np.abs(result.depth - made.depth * np.median(ratio))
-    within = (off < result.depth_std).mean()
     assert stated is not None and stated.steps == FRAMES - 1
     # 75 numbers each, of which neighbours err alike, at 128 px: found 0.56, 0.56 and 0.75
     assert 0.4 < stated.rotation < 0.85 and 0.4 < stated.translation < 0.85
-    assert 0.6 < within < 0.85
+    relative, sure = result.depth_std / result.depth, result.confidence > 200
+    # frames of a clip of 12 err alike, so that their depth does not tell how far it is off; its order must hold
+    assert np.median(relative[sure]) < 0.3 * np.median(relative[result.confidence < 30])
 
 
 @pytest.mark.slow
