@@ -43,9 +43,10 @@ from recon4d.masks.train.library import stored_clips
 from recon4d.masks.weights import save_weights
 from recon4d.optim.align import optimise
 from recon4d.parallel import one_torch_thread
-from recon4d.pipeline import align_options, observe, read_stage
+from recon4d.pipeline import observe, read_stage
 from recon4d.progress import no_progress
 from recon4d.scene import Scene
+from recon4d.stage_options import align_options
 
 DAVIS = ("camel", "car-shadow", "dog", "parkour")
 PASTED = ("exact_dancer", "exact_crowd", "exact_heavy", "kitchen_crowd")

@@ -25,6 +25,7 @@ from recon4d.parallel import one_torch_thread
 from recon4d.progress import no_progress
 from recon4d.report import check_flow
 from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
+from recon4d.stage_options import align_options
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _align_between(job: ClipJob) -> Scene:
     motion = load_stage(job.own / "motion", MotionMasks)
     held = np.zeros(len(component), bool)
     held[keys if job.config.optim.keyframes == "fixed" else keys[:1]] = True
-    options, flow = pipeline.align_options(job.config), clip_flow(job.own)
+    options, flow = align_options(job.config), clip_flow(job.own)
     scene = optimise_between(video, flow, scene, motion, held, options)
     of_keys = load_stage(job.folder / "key_moves", Moves).of(np.flatnonzero(inside)[held[keys]])
     moves = moves_between(video, flow, scene, motion, HeldMoves(held, of_keys), options)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from recon4d import pipeline
 from recon4d.checkpoint import load_stage, run_stage
 from recon4d.clip_pass import ClipJob, Keyframes, clip_flow
 from recon4d.clips import Clip, divide, settled
@@ -23,6 +22,7 @@ from recon4d.optim.stitch import Piece, Placement, key_scene_of, link, pieces_of
 from recon4d.optim.triangulate import triangulate
 from recon4d.parallel import one_torch_thread
 from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
+from recon4d.stage_options import align_options
 
 KEY_OFFSETS = (1, 2, 3, 5, 8)
 """Places in the list of keyframes between which flow is measured: neighbours, and skips while the pictures overlap."""
@@ -144,7 +144,7 @@ def _align(
     loops: Int64[np.ndarray, "pairs 2"],
 ) -> Scene:
     """Flow between keyframes, measured with the help of the stitched geometry, then one batch optimization."""
-    folder, options = known.job.folder, pipeline.align_options(known.job.config)
+    folder, options = known.job.folder, align_options(known.job.config)
     start, inverse_depth = known.scene(placement), maps.common(placement, known.piece_of)
     pairs = np.concatenate((window_pairs(len(known.frames), KEY_OFFSETS), loops))
     pairs = overlapping(start, inverse_depth, pairs)

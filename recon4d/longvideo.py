@@ -27,12 +27,12 @@ from recon4d.optim.assemble import interpolate_lost, lost_notices
 from recon4d.optim.known import pose_notices
 from recon4d.optim.similarity import join, take
 from recon4d.options import to_toml
-from recon4d.pipeline import align_options
 from recon4d.progress import Progress
 from recon4d.report import Check, report
 from recon4d.rounds import Round, Rounds
 from recon4d.scene import Cameras, KnownPoses, MotionMasks, Notice, Reconstruction, Scene, Video
 from recon4d.spread import spread_evenly
+from recon4d.stage_options import align_options
 
 PREVIEW_FRAMES = 60
 """Frames that the preview is drawn from."""

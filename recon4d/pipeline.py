@@ -1,6 +1,5 @@
 """The run, top to bottom: read, flow, initialise, rounds of masks and optimization, depth, write."""
 
-import os
 import shutil
 import tempfile
 from dataclasses import replace
@@ -13,7 +12,7 @@ from jaxtyping import Bool
 
 from recon4d import backbones, masks
 from recon4d.backbones.choice import backbone_weights, geometry_mono, mono_weights
-from recon4d.checkpoint import load_stage, run_stage, stage_costs
+from recon4d.checkpoint import load_stage, run_stage
 from recon4d.clips import is_long
 from recon4d.config import NETWORKS, RunConfig
 from recon4d.depth_spread import DepthSpread, depth_spread
@@ -23,10 +22,8 @@ from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.masks import read_mask_folder
-from recon4d.io.options import ReadOptions
 from recon4d.io.output import (
     check_output,
-    is_result,
     missing_parents,
     partial_folder,
     publish,
@@ -36,16 +33,16 @@ from recon4d.io.output import (
 from recon4d.io.poses import read_known_poses
 from recon4d.io.preview import write_preview
 from recon4d.io.read import read_video
-from recon4d.io.result import read_run, write_result
+from recon4d.io.result import write_result
 from recon4d.masks.features import Features
 from recon4d.masks.sam2 import check_sam2
 from recon4d.optim.align import initial_scene, optimise
-from recon4d.optim.calibrate import AlignOptions
 from recon4d.optim.densify import densify
 from recon4d.options import to_toml
 from recon4d.parallel import one_torch_thread
 from recon4d.progress import Progress, no_progress
 from recon4d.report import Check, check_flow, report
+from recon4d.resume import begin, is_begun, is_published
 from recon4d.rounds import Rounds, next_round
 from recon4d.scene import (
     DenseDepth,
@@ -57,6 +54,7 @@ from recon4d.scene import (
     Scene,
     Video,
 )
+from recon4d.stage_options import align_options, read_options
 
 
 def run(
@@ -84,8 +82,8 @@ def run(
     refuse_in_worker()
     out = config.out_folder
     folder = partial_folder(out)
-    is_begun = resume and _is_begun(folder, config)
-    if is_begun and _is_published(folder, out):
+    goes_on = resume and is_begun(folder, config)
+    if goes_on and is_published(folder, out):
         shutil.rmtree(folder)
         return out
     check_output(out, overwrite)
@@ -93,8 +91,8 @@ def run(
     new_parents = missing_parents(folder)
     try:
         with writing(folder), one_torch_thread():
-            if not is_begun:
-                _begin(folder, config)
+            if not goes_on:
+                begin(folder, config)
             finished = _finished(config, folder, progress)
         publish(finished, out, overwrite)
     except WorkerError:
@@ -181,7 +179,9 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
 
 def read_stage(config: RunConfig, folder: Path, progress: Progress) -> Video:
     """The first stage: the frames, and what the user knows of their cameras."""
-    video = run_stage(folder, "read", Video, lambda f: _read(config, f, progress))
+    video = run_stage(
+        folder, "read", Video, lambda f: read_video(config.input, read_options(config), f, progress)
+    )
     if config.focal == "per-frame" and video.intrinsics is not None:
         raise ConfigError(
             f"{config.input} has known intrinsics, and --focal per-frame has every frame's focal length estimated; "
@@ -354,69 +354,6 @@ def _guided(folder: Path, seen: masks.Observed, scene: Scene) -> Flow:
         Flow,
         lambda f: guided_flow(seen.video.images, seen.flow, scene, f, seen.threads, seen.progress),
     )
-
-
-def _is_begun(folder: Path, config: RunConfig) -> bool:
-    """Whether there is something to resume; what was begun with another configuration is refused."""
-    settings = folder / "config.toml"
-    if not settings.exists():
-        return False
-    if settings.read_text(encoding="utf-8") != to_toml(config.anchored()):
-        raise ConfigError(
-            f"{folder} was begun with other options than these; give the same options to resume it, or run without "
-            "--resume to begin anew"
-        )
-    return True
-
-
-def _is_published(folder: Path, out: Path) -> bool:
-    """Whether the run was interrupted after its last step, when its stages were being removed.
-
-    The times of its stages, which no other run has, are then in the result.
-    """
-    costs = stage_costs(folder)
-    if not costs or not is_result(out):
-        return False
-    recorded = read_run(out).get("stages")
-    return isinstance(recorded, dict) and costs.items() <= recorded.items()
-
-
-def _begin(folder: Path, config: RunConfig) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "config.toml").write_text(to_toml(config.anchored()), encoding="utf-8")
-
-
-def align_options(config: RunConfig) -> AlignOptions:
-    """The optimizer's settings of a run."""
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "device 'cuda' was asked for, but no CUDA device is there; use --device cpu"
-        )
-    return AlignOptions(
-        kernel_px=config.optim.kernel_px,
-        grid_px=config.optim.grid_px,
-        max_steps=config.optim.max_steps,
-        threads=config.workers or len(os.sched_getaffinity(0)),
-        device=device,
-        own_focals=config.focal == "per-frame",
-    )
-
-
-def _read(config: RunConfig, folder: Path, progress: Progress) -> Video:
-    options = ReadOptions(
-        size=config.size,
-        fps=config.fps,
-        stride=config.stride,
-        start=config.start,
-        max_frames=config.max_frames,
-        intrinsics=config.intrinsics,
-        with_depth=config.geometry == "rgbd",
-    )
-    return read_video(config.input, options, folder, progress)
 
 
 def _flow(config: RunConfig, video: Video, folder: Path, progress: Progress) -> Flow:
