@@ -1,0 +1,173 @@
+"""Every pixel of the aligned pairs: depth fused from pointmaps, the last steps of the cameras, masks, and flow."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from recon4d.geometry import invert_rigid
+from recon4d.masks.pairs import dense_log_odds, surroundings
+from recon4d.optim.normal import Freedom
+from recon4d.optim.pair_dense import (
+    FrameFlow,
+    dense_log_depth,
+    frame_flow,
+    pairs_by_view,
+    refine_depth,
+    relative_to,
+)
+from recon4d.optim.pair_depth import FusedDepth
+from recon4d.optim.pair_graph import PairStart
+from recon4d.optim.pair_problem import align_pairs_to, enlarge_map, flatness, used_flow_sigma_px
+from recon4d.optim.pair_sharpen import sharp_problem
+from recon4d.optim.pairs import PairGrid, Pairs, pair_notice
+from recon4d.optim.solver import solve
+from recon4d.optim.uncertainty import relative_pose_covariance
+from recon4d.pair_types import (
+    AlignedPairs,
+    PairOptions,
+    PairsInUse,
+    SceneView,
+    Stage,
+    solve_options,
+)
+from recon4d.scene import Notice
+
+HALO = 4 / 128
+"""Flow is blurred across the outline of movers: pixels nearer to one than this part of the width have no weight."""
+SHARP = Stage(3.0, free_depth=True, free_focal=True, fine=True, correlated=1.0)
+"""The last steps of the cameras."""
+SHARP_STEPS = 2
+"""They start within a few standard deviations, where the objective is nearly quadratic."""
+
+
+def full_size(
+    pairs: Pairs,
+    graph: PairsInUse,
+    view: SceneView,
+    start: PairStart,
+    options: PairOptions,
+) -> AlignedPairs:
+    """Depth and masks of every pixel, and the last steps of the cameras."""
+    grid, (width, height) = graph.fine, pairs.size
+    static = view.static(grid)
+    device = static.device
+    fused = _fused(pairs, graph, view, static)
+    view, pose_covariance = _sharpened(pairs, graph, view, start, fused)
+    maps = fused.log_depth.reshape(-1, height, width)
+    ranges = torch.stack(surroundings(maps), dim=1)
+    depth = np.empty((pairs.num_frames, height, width), np.float32)
+    depth_std = np.empty_like(depth)
+    moves = np.zeros(depth.shape, bool)
+    for frame in range(pairs.num_frames):
+        first, _ = pairs_by_view(pairs, graph.keep, frame)
+        flow = frame_flow(pairs, first, grid.flow_sigma_px, device)
+        prior = FusedDepth(fused.log_depth[frame], fused.sigma[frame])
+        inverse, std, moving = _full_frame(pairs, flow, view, prior, ranges, grid, options)
+        depth[frame] = (1 / inverse).reshape(height, width).cpu().numpy()
+        depth_std[frame] = (std / inverse).reshape(height, width).cpu().numpy()
+        moves[frame] = moving.cpu().numpy()
+    notices = (*graph.notices, *_without_points(grid), *_without_static(grid, static))
+    return AlignedPairs(
+        world_from_cam=invert_rigid(view.state.cam_from_world).cpu().numpy(),
+        depth=depth,
+        depth_std=depth_std,
+        pose_covariance=pose_covariance,
+        focal_px=np.full(pairs.num_frames, float(view.state.shared_intrinsics[0])),
+        moving=moves,
+        notices=notices,
+    )
+
+
+def _fused(
+    pairs: Pairs, graph: PairsInUse, view: SceneView, static: Float[Tensor, "frames samples"]
+) -> FusedDepth:
+    """Depth of every pixel of every frame from the pointmaps."""
+    grid, (width, height) = graph.fine, pairs.size
+    keep = torch.from_numpy(graph.keep).to(static.device)
+    alignment = align_pairs_to(grid, view.state, static).among(keep)
+    odds = grid.maps(view.log_odds)
+    found = []
+    for frame in range(pairs.num_frames):
+        first, second = pairs_by_view(pairs, graph.keep, frame)
+        moving = enlarge_map(odds[frame : frame + 1], (height, width)).flatten() > 0
+        found.append(dense_log_depth(pairs, first, second, alignment, view.variance, moving))
+    return FusedDepth(
+        torch.stack([f.log_depth for f in found]), torch.stack([f.sigma for f in found])
+    )
+
+
+def _sharpened(
+    pairs: Pairs, graph: PairsInUse, view: SceneView, start: PairStart, fused: FusedDepth
+) -> tuple[SceneView, Float64[np.ndarray, "steps 6 6"]]:
+    """The view with the last steps of the cameras, and the covariance of relative poses of neighbouring frames."""
+    grid, (width, height) = graph.fine, pairs.size
+    inverse_depth = (-fused.log_depth).exp()
+    flat = flatness(inverse_depth.reshape(-1, height, width), _halo_px(width))
+    static = view.static(grid)
+    sigma_px = used_flow_sigma_px(grid, view.state, static, view.relative(grid))
+    problem = sharp_problem(pairs, graph.keep, grid, fused, static, flat, sigma_px)
+    options = replace(solve_options(SHARP, start, sigma_px), max_steps=SHARP_STEPS)
+    freedom = Freedom.all_but_first(problem.num_frames, problem.weight.device)
+    zero = torch.zeros(problem.num_frames, dtype=torch.float64, device=problem.weight.device)
+    state = replace(view.state, inverse_depth=problem.prior_inverse_depth, log_gain=zero)
+    state = replace(solve(problem, state, freedom, options), log_gain=None)
+    covariance = relative_pose_covariance(problem, state, freedom, options, keeps_scale=False)
+    state = replace(state, inverse_depth=view.state.inverse_depth)
+    return replace(view, state=state), covariance
+
+
+def _halo_px(width: int) -> int:
+    return max(1, round(HALO * width / 2))
+
+
+def _full_frame(
+    pairs: Pairs,
+    flow: FrameFlow,
+    view: SceneView,
+    prior: FusedDepth,
+    ranges: Float[Tensor, "frames 2 height width"],
+    grid: PairGrid,
+    options: PairOptions,
+) -> tuple[Float[Tensor, " samples"], Float[Tensor, " samples"], Bool[Tensor, "height width"]]:
+    """Inverse depth, its relative standard deviation, and motion mask of one frame."""
+    width, height = pairs.size
+    relative = relative_to(pairs, flow.edges, view.state)
+    moving = torch.zeros((height, width), dtype=torch.bool, device=prior.log_depth.device)
+    if options.masks != "none":
+        edges = torch.from_numpy(pairs.edges[flow.edges]).to(moving.device)
+        odds = dense_log_odds(
+            flow.uv_px, flow.targets_px, flow.weight, prior.log_depth, ranges, edges, relative,
+            view.state.shared_intrinsics, grid.flow_sigma_px, width,
+        )  # fmt: skip
+        moving = odds > 0
+    reach = _halo_px(width)
+    halo = F.max_pool2d(moving[None, None].to(flow.weight), 2 * reach + 1, 1, reach)[0, 0]
+    flat = flatness((-prior.log_depth).exp().reshape(1, height, width), reach)[0]
+    static = ((1 - halo) * flat).flatten()
+    inverse, std = refine_depth(
+        flow, relative, prior, static, view.state.shared_intrinsics, grid.flow_sigma_px
+    )
+    return inverse, std, moving
+
+
+def _without_points(grid: PairGrid) -> list[Notice]:
+    """Say how many points of the pairs that are used count for nothing."""
+    share = float((torch.stack((grid.source_weight, grid.target_weight)) <= 0).float().mean())
+    if share == 0:
+        return []
+    what = f"{share:.1%} of the points are not finite, behind the camera, or have no confidence above 1: not used"
+    return [Notice("unusable_points", what)]
+
+
+def _without_static(grid: PairGrid, static: Float[Tensor, "frames samples"]) -> list[Notice]:
+    """Name pairs that had no say about the cameras."""
+    weight = (grid.flow_weight * static[grid.edges[:, 0]]).sum(1)
+    none = grid.edges[weight <= 0].tolist()
+    if not none:
+        return []
+    what = "have no usable static pixel: not used for the cameras"
+    return [pair_notice("pair_without_static", [(int(n), int(m)) for n, m in none], what)]
