@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid, rigid
+from recon4d.geometry import invert_rigid, rays, rigid
 from recon4d.optim.pair_depth import INLIER, align_scale, align_similarity, fuse
 from recon4d.optim.pairs import PairGrid, length
 from recon4d.optim.state import State
@@ -51,36 +51,59 @@ class PairStart:
     cam_from_world: Float[Tensor, "frames 4 4"]
     """float64."""
     depth: Float[Tensor, "frames samples"]
-    focal_px: float
+    intrinsics: tuple[float, float, float, float]
+    """(fx, fy, cx, cy) in pixels, of all frames."""
     focal_sigma: float
-    """Relative standard deviation of the focal length."""
+    """Relative standard deviation of the focal length; 0 where it is known."""
     relative: Float[Tensor, "edges 4 4"]
     """`target_from_source` of every pair by its own pointmap; float64."""
     quality: Float[Tensor, " edges"]
     """Mean weight of a pair's points that fit those of other pairs."""
     error: Float[Tensor, " edges"]
     """Median relative error of the worse of a pair's two views, after alignment to all pairs' depth."""
-    centre_px: tuple[float, float]
+
+    @property
+    def focal_px(self) -> float:
+        """Focal length across."""
+        return self.intrinsics[0]
+
+    @property
+    def is_focal_known(self) -> bool:
+        """Whether the focal length is not to be found."""
+        return self.focal_sigma == 0
 
     def state(self) -> State:
         """What the optimizer starts from."""
-        intrinsics = self.cam_from_world.new_tensor((self.focal_px, self.focal_px, *self.centre_px))
+        intrinsics = self.cam_from_world.new_tensor(self.intrinsics)
         frames = len(self.cam_from_world)
         return State(self.cam_from_world, 1 / self.depth, intrinsics.repeat(frames, 1))
 
 
-def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStart:
-    """Focal length, depth and cameras for the optimizer to start from."""
-    offset = grid.uv_px - grid.uv_px.new_tensor(centre_px)[:, None]
-    focal, focal_sigma = shared_focal(
-        weiszfeld_focal(grid.source_points, offset, grid.source_weight)
-    )
+def start_from_pairs(
+    grid: PairGrid,
+    centre_px: tuple[float, float],
+    known: tuple[float, float, float, float] | None = None,
+) -> PairStart:
+    """Focal length, depth and cameras for the optimizer to start from.
+
+    Args:
+        grid: The pairs.
+        centre_px: Principal point, where the intrinsics are not known.
+        known: (fx, fy, cx, cy) in pixels.
+    """
+    focal_sigma = 0.0
+    if known is None:
+        offset = grid.uv_px - grid.uv_px.new_tensor(centre_px)[:, None]
+        focal, focal_sigma = shared_focal(
+            weiszfeld_focal(grid.source_points, offset, grid.source_weight)
+        )
+        known = (focal, focal, *centre_px)
     depth = own_depth(grid)
-    rays = torch.cat((offset / focal, torch.ones_like(offset[:1])))
+    ray = rays(grid.uv_px.T, grid.uv_px.new_tensor(known)).T
     source, target = grid.edges.T
     factor = align_scale(grid.source_points[:, 2], depth[source], grid.source_weight)
     fit, error = align_similarity(
-        grid.target_points, depth[target][:, None] * rays, grid.target_weight
+        grid.target_points, depth[target][:, None] * ray, grid.target_weight
     )
     near = (grid.source_points[:, 2] * factor[:, None] / depth[source] - 1).abs()
     own_error = torch.where(grid.source_weight > 0, near, torch.nan).nanmedian(1).values
@@ -92,12 +115,11 @@ def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStar
     return PairStart(
         cam_from_world=poses,
         depth=depth * gain[:, None].to(depth),
-        focal_px=focal,
+        intrinsics=known,
         focal_sigma=focal_sigma,
         relative=relative,
         quality=quality,
         error=torch.maximum(own_error, error.median(1).values),
-        centre_px=centre_px,
     )
 
 

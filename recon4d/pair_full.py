@@ -1,16 +1,13 @@
 """Every pixel of the aligned pairs: depth fused from pointmaps, the last steps of the cameras, masks, and flow."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recon4d.geometry import invert_rigid
 from recon4d.masks.pairs import dense_log_odds, surroundings
-from recon4d.optim.normal import Freedom
 from recon4d.optim.pair_dense import (
     FrameFlow,
     dense_log_depth,
@@ -21,27 +18,16 @@ from recon4d.optim.pair_dense import (
 )
 from recon4d.optim.pair_depth import FusedDepth
 from recon4d.optim.pair_graph import PairStart
-from recon4d.optim.pair_problem import align_pairs_to, enlarge_map, flatness, used_flow_sigma_px
-from recon4d.optim.pair_sharpen import sharp_problem
+from recon4d.optim.pair_problem import align_pairs_to, enlarge_map, flatness
 from recon4d.optim.pairs import PairGrid, Pairs, pair_notice
-from recon4d.optim.solver import solve
-from recon4d.optim.uncertainty import relative_pose_covariance
+from recon4d.pair_cameras import halo_px, sharpened
 from recon4d.pair_types import (
     AlignedPairs,
     PairOptions,
     PairsInUse,
     SceneView,
-    Stage,
-    solve_options,
 )
 from recon4d.scene import Notice
-
-HALO = 4 / 128
-"""Flow is blurred across the outline of movers: pixels nearer to one than this part of the width have no weight."""
-SHARP = Stage(3.0, free_depth=True, free_focal=True, fine=True, correlated=1.0)
-"""The last steps of the cameras."""
-SHARP_STEPS = 2
-"""They start within a few standard deviations, where the objective is nearly quadratic."""
 
 
 def full_size(
@@ -56,7 +42,8 @@ def full_size(
     static = view.static(grid)
     device = static.device
     fused = _fused(pairs, graph, view, static)
-    view, pose_covariance = _sharpened(pairs, graph, view, start, fused)
+    sharp = sharpened(pairs, graph, view, start, fused, options)
+    view, fused = sharp.view, sharp.fused
     maps = fused.log_depth.reshape(-1, height, width)
     ranges = torch.stack(surroundings(maps), dim=1)
     depth = np.empty((pairs.num_frames, height, width), np.float32)
@@ -70,12 +57,17 @@ def full_size(
         depth[frame] = (1 / inverse).reshape(height, width).cpu().numpy()
         depth_std[frame] = (std / inverse).reshape(height, width).cpu().numpy()
         moves[frame] = moving.cpu().numpy()
-    notices = (*graph.notices, *_without_points(grid), *_without_static(grid, static))
+    notices = (
+        *graph.notices,
+        *_without_points(grid),
+        *_without_static(grid, static),
+        *sharp.notices,
+    )
     return AlignedPairs(
         world_from_cam=invert_rigid(view.state.cam_from_world).cpu().numpy(),
         depth=depth,
         depth_std=depth_std,
-        pose_covariance=pose_covariance,
+        pose_covariance=sharp.pose_covariance,
         focal_px=np.full(pairs.num_frames, float(view.state.shared_intrinsics[0])),
         moving=moves,
         notices=notices,
@@ -100,30 +92,6 @@ def _fused(
     )
 
 
-def _sharpened(
-    pairs: Pairs, graph: PairsInUse, view: SceneView, start: PairStart, fused: FusedDepth
-) -> tuple[SceneView, Float64[np.ndarray, "steps 6 6"]]:
-    """The view with the last steps of the cameras, and the covariance of relative poses of neighbouring frames."""
-    grid, (width, height) = graph.fine, pairs.size
-    inverse_depth = (-fused.log_depth).exp()
-    flat = flatness(inverse_depth.reshape(-1, height, width), _halo_px(width))
-    static = view.static(grid)
-    sigma_px = used_flow_sigma_px(grid, view.state, static, view.relative(grid))
-    problem = sharp_problem(pairs, graph.keep, grid, fused, static, flat, sigma_px)
-    options = replace(solve_options(SHARP, start, sigma_px), max_steps=SHARP_STEPS)
-    freedom = Freedom.all_but_first(problem.num_frames, problem.weight.device)
-    zero = torch.zeros(problem.num_frames, dtype=torch.float64, device=problem.weight.device)
-    state = replace(view.state, inverse_depth=problem.prior_inverse_depth, log_gain=zero)
-    state = replace(solve(problem, state, freedom, options), log_gain=None)
-    covariance = relative_pose_covariance(problem, state, freedom, options, keeps_scale=False)
-    state = replace(state, inverse_depth=view.state.inverse_depth)
-    return replace(view, state=state), covariance
-
-
-def _halo_px(width: int) -> int:
-    return max(1, round(HALO * width / 2))
-
-
 def _full_frame(
     pairs: Pairs,
     flow: FrameFlow,
@@ -144,7 +112,7 @@ def _full_frame(
             view.state.shared_intrinsics, grid.flow_sigma_px, width,
         )  # fmt: skip
         moving = odds > 0
-    reach = _halo_px(width)
+    reach = halo_px(width)
     halo = F.max_pool2d(moving[None, None].to(flow.weight), 2 * reach + 1, 1, reach)[0, 0]
     flat = flatness((-prior.log_depth).exp().reshape(1, height, width), reach)[0]
     static = ((1 - halo) * flat).flatten()

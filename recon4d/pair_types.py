@@ -1,6 +1,7 @@
 """What the alignment of pairwise predictions takes, returns, and hands from step to step."""
 
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from recon4d.optim.pair_graph import PairStart
 from recon4d.optim.pair_problem import enlarge_map, enlarge_state
 from recon4d.optim.pairs import PairGrid, check_connected, pair_notice
 from recon4d.optim.state import State
-from recon4d.scene import Notice
+from recon4d.scene import KnownPoses, Notice
 
 MASKS = ("residual", "none")
 GAIN_SIGMA = 0.02
@@ -28,8 +29,19 @@ class PairOptions:
     masks: str = "residual"
     """Where motion masks come from: `residual`, the pairs themselves; `none`, nothing moves."""
     device: str = "cpu"
+    intrinsics: tuple[float, float, float, float] | None = None
+    """(fx, fy, cx, cy) in pixels where they are known (pixel centres at integers + 0.5); None: one focal length of all
+    frames is found, and the principal point is that of networks, the middle of the integer pixel grid."""
+    poses: KnownPoses | None = None
+    """Of some frames; the result is in their frame and scale. Those that contradict the others are named, not used."""
 
     def __post_init__(self) -> None:
+        if self.intrinsics is not None and not (
+            all(isfinite(value) for value in self.intrinsics) and min(self.intrinsics[:2]) > 0
+        ):
+            raise ConfigError(
+                f"intrinsics are {self.intrinsics}; (fx, fy, cx, cy) in pixels with positive focal lengths are needed"
+            )
         if self.masks not in MASKS:
             raise ConfigError(f"masks must be one of {MASKS}, got {self.masks!r}")
 
@@ -133,8 +145,8 @@ def solve_options(stage: Stage, start: PairStart, sigma_px: float) -> SolveOptio
         kernel_px=stage.kernel_sigmas * sigma_px,
         max_steps=MAX_STEPS,
         relative_tolerance=TOLERANCE,
-        free_focal=stage.free_focal,
+        free_focal=stage.free_focal and not start.is_focal_known,
         usual_focal_px=start.focal_px,
-        focal_px=sigma_px / start.focal_sigma,
+        focal_px=sigma_px / start.focal_sigma if start.focal_sigma > 0 else 0.0,
         gain_px=sigma_px / GAIN_SIGMA,
     )

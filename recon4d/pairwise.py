@@ -32,6 +32,7 @@ from recon4d.optim.pairs import (
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
 from recon4d.optim.state import State
+from recon4d.pair_cameras import check_poses
 from recon4d.pair_full import full_size
 from recon4d.pair_types import (
     MASKS,
@@ -68,14 +69,15 @@ def align_pairs(pairs: Pairs, options: PairOptions | None = None) -> AlignedPair
     """Find cameras, depth, focal length and motion from pairwise predictions alone.
 
     Raises:
-        InputError: Arrays contradict each other.
+        InputError: Arrays contradict each other, or the given poses the pairs.
         DegenerateError: The usable pairs do not connect the frames, or nothing static is left.
     """
     options = options or PairOptions()
     check_frames(pairs.edges, pairs.num_frames)
+    check_poses(options.poses, pairs.num_frames)
     with torch.no_grad():
         graph = _usable_graph(pairs, torch.device(options.device))
-        graph, start = _start(graph, pairs.size)
+        graph, start = _start(graph, pairs.size, options)
         graph, view = _loop(graph, start, options)
         return full_size(pairs, graph, view, start, options)
 
@@ -91,13 +93,15 @@ def _usable_graph(pairs: Pairs, device: torch.device) -> PairsInUse:
     return graph.without(few, "unusable_pair", "have too few finite, confident points: dropped")
 
 
-def _start(graph: PairsInUse, size: tuple[int, int]) -> tuple[PairsInUse, PairStart]:
+def _start(
+    graph: PairsInUse, size: tuple[int, int], options: PairOptions
+) -> tuple[PairsInUse, PairStart]:
     centre = (size[0] / 2 + 0.5, size[1] / 2 + 0.5)  # of the pixel grid, as networks take it
-    start = start_from_pairs(graph.coarse, centre)
+    start = start_from_pairs(graph.coarse, centre, options.intrinsics)
     bad = outliers(start.error, BAD_POINTS, BAD_FACTOR)
     if bool(bad.any()):
         graph = graph.without(bad, "outlier_pair", "contradict the other pointmaps: dropped")
-        start = start_from_pairs(graph.coarse, centre)
+        start = start_from_pairs(graph.coarse, centre, options.intrinsics)
     return graph, start
 
 
