@@ -19,7 +19,7 @@ from recon4d.optim.pair_depth import (
 from recon4d.optim.pairs import MIN_FLOW_SIGMA, RAYLEIGH_MEDIAN, PairGrid
 from recon4d.optim.problem import Problem
 from recon4d.optim.state import State
-from recon4d.optim.terms import cauchy_weight, flow_consistency
+from recon4d.optim.terms import FlowTerm, cauchy_weight, flow_consistency
 
 PATCHES = 25
 """Errors of pointmaps are smooth over the image: alike within patches of a fifth of its sides."""
@@ -162,7 +162,8 @@ def align_pairs_to(
     """Closed-form alignment of both views of every pair, on static pixels, weighted with the confidence."""
     source, target = grid.edges.T
     depth = 1 / state.inverse_depth
-    ray = rays(grid.uv_px.T, state.shared_intrinsics.to(depth)).T
+    uv = grid.uv_px.T.expand(len(target), -1, -1)
+    ray = rays(uv, state.intrinsics[target].to(depth)).transpose(1, 2)
     factor = align_scale(
         grid.source_points[:, 2], depth[source], grid.source_weight * static[source]
     )
@@ -248,12 +249,8 @@ def refine_relative(
 
     Pairs that settle on a mover are outvoted by the others of the frame.
     """
-    inverse_depth = state.inverse_depth[grid.edges[:, 0]]
-    intrinsics = state.shared_intrinsics.to(inverse_depth)
     for kernel in kernels_px:
-        term = flow_consistency(
-            grid.uv_px, grid.targets_px, inverse_depth, relative.to(inverse_depth), intrinsics
-        )
+        term = _pair_flow(grid, state, relative)
         weight = cauchy_weight(term.squared(), kernel)[1] * term.in_front * grid.flow_weight
         pose = (term.by_pose() * weight.sqrt()[:, None, None]).transpose(1, 2).flatten(2)
         residual = (term.residual_px * weight.sqrt()[:, None]).flatten(1)
@@ -266,6 +263,21 @@ def refine_relative(
     return relative
 
 
+def _pair_flow(grid: PairGrid, state: State, relative: Float[Tensor, "edges 4 4"]) -> FlowTerm:
+    """Flow of every pair against depth, focal lengths, and relative poses that need not agree among pairs."""
+    source, target = grid.edges.T
+    depth = state.inverse_depth[source]
+    intrinsics = state.intrinsics.to(depth)
+    return flow_consistency(
+        grid.uv_px,
+        grid.targets_px,
+        depth,
+        relative.to(depth),
+        intrinsics[source],
+        intrinsics[target],
+    )
+
+
 def flow_error_px(
     grid: PairGrid,
     state: State,
@@ -274,10 +286,7 @@ def flow_error_px(
 ) -> Float[Tensor, " edges"]:
     """Median residual of every pair's flow on static samples that agree forth and back; 0 where there are none."""
     source = grid.edges[:, 0]
-    depth = state.inverse_depth[source]
-    term = flow_consistency(
-        grid.uv_px, grid.targets_px, depth, relative.to(depth), state.shared_intrinsics.to(depth)
-    )
+    term = _pair_flow(grid, state, relative)
     use = (grid.flow_weight * static[source]) > 0.5
     return torch.where(use, term.squared().sqrt(), torch.nan).nanmedian(1).values.nan_to_num(0.0)
 

@@ -68,7 +68,7 @@ def full_size(
         depth=depth,
         depth_std=depth_std,
         pose_covariance=sharp.pose_covariance,
-        focal_px=np.full(pairs.num_frames, float(view.state.shared_intrinsics[0])),
+        focal_px=view.state.intrinsics[:, 0].cpu().numpy(),
         moving=moves,
         notices=notices,
     )
@@ -105,11 +105,11 @@ def _full_frame(
     width, height = pairs.size
     relative = relative_to(pairs, flow.edges, view.state)
     moving = torch.zeros((height, width), dtype=torch.bool, device=prior.log_depth.device)
+    edges = torch.from_numpy(pairs.edges[flow.edges]).to(moving.device)
     if options.masks != "none":
-        edges = torch.from_numpy(pairs.edges[flow.edges]).to(moving.device)
         odds = dense_log_odds(
             flow.uv_px, flow.targets_px, flow.weight, prior.log_depth, ranges, edges, relative,
-            view.state.shared_intrinsics, grid.flow_sigma_px, width,
+            view.state.intrinsics, grid.flow_sigma_px, width,
         )  # fmt: skip
         moving = odds > 0
     reach = halo_px(width)
@@ -117,7 +117,7 @@ def _full_frame(
     flat = flatness((-prior.log_depth).exp().reshape(1, height, width), reach)[0]
     static = ((1 - halo) * flat).flatten()
     inverse, std = refine_depth(
-        flow, relative, prior, static, view.state.shared_intrinsics, grid.flow_sigma_px
+        flow, relative, prior, static, view.state.intrinsics[edges], grid.flow_sigma_px
     )
     return inverse, std, moving
 

@@ -32,6 +32,8 @@ class PairOptions:
     intrinsics: tuple[float, float, float, float] | None = None
     """(fx, fy, cx, cy) in pixels where they are known (pixel centres at integers + 0.5); None: one focal length of all
     frames is found, and the principal point is that of networks, the middle of the integer pixel grid."""
+    own_focals: bool = False
+    """Every frame has a focal length of its own (zoom)."""
     poses: KnownPoses | None = None
     """Of some frames; the result is in their frame and scale. Those that contradict the others are named, not used."""
 
@@ -42,6 +44,8 @@ class PairOptions:
             raise ConfigError(
                 f"intrinsics are {self.intrinsics}; (fx, fy, cx, cy) in pixels with positive focal lengths are needed"
             )
+        if self.own_focals and self.intrinsics is not None:
+            raise ConfigError("own_focals finds what intrinsics give; set one of them")
         if self.masks not in MASKS:
             raise ConfigError(f"masks must be one of {MASKS}, got {self.masks!r}")
 
@@ -147,6 +151,7 @@ def solve_options(stage: Stage, start: PairStart, sigma_px: float) -> SolveOptio
         relative_tolerance=TOLERANCE,
         free_focal=stage.free_focal and not start.is_focal_known,
         usual_focal_px=start.focal_px,
-        focal_px=sigma_px / start.focal_sigma if start.focal_sigma > 0 else 0.0,
+        shared_focal=not start.has_own_focals,
+        focal_px=start.focal_prior_px(sigma_px),
         gain_px=sigma_px / GAIN_SIGMA,
     )

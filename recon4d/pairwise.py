@@ -97,11 +97,11 @@ def _start(
     graph: PairsInUse, size: tuple[int, int], options: PairOptions
 ) -> tuple[PairsInUse, PairStart]:
     centre = (size[0] / 2 + 0.5, size[1] / 2 + 0.5)  # of the pixel grid, as networks take it
-    start = start_from_pairs(graph.coarse, centre, options.intrinsics)
+    start = start_from_pairs(graph.coarse, centre, options.intrinsics, options.own_focals)
     bad = outliers(start.error, BAD_POINTS, BAD_FACTOR)
     if bool(bad.any()):
         graph = graph.without(bad, "outlier_pair", "contradict the other pointmaps: dropped")
-        start = start_from_pairs(graph.coarse, centre, options.intrinsics)
+        start = start_from_pairs(graph.coarse, centre, options.intrinsics, options.own_focals)
     return graph, start
 
 
@@ -170,7 +170,7 @@ def _with_masks(
 ) -> SceneView:
     if options.masks == "none":
         return view
-    odds = grid_log_odds(grid, log_depth, relative, view.state.shared_intrinsics, graph.width)
+    odds = grid_log_odds(grid, log_depth, relative, view.state.intrinsics, graph.width)
     return replace(view, log_odds=odds)
 
 

@@ -10,6 +10,7 @@ from recon4d.errors import ConfigError, InputError
 from recon4d.pairwise import AlignedPairs, PairOptions, align_pairs
 from recon4d.scene import KnownPoses
 from tests.pairs_world import FOCAL, HEIGHT, WIDTH, PairsWorld
+from tests.paths import relative_ate
 
 INTRINSICS = (FOCAL, FOCAL, WIDTH / 2 + 0.5, HEIGHT / 2 + 0.5)
 
@@ -119,3 +120,19 @@ def test_poses_of_another_video_are_refused(world: PairsWorld) -> None:
     poses = known.world_from_cam[rng.permutation(8)]
     with pytest.raises(InputError):
         align_pairs(world.pairs, PairOptions(poses=replace(known, world_from_cam=poses)))
+
+
+def test_frames_of_a_zoom_have_focal_lengths_of_their_own() -> None:
+    world = PairsWorld(seed=3, zoom=1.5)
+    found = align_pairs(world.pairs, PairOptions(own_focals=True))
+    np.testing.assert_allclose(found.focal_px, world.focal_px, rtol=0.01)
+    assert relative_ate(found.world_from_cam, world.world_from_cam) < 0.005
+    scale = np.median(world.depth) / np.median(found.depth)
+    assert np.mean(np.abs(scale * found.depth / world.depth - 1)) < 0.01
+
+
+def test_own_focal_lengths_of_one_lens_are_nearly_the_same(world: PairsWorld) -> None:
+    found = align_pairs(world.pairs, PairOptions(own_focals=True))
+    np.testing.assert_allclose(found.focal_px, FOCAL, rtol=0.01)
+    with pytest.raises(ConfigError, match="set one of them"):
+        PairOptions(own_focals=True, intrinsics=INTRINSICS)
