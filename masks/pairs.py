@@ -78,7 +78,7 @@ def grid_log_odds(
     grid: PairGrid,
     log_depth: Float[Tensor, "frames samples"],
     relative: Float[Tensor, "edges 4 4"],
-    intrinsics: Float[Tensor, "4"],
+    intrinsics: Float[Tensor, "frames 4"],
     width: int,
 ) -> Float[Tensor, "frames samples"]:
     """Log-odds of motion at every sample, from all pairs of its frame, with those of its neighbours on the grid.
@@ -87,7 +87,7 @@ def grid_log_odds(
         grid: The pairs.
         log_depth: From the pointmaps: flow has no part in it, which makes motion along epipolar lines visible.
         relative: `target_from_source` of every pair.
-        intrinsics: (fx, fy, cx, cy) in pixels.
+        intrinsics: (fx, fy, cx, cy) of every frame, pixels.
         width: Of the image, pixels.
     """
     source, target = grid.edges.T
@@ -101,7 +101,7 @@ def grid_log_odds(
         log_depth[source],
         torch.stack((low[target], high[target]), 1),
         relative,
-        intrinsics,
+        intrinsics[grid.edges],
         (source - target).abs(),
         grid.flow_sigma_px,
         width,
@@ -121,7 +121,7 @@ def dense_log_odds(
     ranges: Float[Tensor, "frames 2 rows cols"],
     edges: Int64[Tensor, "edges 2"],
     relative: Float[Tensor, "edges 4 4"],
-    intrinsics: Float[Tensor, "4"],
+    intrinsics: Float[Tensor, "frames 4"],
     flow_sigma_px: float,
     width: int,
 ) -> Float[Tensor, "rows cols"]:
@@ -135,13 +135,13 @@ def dense_log_odds(
         ranges: `surroundings` of the log-depth of all frames.
         edges: The frame's pairs.
         relative: Their `target_from_source`.
-        intrinsics: (fx, fy, cx, cy) in pixels.
+        intrinsics: (fx, fy, cx, cy) of every frame, pixels.
         flow_sigma_px: Standard deviation of consistent flow per axis.
         width: Of the image, pixels.
     """
     gap = (edges[:, 0] - edges[:, 1]).abs()
     evidence = pair_evidence(
-        uv_px, targets_px, weight, log_depth, ranges[edges[:, 1]], relative, intrinsics, gap,
+        uv_px, targets_px, weight, log_depth, ranges[edges[:, 1]], relative, intrinsics[edges], gap,
         flow_sigma_px, width, MOTION_RATE,
     )  # fmt: skip
     odds = (evidence.sum(0) + PRIOR_ODDS).reshape(ranges.shape[2:])
@@ -166,16 +166,19 @@ def pair_evidence(
     log_depth: Float[Tensor, "*edges samples"],
     target_range: Float[Tensor, "edges 2 rows cols"],
     relative: Float[Tensor, "edges 4 4"],
-    intrinsics: Float[Tensor, "4"],
+    intrinsics: Float[Tensor, "edges 2 4"],
     gap: Int64[Tensor, " edges"],
     flow_sigma_px: float,
     width: int,
     rate: float,
 ) -> Float[Tensor, "edges samples"]:
-    """`motion_evidence` of some pairs at the same pixels; `target_range` is that of `surroundings` in the targets."""
+    """`motion_evidence` of some pairs at the same pixels.
+
+    `target_range` is that of `surroundings` in the targets, `intrinsics` are those of source and target.
+    """
     inverse_depth = (-log_depth).exp()
     term = flow_consistency(
-        uv_px, targets_px, inverse_depth, relative.to(uv_px), intrinsics.to(uv_px)
+        uv_px, targets_px, inverse_depth, relative.to(uv_px), *intrinsics.to(uv_px).unbind(1)
     )
     rows, cols = target_range.shape[2:]
     step = width / cols

@@ -149,7 +149,9 @@ def _placed(
         def refine(state: State, known: KnownPoses) -> State:
             return _solve(problem, state, component, video, options, START_KERNEL_PX, known=known)
 
-        state, known = place(state, video, main_piece(component), refine)
+        state, known = place(
+            state, video.poses, main_piece(component), refine, is_metric=video.is_metric
+        )
     return _finish(problem, state, component, video, options, known, is_final=False)
 
 

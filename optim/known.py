@@ -51,15 +51,21 @@ def pose_prior(known: KnownPoses, state: State) -> PosePrior | None:
 
 
 def place(
-    state: State, video: Video, main: Bool[np.ndarray, " frames"], refine: Refine
+    state: State,
+    given: KnownPoses,
+    main: Bool[np.ndarray, " frames"],
+    refine: Refine,
+    *,
+    is_metric: bool,
 ) -> tuple[State, KnownPoses | None]:
     """Bring an estimate to the frame and scale of the given poses and hold those that fit.
 
     Args:
         state: Cameras that were estimated without the given poses.
-        video: With its given poses.
+        given: Poses of some frames.
         main: Frames whose cameras are measured in one frame; poses of others cannot be judged and are not used.
         refine: Optimises.
+        is_metric: The estimate is in metres.
 
     Returns:
         The state, and the poses that are used from now on; None where no frame of `main` has one.
@@ -67,11 +73,9 @@ def place(
     Raises:
         InputError: The given poses contradict the video, or are in another unit than the sensor depth.
     """
-    assert video.poses is not None
-    usable = replace(video.poses, is_given=video.poses.is_given & main)
+    usable = replace(given, is_given=given.is_given & main)
     if not usable.is_given.any():
         return state, None
-    is_metric = video.is_metric
     state, known = _registered(state, usable, main, is_metric)
     for softness in SOFTNESS:
         soft = softness * _extent(state, main)

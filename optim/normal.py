@@ -284,16 +284,19 @@ def _assemble(
     source. Then the chain rule: they are the target's camera, plus `by_own` times the source's, plus what is shared.
     """
     camera = by_own.shape[3]
-    root = weight.sqrt()[:, :, None]
-    residual, by_rho = term.residual_px * root, term.by_inverse_depth() * root
+    root = weight.sqrt()
+    by_rho = term.by_inverse_depth() * root[:, :, None]
+    rows = term.residual_px.new_empty((*root.shape[:2], camera + 2, 2, root.shape[2]))
+    term.put_by_pose(rows[:, :, :6], root)
     by_focals = [term.by_target_focal(), term.by_source_focal()]
     if camera == 6:
         by_focals = [by_focals[0] + by_focals[1]]
-    focal = torch.stack(by_focals, dim=2) * root[:, :, None]  # frames slots focals 2 samples
-    pose = (term.by_pose() * root[:, :, None]).transpose(2, 3)  # frames slots 6 2 samples
-    stacked = torch.cat((pose, focal, residual[:, :, None]), dim=2).flatten(3)
+    for place, row in enumerate((*by_focals, term.residual_px), start=6):
+        torch.mul(row, root[:, :, None], out=rows[:, :, place])
+    stacked = rows.flatten(3)
     normal = (stacked @ stacked.transpose(2, 3)).to(torch.float64)
-    cross = torch.cat(((pose * by_rho[:, :, None]).sum(3), (focal * by_rho[:, :, None]).sum(3)), 2)
+    cross = rows[:, :, :-1, 0] * by_rho[:, :, None, 0]
+    cross.addcmul_(rows[:, :, :-1, 1], by_rho[:, :, None, 1])
     hessian, gradient = _chain(normal, by_own, free.to(torch.float64))
     to_own = (
         by_own.to(cross.dtype).permute(0, 3, 1, 2).flatten(2)
@@ -311,7 +314,7 @@ def _assemble(
         gradient,
         coupling,
         by_rho.square().sum((1, 2)) + prior[0],
-        (by_rho * residual).sum((1, 2)) + prior[1],
+        (by_rho * rows[:, :, -1]).sum((1, 2)) + prior[1],
         gain,
         cost,
     )

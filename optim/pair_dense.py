@@ -124,12 +124,13 @@ def refine_depth(
     relative: Float[Tensor, "edges 4 4"],
     prior: FusedDepth,
     static: Float[Tensor, " samples"],
-    intrinsics: Float[Tensor, "4"],
+    intrinsics: Float[Tensor, "edges 2 4"],
     sigma_px: float,
 ) -> tuple[Float[Tensor, " samples"], Float[Tensor, " samples"]]:
     """Inverse depth of every pixel from the pointmaps and, where nothing moves, the flow: one unknown per pixel.
 
-    The same flow term as for the cameras; the prior counts with its own sigma, as each pixel stands for itself.
+    The same flow term as for the cameras (`intrinsics` are those of source and target); the prior counts with its own
+    sigma, as each pixel stands for itself.
 
     Returns:
         Inverse depth, and its standard deviation as a part of it.
@@ -141,7 +142,11 @@ def refine_depth(
     hessian = torch.zeros_like(start)
     for _ in range(REFINE_STEPS):
         term = flow_consistency(
-            flow.uv_px, flow.targets_px, inverse_depth, relative.to(start), intrinsics.to(start)
+            flow.uv_px,
+            flow.targets_px,
+            inverse_depth,
+            relative.to(start),
+            *intrinsics.to(start).unbind(1),
         )
         kernel = cauchy_weight(term.squared(), KERNEL_SIGMAS * sigma_px)[1]
         by_depth = term.by_inverse_depth()

@@ -51,6 +51,10 @@ def align_similarity(
 ) -> tuple[Similarity, Float[Tensor, "edges samples"]]:
     """Robust weighted Procrustes (Umeyama, PAMI 1991) of every pair's points to wanted ones.
 
+    The similarity is found from the wanted points to the pair's and inverted: errors of the points that are moved make
+    least squares shrink them, and wanted ones, which are the mean of many pairs, have the smaller errors. Depth that is
+    too flat makes the focal length too long.
+
     Returns:
         The similarities, and what remains of each point's error, relative to its wanted distance.
     """
@@ -59,13 +63,14 @@ def align_similarity(
     base = weight / distance**2
     kernel = torch.ones_like(base)
     for _ in range(ALIGN_STEPS):
-        found = roma.rigid_points_registration(
-            points.transpose(1, 2),
+        turned, moved, scale = roma.rigid_points_registration(
             wanted.transpose(1, 2),
+            points.transpose(1, 2),
             base * kernel + 1e-12,
             compute_scaling=True,
         )
-        fit = Similarity(found[2], found[0], found[1])
+        back, scale = turned.transpose(1, 2), 1 / scale.clamp_min(1e-9)
+        fit = Similarity(scale, back, -scale[:, None] * (back @ moved[..., None])[..., 0])
         off = pointmap_alignment(points, wanted, fit.scale, fit.rotation, fit.translation)
         error = length(off) / distance
         kernel = cauchy_weight(error**2, INLIER)[1]

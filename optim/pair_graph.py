@@ -9,7 +9,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid, rigid
+from recon4d.geometry import invert_rigid, rays, rigid
+from recon4d.optim.normal import FOCAL_PRIOR_PX
 from recon4d.optim.pair_depth import INLIER, align_scale, align_similarity, fuse
 from recon4d.optim.pairs import PairGrid, length
 from recon4d.optim.state import State
@@ -51,36 +52,64 @@ class PairStart:
     cam_from_world: Float[Tensor, "frames 4 4"]
     """float64."""
     depth: Float[Tensor, "frames samples"]
-    focal_px: float
+    intrinsics: Float[Tensor, "frames 4"]
+    """(fx, fy, cx, cy) in pixels."""
     focal_sigma: float
-    """Relative standard deviation of the focal length."""
+    """Relative standard deviation of the focal length; 0 where it is known."""
+    has_own_focals: bool
+    """Whether every frame has a focal length of its own."""
     relative: Float[Tensor, "edges 4 4"]
     """`target_from_source` of every pair by its own pointmap; float64."""
     quality: Float[Tensor, " edges"]
     """Mean weight of a pair's points that fit those of other pairs."""
     error: Float[Tensor, " edges"]
     """Median relative error of the worse of a pair's two views, after alignment to all pairs' depth."""
-    centre_px: tuple[float, float]
+
+    @property
+    def focal_px(self) -> float:
+        """Usual focal length across."""
+        return float(self.intrinsics[:, 0].median())
+
+    @property
+    def is_focal_known(self) -> bool:
+        """Whether the focal length is not to be found."""
+        return self.focal_sigma == 0
+
+    def focal_prior_px(self, sigma_px: float) -> float:
+        """Cost of a focal length that is e times the usual one; for single frames, pointmaps give a start alone."""
+        if self.is_focal_known or self.has_own_focals:
+            return FOCAL_PRIOR_PX
+        return sigma_px / self.focal_sigma
 
     def state(self) -> State:
         """What the optimizer starts from."""
-        intrinsics = self.cam_from_world.new_tensor((self.focal_px, self.focal_px, *self.centre_px))
-        frames = len(self.cam_from_world)
-        return State(self.cam_from_world, 1 / self.depth, intrinsics.repeat(frames, 1))
+        return State(self.cam_from_world, 1 / self.depth, self.intrinsics)
 
 
-def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStart:
-    """Focal length, depth and cameras for the optimizer to start from."""
-    offset = grid.uv_px - grid.uv_px.new_tensor(centre_px)[:, None]
-    focal, focal_sigma = shared_focal(
-        weiszfeld_focal(grid.source_points, offset, grid.source_weight)
-    )
+def start_from_pairs(
+    grid: PairGrid,
+    centre_px: tuple[float, float],
+    known: tuple[float, float, float, float] | None = None,
+    own_focals: bool = False,
+) -> PairStart:
+    """Focal length, depth and cameras for the optimizer to start from.
+
+    Args:
+        grid: The pairs.
+        centre_px: Principal point, where the intrinsics are not known.
+        known: (fx, fy, cx, cy) in pixels.
+        own_focals: Every frame has a focal length of its own.
+    """
+    intrinsics, focal_sigma = _start_intrinsics(grid, centre_px, known, own_focals)
     depth = own_depth(grid)
-    rays = torch.cat((offset / focal, torch.ones_like(offset[:1])))
+    target = grid.edges[:, 1]
+    ray = rays(grid.uv_px.T.expand(len(target), -1, -1), intrinsics[target].to(depth)).transpose(
+        1, 2
+    )
     source, target = grid.edges.T
     factor = align_scale(grid.source_points[:, 2], depth[source], grid.source_weight)
     fit, error = align_similarity(
-        grid.target_points, depth[target][:, None] * rays, grid.target_weight
+        grid.target_points, depth[target][:, None] * ray, grid.target_weight
     )
     near = (grid.source_points[:, 2] * factor[:, None] / depth[source] - 1).abs()
     own_error = torch.where(grid.source_weight > 0, near, torch.nan).nanmedian(1).values
@@ -92,13 +121,33 @@ def start_from_pairs(grid: PairGrid, centre_px: tuple[float, float]) -> PairStar
     return PairStart(
         cam_from_world=poses,
         depth=depth * gain[:, None].to(depth),
-        focal_px=focal,
+        intrinsics=intrinsics,
+        has_own_focals=own_focals,
         focal_sigma=focal_sigma,
         relative=relative,
         quality=quality,
         error=torch.maximum(own_error, error.median(1).values),
-        centre_px=centre_px,
     )
+
+
+def _start_intrinsics(
+    grid: PairGrid,
+    centre_px: tuple[float, float],
+    known: tuple[float, float, float, float] | None,
+    own_focals: bool,
+) -> tuple[Float[Tensor, "frames 4"], float]:
+    """(fx, fy, cx, cy) of every frame, float64, and the relative standard deviation of the focal length."""
+    like = grid.uv_px.new_empty(0, dtype=torch.float64)
+    if known is not None:
+        return like.new_tensor(known).repeat(grid.num_frames, 1), 0.0
+    offset = grid.uv_px - grid.uv_px.new_tensor(centre_px)[:, None]
+    focals = weiszfeld_focal(grid.source_points, offset, grid.source_weight)
+    focal, sigma = shared_focal(focals)
+    found = [focal] * grid.num_frames
+    if own_focals:
+        first = grid.edges[:, 0]
+        found = [shared_focal(focals[first == frame])[0] for frame in range(grid.num_frames)]
+    return like.new_tensor([(f, f, *centre_px) for f in found]), sigma
 
 
 def shared_focal(focal_px: Float[Tensor, " edges"]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """The pairs as the batch optimizer's problem: flow between slots, and a depth prior from the aligned pointmaps."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,13 +16,13 @@ from recon4d.optim.pair_depth import (
     align_similarity,
     fuse,
 )
-from recon4d.optim.pairs import PairGrid
+from recon4d.optim.pairs import MIN_FLOW_SIGMA, RAYLEIGH_MEDIAN, PairGrid
 from recon4d.optim.problem import Problem
 from recon4d.optim.state import State
-from recon4d.optim.terms import cauchy_weight, flow_consistency
+from recon4d.optim.terms import FlowTerm, cauchy_weight, flow_consistency
 
-CORRELATED = 1.5
-"""Errors of pointmaps are smooth over the image, so that samples are not independent: sigma times this in the prior."""
+PATCHES = 25
+"""Errors of pointmaps are smooth over the image: alike within patches of a fifth of its sides."""
 CREASE = 0.03
 """Flow is blurred across depth edges: a sample has half its weight where the inverse depth is this far, relative, from
 the mean of its neighbours on the grid. A plane, however slanted, has none of that."""
@@ -59,7 +60,7 @@ def build_pair_problem(
     grid: PairGrid,
     prior: FusedDepth,
     static: Float[Tensor, "frames samples"],
-    correlated: float = CORRELATED,
+    correlated: float,
 ) -> Problem:
     """Flow on static pixels away from depth edges, and the pointmaps' depth as prior.
 
@@ -69,20 +70,55 @@ def build_pair_problem(
         static: Weight 1 - M.
         correlated: Factor of the prior's sigma: errors of neighbouring samples are not independent.
     """
-    num_frames, num_samples = static.shape
-    slots = Slots.of(grid.edges, num_frames)
-    own = torch.arange(num_frames, device=static.device)[:, None].expand_as(slots.edge)
-    partners = torch.where(slots.edge >= 0, grid.edges[slots.edge.clamp_min(0), 1], own)
-    inverse_depth = (-prior.log_depth).exp()
-    weight = static * flatness(grid.maps(inverse_depth), 1).flatten(1)
-    return Problem(
-        samples_px=grid.uv_px.expand(num_frames, 2, num_samples),
-        partners=partners,
-        targets_px=slots.spread(grid.targets_px),
-        weight=slots.spread(grid.flow_weight) * weight[:, None],
-        prior_inverse_depth=inverse_depth,
-        prior_weight=grid.flow_sigma_px / (correlated * prior.sigma),
+    flat = flatness(grid.maps((-prior.log_depth).exp()), 1).flatten(1)
+    return slot_problem(
+        grid.edges,
+        grid.uv_px,
+        grid.targets_px,
+        grid.flow_weight,
+        static * flat,
+        prior,
+        grid.flow_sigma_px / correlated,
     )
+
+
+def slot_problem(
+    edges: Int64[Tensor, "edges 2"],
+    uv_px: Float[Tensor, "2 samples"],
+    targets_px: Float[Tensor, "edges 2 samples"],
+    flow_weight: Float[Tensor, "edges samples"],
+    weight: Float[Tensor, "frames samples"],
+    prior: FusedDepth,
+    prior_px: float,
+) -> Problem:
+    """Flow by frames and slots, and depth as prior.
+
+    Args:
+        edges: The pairs (n, m).
+        uv_px: Samples, the same in every frame.
+        targets_px: Where the flow leads.
+        flow_weight: Of every pair's flow.
+        weight: Of a frame's samples in all its pairs.
+        prior: Depth of the samples.
+        prior_px: One standard deviation of the prior counts as many pixels of flow.
+    """
+    num_frames, num_samples = weight.shape
+    slots = Slots.of(edges, num_frames)
+    own = torch.arange(num_frames, device=weight.device)[:, None].expand_as(slots.edge)
+    partners = torch.where(slots.edge >= 0, edges[slots.edge.clamp_min(0), 1], own)
+    return Problem(
+        samples_px=uv_px.expand(num_frames, 2, num_samples),
+        partners=partners,
+        targets_px=slots.spread(targets_px),
+        weight=slots.spread(flow_weight) * weight[:, None],
+        prior_inverse_depth=(-prior.log_depth).exp(),
+        prior_weight=prior_px / prior.sigma,
+    )
+
+
+def correlation(num_samples: int) -> float:
+    """Factor of the sigma of pointmaps' depth where samples share patches of alike errors."""
+    return max(1.0, math.sqrt(num_samples / PATCHES))
 
 
 def flatness(
@@ -126,7 +162,8 @@ def align_pairs_to(
     """Closed-form alignment of both views of every pair, on static pixels, weighted with the confidence."""
     source, target = grid.edges.T
     depth = 1 / state.inverse_depth
-    ray = rays(grid.uv_px.T, state.shared_intrinsics.to(depth)).T
+    uv = grid.uv_px.T.expand(len(target), -1, -1)
+    ray = rays(uv, state.intrinsics[target].to(depth)).transpose(1, 2)
     factor = align_scale(
         grid.source_points[:, 2], depth[source], grid.source_weight * static[source]
     )
@@ -212,12 +249,8 @@ def refine_relative(
 
     Pairs that settle on a mover are outvoted by the others of the frame.
     """
-    inverse_depth = state.inverse_depth[grid.edges[:, 0]]
-    intrinsics = state.shared_intrinsics.to(inverse_depth)
     for kernel in kernels_px:
-        term = flow_consistency(
-            grid.uv_px, grid.targets_px, inverse_depth, relative.to(inverse_depth), intrinsics
-        )
+        term = _pair_flow(grid, state, relative)
         weight = cauchy_weight(term.squared(), kernel)[1] * term.in_front * grid.flow_weight
         pose = (term.by_pose() * weight.sqrt()[:, None, None]).transpose(1, 2).flatten(2)
         residual = (term.residual_px * weight.sqrt()[:, None]).flatten(1)
@@ -230,6 +263,21 @@ def refine_relative(
     return relative
 
 
+def _pair_flow(grid: PairGrid, state: State, relative: Float[Tensor, "edges 4 4"]) -> FlowTerm:
+    """Flow of every pair against depth, focal lengths, and relative poses that need not agree among pairs."""
+    source, target = grid.edges.T
+    depth = state.inverse_depth[source]
+    intrinsics = state.intrinsics.to(depth)
+    return flow_consistency(
+        grid.uv_px,
+        grid.targets_px,
+        depth,
+        relative.to(depth),
+        intrinsics[source],
+        intrinsics[target],
+    )
+
+
 def flow_error_px(
     grid: PairGrid,
     state: State,
@@ -238,12 +286,24 @@ def flow_error_px(
 ) -> Float[Tensor, " edges"]:
     """Median residual of every pair's flow on static samples that agree forth and back; 0 where there are none."""
     source = grid.edges[:, 0]
-    depth = state.inverse_depth[source]
-    term = flow_consistency(
-        grid.uv_px, grid.targets_px, depth, relative.to(depth), state.shared_intrinsics.to(depth)
-    )
+    term = _pair_flow(grid, state, relative)
     use = (grid.flow_weight * static[source]) > 0.5
     return torch.where(use, term.squared().sqrt(), torch.nan).nanmedian(1).values.nan_to_num(0.0)
+
+
+def used_flow_sigma_px(
+    grid: PairGrid,
+    state: State,
+    static: Float[Tensor, "frames samples"],
+    relative: Float[Tensor, "edges 4 4"],
+) -> float:
+    """Standard deviation per axis of the flow that is used, from its residuals in the median pair.
+
+    That of `PairGrid` is of all pixels, movers and their surroundings among them, and so up to a quarter greater.
+    """
+    error = flow_error_px(grid, state, static, relative)
+    sigma = float(error[error > 0].median()) / RAYLEIGH_MEDIAN if bool((error > 0).any()) else 0.0
+    return min(max(sigma, MIN_FLOW_SIGMA * float(grid.uv_px[0].max())), grid.flow_sigma_px)
 
 
 def enlarge_state(state: State, coarse: PairGrid, fine: PairGrid) -> State:

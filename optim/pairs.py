@@ -266,7 +266,7 @@ def thin(
     )
     source_weight = source_weight * (source[:, 2] > 0)
     uv = pixel_centres(width, height, step, device)
-    moved, back, inside = _forth_and_back(pairs, keep, uv, step, device)
+    moved, back, inside = thin_flow(pairs, keep, uv, step, device)
     sigma = flow_sigma_px(back[inside], width)
     targets = moved + uv
     return PairGrid(
@@ -286,7 +286,7 @@ def thin(
     )
 
 
-def _forth_and_back(
+def thin_flow(
     pairs: Pairs,
     keep: Bool[np.ndarray, " given"],
     uv: Float[Tensor, "2 samples"],

@@ -39,13 +39,30 @@ class FlowTerm:
 
     def by_pose(self) -> Float[Tensor, "*edges 2 6 samples"]:
         """Derivative by a left twist (rotation, translation) of `target_from_source`."""
+        out = self.inverse_z.new_empty((*self.inverse_z.shape[:-1], 6, 2, self.inverse_z.shape[-1]))
+        self.put_by_pose(out, torch.ones_like(self.inverse_z))
+        return out.transpose(-3, -2)
+
+    def put_by_pose(
+        self, out: Float[Tensor, "*edges 6 2 samples"], factor: Float[Tensor, "*edges samples"]
+    ) -> None:
+        """`by_pose` times a factor, written once to where it is needed: memory is what it costs."""
         x, y = self.normalised.unbind(-2)
+        fx, fy = (self.focal_px[..., axis, :] * factor for axis in (0, 1))
+        fx_x, fy_y = fx * x, fy * y
         near = self.inverse_depth * self.inverse_z
-        zero, xy = torch.zeros_like(x), x * y
-        rows = (-xy, 1 + x * x, -y, near, zero, -x * near, -1 - y * y, xy, x, zero, near, -y * near)
-        across, down = torch.stack(rows[:6], dim=-2), torch.stack(rows[6:], dim=-2)
-        fx, fy = self.focal_px[..., None, :].unbind(-3)
-        return torch.stack((across * fx, down * fy), dim=-3)
+        torch.mul(fx_x, y, out=out[..., 0, 0, :]).neg_()
+        torch.addcmul(fy, fy_y, y, out=out[..., 0, 1, :]).neg_()
+        torch.addcmul(fx, fx_x, x, out=out[..., 1, 0, :])
+        torch.mul(fy_y, x, out=out[..., 1, 1, :])
+        torch.mul(fx, y, out=out[..., 2, 0, :]).neg_()
+        torch.mul(fy, x, out=out[..., 2, 1, :])
+        torch.mul(fx, near, out=out[..., 3, 0, :])
+        out[..., 3, 1, :] = 0
+        out[..., 4, 0, :] = 0
+        torch.mul(fy, near, out=out[..., 4, 1, :])
+        torch.mul(fx_x, near, out=out[..., 5, 0, :]).neg_()
+        torch.mul(fy_y, near, out=out[..., 5, 1, :]).neg_()
 
     def by_inverse_depth(self) -> Float[Tensor, "*edges 2 samples"]:
         """Derivative by the inverse depth in the source."""

@@ -12,7 +12,15 @@ OFFSETS = (1, 2, 3, 5)
 class PairsWorld:
     """Eight frames of a slanted wall, a floor, a sphere at rest and one that moves."""
 
-    def __init__(self, seed: int = 0, frames: int = 8, mover: bool = True, noise: float = 1.0):
+    def __init__(
+        self,
+        seed: int = 0,
+        frames: int = 8,
+        mover: bool = True,
+        noise: float = 1.0,
+        zoom: float = 1.0,
+    ):
+        self.focal_px = FOCAL * zoom ** (np.arange(frames) / (frames - 1))
         self.rng = np.random.default_rng(seed)
         self.frames, self.mover, self.noise = frames, mover, noise
         self.world_from_cam = np.stack([self._camera(t) for t in range(frames)])
@@ -35,15 +43,16 @@ class PairsWorld:
     def _ball(self, t: int) -> Float64[np.ndarray, "3"]:
         return np.array([-0.9 + 0.15 * t, 0.2, 3.0])
 
-    def _rays(self) -> Float64[np.ndarray, "height width 3"]:
+    def _rays(self, t: int) -> Float64[np.ndarray, "height width 3"]:
         u, v = np.meshgrid(np.arange(WIDTH, dtype=float), np.arange(HEIGHT, dtype=float))
-        return np.stack(((u - WIDTH / 2) / FOCAL, (v - HEIGHT / 2) / FOCAL, np.ones_like(u)), -1)
+        f = self.focal_px[t]
+        return np.stack(((u - WIDTH / 2) / f, (v - HEIGHT / 2) / f, np.ones_like(u)), -1)
 
     def _look(
         self, t: int
     ) -> tuple[Float[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
         pose = self.world_from_cam[t]
-        ray, eye = self._rays() @ pose[:3, :3].T, pose[:3, 3]
+        ray, eye = self._rays(t) @ pose[:3, :3].T, pose[:3, 3]
         depth = np.full(ray.shape[:2], np.inf)
         for normal, height in (((0.2, 0.0, 1.0), 5.0), ((0.0, 1.0, 0.1), 1.3)):
             along = ray @ np.array(normal)
@@ -88,7 +97,7 @@ class PairsWorld:
 
     def _points(self, t: int) -> Float64[np.ndarray, "height width 3"]:
         pose = self.world_from_cam[t]
-        local = self._rays() * self.depth[t][..., None]
+        local = self._rays(t) * self.depth[t][..., None]
         return np.asarray(local @ pose[:3, :3].T + pose[:3, 3])
 
     def _flow(self, n: int, m: int) -> Float64[np.ndarray, "2 height width"]:
@@ -99,8 +108,8 @@ class PairsWorld:
         u, v = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
         moved = np.stack(
             (
-                FOCAL * there[..., 0] / there[..., 2] + WIDTH / 2 - u,
-                FOCAL * there[..., 1] / there[..., 2] + HEIGHT / 2 - v,
+                self.focal_px[m] * there[..., 0] / there[..., 2] + WIDTH / 2 - u,
+                self.focal_px[m] * there[..., 1] / there[..., 2] + HEIGHT / 2 - v,
             )
         )
         return moved + self.noise * self.rng.normal(0, 0.04, moved.shape)
