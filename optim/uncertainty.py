@@ -40,8 +40,10 @@ def relative_pose_covariance(
     freedom: Freedom,
     options: SolveOptions,
     keeps_scale: bool,
-) -> Float64[np.ndarray, "steps 6 6"]:
+) -> Float64[np.ndarray, "frames 6 6"]:
     """Covariance of the pose of every frame relative to the one before; infinite where too little is measured.
+
+    The first frame's, which has none before, is 0.
 
     The error of a relative pose is the twist (rotation vector in radians, translation in scene units; axes of the later
     camera) of `inv(true) @ found`, both the later camera's pose in the earlier camera.
@@ -55,7 +57,9 @@ def relative_pose_covariance(
             that fits the camera centres best.
     """
     moves = camera_moves(problem, state, freedom, options, keeps_scale)
-    return moves.covariance(np.asarray(state.cam_from_world.cpu()))[1:]
+    covariance = moves.covariance(np.asarray(state.cam_from_world.cpu()))
+    covariance[0] = 0
+    return covariance
 
 
 def camera_moves(

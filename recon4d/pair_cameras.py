@@ -36,7 +36,7 @@ class Sharpened:
     view: SceneView
     fused: FusedDepth
     """Depth of every pixel from the pointmaps, in the scale of the cameras."""
-    pose_covariance: Float64[np.ndarray, "steps 6 6"]
+    pose_covariance: Float64[np.ndarray, "frames 6 6"]
     """Of the relative poses of neighbouring frames."""
     notices: tuple[Notice, ...]
     """What became of the given poses."""

@@ -145,7 +145,7 @@ def test_the_suite_counts_errors_within_one_stated_standard_deviation(tmp_path: 
     found[:, :3, 3] += np.cumsum(rng.normal(0, 0.01, (300, 3)), 0)
     depth = np.full((300, 4, 5), 3.0)
     np.savez(tmp_path / "scene.npz", gt_c2w=poses, gt_depth=depth)
-    covariance = np.diag([1.0] * 3 + [1e-4] * 3)[None].repeat(299, 0)
+    covariance = np.diag([1.0] * 3 + [1e-4] * 3)[None].repeat(300, 0)
     noisy = 2 * (depth + rng.normal(0, 0.1, depth.shape))
     np.savez(
         tmp_path / "result.npz", world_from_cam=found, depth=noisy, depth_std=0.2 + 0 * depth,
