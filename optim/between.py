@@ -10,7 +10,6 @@ from recon4d.geometry import invert_rigid
 from recon4d.optim.align import SMOOTHNESS_PX, prior_scale, static_problem
 from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
 from recon4d.optim.calibrate import USUAL_FOCAL, AlignOptions, connected
-from recon4d.optim.kernel import noise_kernel_px
 from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.normal import Freedom, SolveOptions, objective
 from recon4d.optim.problem import Problem
@@ -55,11 +54,9 @@ def optimise_between(
         freedom = freedom.turning()
     state = start
     with progress("align clip", total=2) as counter:
-        for largest_px in (3 * options.kernel_px, options.kernel_px):
+        # not narrowed to the noise: keyframes, held where they may be off by more, have to pull at what lies between
+        for kernel_px in (3 * options.kernel_px, options.kernel_px):
             if bool(free.any()):
-                kernel_px = largest_px
-                if state is not start:
-                    kernel_px = noise_kernel_px(problem, state, largest_px)
                 run = _options(video, scene, options, kernel_px)
                 ready = _prepared(problem, start, video, scene)
                 starts = _starts(state, scene, held, video) if state is start else [state]
@@ -92,7 +89,7 @@ def moves_between(
     freedom = Freedom(posed, posed.clone())
     if not np.isfinite(scene.inverse_depth_std[posed.numpy()]).any():
         freedom = freedom.turning()
-    run = _options(video, scene, options, noise_kernel_px(problem, state, options.kernel_px))
+    run = _options(video, scene, options, options.kernel_px)
     return camera_moves(_prepared(problem, state, video, scene), state, freedom, run, held=held)
 
 
