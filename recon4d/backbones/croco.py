@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recon4d.backbones.croco_blocks import Attention, DecoderBlock, PatchEmbed
 from recon4d.backbones.croco_config import CrocoConfig
 from recon4d.backbones.dpt import Dpt, DptHead, LinearHead, points_and_confidence
-from recon4d.backbones.transformer import NORM_EPS, Block, grid_positions, rope_angles
+from recon4d.backbones.transformer import NORM_EPS, Block, grid_positions, patch_grid, rope_angles
 from recon4d.errors import InputError
 
 
@@ -123,18 +123,8 @@ class Croco(nn.Module):
         return _merge(portrait, wide, self.patch_embed(images[portrait].mT))
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(rows, cols) of tokens of images of (height, width) pixels.
-
-        Raises:
-            InputError: A side is no multiple of the patch.
-        """
-        patch = self.config.patch
-        if min(size) < patch or size[0] % patch or size[1] % patch:
-            raise InputError(
-                f"images of {size[1]}x{size[0]} px were given; sides that are multiples of {patch} px are "
-                "needed: resize or crop them"
-            )
-        return size[0] // patch, size[1] // patch
+        """(rows, cols) of tokens of images of (height, width) pixels; `InputError` where they do not divide."""
+        return patch_grid(size, self.config.patch)
 
     def decode(self, view1: View, view2: View, wanted: Attention | None = None) -> Decoded:
         """Let the tokens of both views of each pair look at each other.

@@ -15,8 +15,14 @@ from torch.nn import functional as F
 from recon4d.backbones.croco_blocks import PatchEmbed
 from recon4d.backbones.pi3_config import Pi3Config
 from recon4d.backbones.pi3_heads import CameraHead, FrameDecoder, PixelHead
-from recon4d.backbones.transformer import NORM_EPS, Angles, Block, grid_positions, rope_angles
-from recon4d.errors import InputError
+from recon4d.backbones.transformer import (
+    NORM_EPS,
+    Angles,
+    Block,
+    grid_positions,
+    patch_grid,
+    rope_angles,
+)
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet; checkpoints have them among their tensors."""
@@ -129,18 +135,8 @@ class Pi3(nn.Module):
         self.camera_head = CameraHead(config.camera_dim)
 
     def grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(rows, cols) of patches of images of (height, width) pixels.
-
-        Raises:
-            InputError: A side is no multiple of the patch.
-        """
-        patch = self.config.patch
-        if min(size) < patch or size[0] % patch or size[1] % patch:
-            raise InputError(
-                f"images of {size[1]}x{size[0]} px were given; sides that are multiples of {patch} px are "
-                "needed: resize them"
-            )
-        return size[0] // patch, size[1] // patch
+        """(rows, cols) of tokens of images of (height, width) pixels; `InputError` where they do not divide."""
+        return patch_grid(size, self.config.patch)
 
     def encode(
         self, images: Float[Tensor, "frames 3 height width"]

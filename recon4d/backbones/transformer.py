@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recon4d.errors import InputError
+
 NORM_EPS = 1e-6
 """Of every layer norm but that of queries and keys."""
 QK_NORM_EPS = 1e-5
@@ -127,3 +129,17 @@ class Block(nn.Module):
         x = x + self.ls1(self.attn(self.norm1(x), angles))
         out: Tensor = x + self.ls2(self.mlp(self.norm2(x)))
         return out
+
+
+def patch_grid(size: tuple[int, int], patch: int) -> tuple[int, int]:
+    """(rows, cols) of patches of images of (height, width) pixels.
+
+    Raises:
+        InputError: A side is no multiple of the patch.
+    """
+    if min(size) < patch or size[0] % patch or size[1] % patch:
+        raise InputError(
+            f"images of {size[1]}x{size[0]} px were given; sides that are multiples of {patch} px are needed: "
+            "resize or crop them"
+        )
+    return size[0] // patch, size[1] // patch
