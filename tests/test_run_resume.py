@@ -65,6 +65,7 @@ def _child(argv: tuple[str, ...], stage: str | None, number: int) -> None:
 
     for name, replacement in (("run_stage", run_stage), ("write_preview", preview)):
         setattr(pipeline, name, replacement)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
     os._exit(cli.main(argv))
 
 
