@@ -121,7 +121,11 @@ def frame_tokens(
         return None
     from recon4d.backbones.tokens import token_source, video_tokens
 
-    assert seen.backbone is not None, "whoever gives such weights gives it"
+    if seen.backbone is None:
+        raise ConfigError(
+            f"these weights of D2MIF read tokens of {config.backbone}, which are only there in recon4d run; give weights "
+            "that read none"
+        )
     backbone = seen.backbone(config.backbone)
     source = token_source(backbone, seen.device)
     if source.fingerprint != config.fingerprint:
