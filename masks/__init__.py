@@ -123,8 +123,8 @@ def frame_tokens(
 
     if seen.backbone is None:
         raise ConfigError(
-            f"these weights of D2MIF read tokens of {config.backbone}, which are only there in recon4d run; give weights "
-            "that read none"
+            f"these weights of D2MIF read tokens of {config.backbone}, which are there in recon4d run alone; give "
+            "weights that read none"
         )
     backbone = seen.backbone(config.backbone)
     source = token_source(backbone, seen.device)
