@@ -3,23 +3,18 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.common import commit, markdown_table, number
-from recon4d.checkpoint import load_stage
-from recon4d.clips import Clip, divide
+from recon4d.clip_scale import scale_gaps
+from recon4d.clips import divide
 from recon4d.config import OptimConfig, RunConfig
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.longvideo import write_long
-from recon4d.optim.similarity import depth_scale
 from recon4d.parallel import one_torch_thread
 from recon4d.pipeline import read_stage
 from recon4d.progress import no_progress
-from recon4d.scene import Scene
 
 OPTIM = OptimConfig(clip_frames=20, clip_overlap=6, whole_frames=20)
 """Four clips or more of the test sequences: short ones drift apart soonest."""
@@ -43,28 +38,9 @@ def run_keyframes(clip: str, root: Path, masks: str, seed: int) -> dict[str, Any
                 "ate_m": found.poses.ate,
                 "rpe_rotation_deg": found.poses.rpe_rotation_deg,
                 "abs_rel": found.depth.all.abs_rel,
-                "scale_drift": scale_drift(folder, divide(video.num_frames, optim)),
+                "scale_drift": scale_gaps(folder, divide(video.num_frames, optim)),
             }
     return row
-
-
-def scale_drift(folder: Path, clips: Sequence[Clip]) -> list[float]:
-    """How far apart the scales of neighbouring clips are, from the depth of the frames that both see.
-
-    Args:
-        folder: Of a run of a long video, with its stages.
-        clips: In their order.
-
-    Returns:
-        Absolute logarithm of the ratio of scales, per pair of neighbours.
-    """
-    scenes = [load_stage(clip.folder(folder) / "aligned", Scene) for clip in clips]
-    drift = []
-    for (here, a), (there, b) in pairwise(zip(clips, scenes, strict=True)):
-        shared = range(there.first, here.last)
-        ratios = [depth_scale(a, b, k - here.first, k - there.first) for k in shared]
-        drift.append(abs(float(np.median(np.log(ratios)))))
-    return drift
 
 
 def section(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -17,6 +17,7 @@ from jaxtyping import Float64
 
 from recon4d.checkpoint import load_stage, stage_costs
 from recon4d.clip_pass import ClipJob, History, Keyframes, Written, align_alone, finish_clip
+from recon4d.clip_scale import scale_notices
 from recon4d.clips import Clip, divide, with_bounds
 from recon4d.config import RunConfig
 from recon4d.executor import executor
@@ -128,7 +129,12 @@ def _whole_scene(run: Run) -> Scene:
         scene,
         world_from_cam=poses,
         pose_covariance=covariance,
-        notices=(*notices, *lost_notices(scene.component), *_pose_notices(run, notices)),
+        notices=(
+            *notices,
+            *lost_notices(scene.component),
+            *_pose_notices(run, notices),
+            *scale_notices(run.folder, run.clips),
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,18 @@ import numpy as np
 import pytest
 
 from recon4d import longvideo, pipeline
-from recon4d.checkpoint import load_stage
+from recon4d.checkpoint import run_stage
 from recon4d.clip_pass import ClipJob
+from recon4d.clip_scale import scale_gaps, scale_notices
+from recon4d.clips import Clip, divide
 from recon4d.config import OptimConfig, RunConfig
 from recon4d.evaluate.poses import pose_errors
 from recon4d.evaluate.stated import stated_poses
 from recon4d.io.result import read_result
 from recon4d.io.trajectory import Trajectory, write_trajectory
 from recon4d.optim.register import Tolerance, register
-from recon4d.optim.similarity import depth_scale
-from recon4d.scene import Scene
+from recon4d.optim.similarity import take
+from recon4d.scene import Notice, Scene
 from tests.media import write_images, write_tum_folder
 from tests.synthetic import SyntheticScene, make_scene
 
@@ -191,22 +194,29 @@ def test_finished_clips_are_not_computed_again(
 
 def scale_drift(source: Path, keyframes: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How far apart the scales of neighbouring clips are (logarithm), from the frames that they share."""
-    optim = replace(OPTIM, keyframes=keyframes)
+    optim, found = replace(OPTIM, keyframes=keyframes), []
 
-    def look(job: ClipJob) -> tuple[ClipJob, Scene] | None:
-        own = job.own / "aligned"
-        return (job, load_stage(own, Scene)) if own.is_dir() else None
+    def look(folder: Path, clips: Sequence[Clip]) -> tuple[Notice, ...]:
+        found.extend(scale_gaps(folder, clips))
+        return ()
 
-    inside = InOrder(look=look)
-    run(monkeypatch, settings(source, source.parent / keyframes, optim=optim), inside)
-    drift = []
-    for (job, here), (after, there) in zip(inside.looked, inside.looked[1:], strict=False):
-        shared = range(after.clip.first, job.clip.last)
-        ratios = [
-            depth_scale(here, there, k - job.clip.first, k - after.clip.first) for k in shared
-        ]
-        drift.append(abs(float(np.median(np.log(ratios)))))
-    return drift
+    monkeypatch.setattr(longvideo, "scale_notices", look)
+    run(monkeypatch, settings(source, source.parent / keyframes, optim=optim), InOrder())
+    return found
+
+
+def test_clips_whose_scales_differ_are_named(tmp_path: Path) -> None:
+    optim = OptimConfig(clip_frames=12, clip_overlap=5, whole_frames=12)
+    clips = divide(26, optim)
+    whole = make_scene(26, SIZE, seed=5).scene
+    for clip, scale in zip(clips, (1.0, 1.01, 1.2), strict=True):
+        part = take(whole, np.arange(clip.first, clip.last))
+        grown = replace(part, inverse_depth=part.inverse_depth / scale)
+        run_stage(clip.folder(tmp_path), "aligned", Scene, partial(lambda g, _: g, grown))
+    np.testing.assert_allclose(scale_gaps(tmp_path, clips), np.log([1.01, 1.2 / 1.01]), rtol=1e-3)
+    (notice,) = scale_notices(tmp_path, clips)
+    assert notice.code == "clips_disagree" and "1 of 2 seams" in notice.message
+    assert notice.frames == tuple(range(clips[2].first, clips[1].last))
 
 
 @pytest.mark.slow
