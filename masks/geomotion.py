@@ -10,6 +10,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from recon4d.backbones.pi3 import IMAGE_MEAN, IMAGE_STD
+from recon4d.backbones.pi3_views import half
 from recon4d.errors import ConfigError
 from recon4d.flow.raft import load_raft
 from recon4d.masks.features import Features
@@ -108,6 +109,4 @@ def network_input(
 
 def half_on_cuda(device: torch.device) -> torch.autocast:
     """Half precision on CUDA, with the range of 32 bits where the device has that."""
-    is_cuda = device.type == "cuda"
-    kind = torch.bfloat16 if is_cuda and torch.cuda.is_bf16_supported() else torch.float16
-    return torch.autocast(device.type, kind, enabled=is_cuda)
+    return half(device, device.type == "cuda")

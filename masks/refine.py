@@ -29,7 +29,7 @@ GRABCUT_STEPS = 2
 
 def refine_none(video: Video, motion: MotionMasks) -> Bool[np.ndarray, "frames height width"]:
     """Threshold at 0.5 at working size."""
-    return np.stack([_enlarge(p, video.size) > 0.5 for p in motion.probability])
+    return np.stack([enlarge(p, video.size) > 0.5 for p in motion.probability])
 
 
 def refine_edges(
@@ -59,7 +59,7 @@ def refine_frame(
         return np.zeros(image.shape[:2], bool)
     mask = _cut(shrink(image), mask, probability, border)
     mask = drop_specks(_fill_holes(mask), probability)
-    return _enlarge(mask.astype(np.float32), (image.shape[1], image.shape[0])) > 0.5
+    return enlarge(mask.astype(np.float32), (image.shape[1], image.shape[0])) > 0.5
 
 
 def whole_objects(probability: Float32[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
@@ -118,7 +118,8 @@ def _cut(
     return np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
-def _enlarge(
+def enlarge(
     values: Float32[np.ndarray, "rows cols"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "height width"]:
+    """A map at the sampling of `Flow` at the working size (width, height)."""
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool
 
 from recon4d.masks.odd_even import CONFIDENT, Masks, Prompts, Propagate, refine_odd_even
+from recon4d.masks.refine import enlarge
 from recon4d.masks.sam2 import sam2_propagator
 from recon4d.parallel import torch_threads
 from recon4d.progress import Progress, no_progress
@@ -55,7 +55,7 @@ def refine_sam2(
     Raises:
         ConfigError: The folder of the weights does not hold them.
     """
-    probability = np.stack([_enlarge(p, video.size) for p in motion.probability])
+    probability = np.stack([enlarge(p, video.size) for p in motion.probability])
     with progress("refine", total=2 * video.num_frames) as counter:
         done = 0
 
@@ -88,9 +88,3 @@ def _when_prompted(video: Video, options: Sam2Options, advance: Callable[[], Non
         return loaded[0](prompts)
 
     return propagate
-
-
-def _enlarge(
-    values: Float32[np.ndarray, "rows cols"], size: tuple[int, int]
-) -> Float32[np.ndarray, "height width"]:
-    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)

@@ -151,3 +151,26 @@ def _faults(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[s
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN_KEYS} more" if len(names) > SHOWN_KEYS else ""
     return ", ".join(names[:SHOWN_KEYS]) + more
+
+
+def shape_of(
+    tensors: Mapping[str, Tensor], name: str, dimensions: int, family: str, advice: str = ""
+) -> tuple[int, ...]:
+    """Shape of a tensor of a checkpoint, from which its network's sizes follow.
+
+    Raises:
+        ConfigError: It is not there, or has another number of dimensions: no checkpoint of that family.
+    """
+    found = tuple(tensors[name].shape) if name in tensors else ()
+    if len(found) != dimensions:
+        what = f"has shape {found}" if name in tensors else "is not there"
+        raise ConfigError(
+            f"no checkpoint of {family}: {name} {what}, {dimensions} dimensions were needed{advice}"
+        )
+    return found
+
+
+def count_blocks(tensors: Mapping[str, Tensor], name: str) -> int:
+    """How many blocks `name.0`, `name.1`, ... a checkpoint has."""
+    pattern = re.compile(rf"{re.escape(name)}\.(\d+)\.")
+    return len({match[1] for key in tensors if (match := pattern.match(key))})

@@ -3,7 +3,6 @@
 import ast
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from recon4d.errors import ConfigError
-from recon4d.weights_file import WeightsFile
+from recon4d.weights_file import WeightsFile, count_blocks, shape_of
 
 HEADS = ("dpt", "linear")
 CLASS = "AsymmetricCroCo3DStereo"
@@ -244,10 +243,10 @@ def config_of_tensors(tensors: Mapping[str, Tensor]) -> CrocoConfig:
     hidden, _ = _shape(tensors, "enc_blocks.0.mlp.fc1.weight", 2)
     return CrocoConfig(
         enc_dim=enc_dim,
-        enc_depth=_blocks(tensors, "enc_blocks"),
+        enc_depth=count_blocks(tensors, "enc_blocks"),
         enc_heads=max(enc_dim // HEAD_DIM, 1),
         dec_dim=dec_dim,
-        dec_depth=_blocks(tensors, "dec_blocks"),
+        dec_depth=count_blocks(tensors, "dec_blocks"),
         dec_heads=max(dec_dim // HEAD_DIM, 1),
         mlp_ratio=hidden / enc_dim,
         patch=patch,
@@ -266,15 +265,4 @@ def _head_sizes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
-    found = tuple(tensors[name].shape) if name in tensors else ()
-    if len(found) != dimensions:
-        what = f"has shape {found}" if name in tensors else "is not there"
-        raise ConfigError(
-            f"no checkpoint of the DUSt3R family: {name} {what}, {dimensions} dimensions were needed"
-        )
-    return found
-
-
-def _blocks(tensors: Mapping[str, Tensor], name: str) -> int:
-    pattern = re.compile(rf"{name}\.(\d+)\.")
-    return len({match[1] for key in tensors if (match := pattern.match(key))})
+    return shape_of(tensors, name, dimensions, "the DUSt3R family")

@@ -1,12 +1,12 @@
 """Sizes of a network of the pi3 family, read from the shapes of a checkpoint."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from torch import Tensor
 
 from recon4d.errors import ConfigError
+from recon4d.weights_file import count_blocks, shape_of
 
 CAMERA_LAYERS = 2
 """Residual blocks of the camera's head, in all released weights."""
@@ -79,13 +79,13 @@ def config_of(tensors: Mapping[str, Tensor]) -> Pi3Config:
         dim=dim,
         head_dim=_shape(tensors, "decoder.0.attn.q_norm.weight", 1)[0],
         mlp_ratio=hidden / dim,
-        enc_depth=_blocks(tensors, "encoder.blocks"),
+        enc_depth=count_blocks(tensors, "encoder.blocks"),
         enc_registers=_shape(tensors, "encoder.register_tokens", 3)[1],
         grid=round(max(positions - 1, 0) ** 0.5),
         patch=patch,
-        depth=_blocks(tensors, "decoder"),
+        depth=count_blocks(tensors, "decoder"),
         registers=registers,
-        head_depth=_blocks(tensors, "point_decoder.blocks"),
+        head_depth=count_blocks(tensors, "point_decoder.blocks"),
         point_dim=_shape(tensors, "point_decoder.linear_out.weight", 2)[0],
         conf_dim=_shape(tensors, "conf_decoder.linear_out.weight", 2)[0],
         camera_dim=_shape(tensors, "camera_decoder.linear_out.weight", 2)[0],
@@ -93,15 +93,4 @@ def config_of(tensors: Mapping[str, Tensor]) -> Pi3Config:
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
-    found = tuple(tensors[name].shape) if name in tensors else ()
-    if len(found) != dimensions:
-        what = f"has shape {found}" if name in tensors else "is not there"
-        raise ConfigError(
-            f"no checkpoint of pi3: {name} {what}, {dimensions} dimensions were needed; give an official checkpoint"
-        )
-    return found
-
-
-def _blocks(tensors: Mapping[str, Tensor], name: str) -> int:
-    pattern = re.compile(rf"{re.escape(name)}\.(\d+)\.")
-    return len({match[1] for key in tensors if (match := pattern.match(key))})
+    return shape_of(tensors, name, dimensions, "pi3", "; give an official checkpoint")

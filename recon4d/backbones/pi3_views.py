@@ -225,9 +225,13 @@ def precision(network: Pi3, options: ViewOptions) -> AbstractContextManager[obje
     device = network.register_token.device
     if options.half and device.type != "cuda":
         raise ConfigError(f"half precision needs CUDA, the network is on {device}; leave it out")
+    return half(device, options.half)
+
+
+def half(device: torch.device, enabled: bool) -> torch.autocast:
+    """16 bits, with the range of 32 where the device has such numbers."""
     wide = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    kind = torch.bfloat16 if wide else torch.float16
-    return torch.autocast(device.type, kind, enabled=options.half)
+    return torch.autocast(device.type, torch.bfloat16 if wide else torch.float16, enabled=enabled)
 
 
 def _empty(question: Question, size: tuple[int, int]) -> Views:
