@@ -31,11 +31,12 @@ from benchmarks.common import (
     write_whole,
 )
 from recon4d.geometry import exp_se3
-from recon4d.optim.normal import Freedom, SolveOptions, linearise
+from recon4d.optim.camera_terms import SharedFocal, Smoothness
+from recon4d.optim.normal import SolveOptions, linearise
 from recon4d.optim.problem import Problem
 from recon4d.optim.reduced import Layout
 from recon4d.optim.solver import attempt
-from recon4d.optim.state import State
+from recon4d.optim.unknowns import Freedom, State
 
 PAGE = Path(__file__).with_name("iteration.md")
 LAPTOP_GPU_GBS = 400.0
@@ -116,7 +117,8 @@ def random_task(size: Size) -> tuple[Problem, State, Freedom, SolveOptions]:
         0.8 + 0.4 * torch.rand((frames, samples), generator=g),
         torch.tensor([400.0, 400.0, 200.0, 150.0]).double().repeat(frames, 1),
     )
-    options = SolveOptions(kernel_px=0.3, free_focal=True, usual_focal_px=400.0, smoothness=10.0)
+    problem = problem.with_terms(Smoothness(10.0, torch.tensor(1.0)), SharedFocal(400.0))
+    options = SolveOptions(kernel_px=0.3, free_focal=True)
     return problem, state, Freedom.all_but_first(frames, torch.device("cpu")), options
 
 

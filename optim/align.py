@@ -17,23 +17,19 @@ from recon4d.optim.calibrate import (
     seed_pairs,
     usual_intrinsics,
 )
+from recon4d.optim.camera_terms import CameraTerm, Smoothness, focal_term
 from recon4d.optim.initialise import initialise
 from recon4d.optim.kernel import noise_kernel_px
 from recon4d.optim.known import held, place, pose_prior, regained, snapped, trusted_poses
 from recon4d.optim.moves import Moves
-from recon4d.optim.normal import Freedom, SolveOptions
+from recon4d.optim.normal import SolveOptions
 from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.prior import prior_at
-from recon4d.optim.problem import (
-    Problem,
-    build_problem,
-    px_to_samples,
-    sample_positions,
-)
+from recon4d.optim.problem import Problem, build_problem, px_to_samples, sample_positions
 from recon4d.optim.solver import solve
-from recon4d.optim.state import State
 from recon4d.optim.tensors import on_device
 from recon4d.optim.uncertainty import camera_moves
+from recon4d.optim.unknowns import Freedom, State
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 
@@ -313,8 +309,7 @@ def _task(
     if not video.is_metric:  # the prior follows the scene's own scale
         problem = problem.with_prior_scaled(prior_scale(problem, state, component, known))
     freedom = _freedom(component, known)
-    if known is not None:
-        problem = replace(problem, poses=pose_prior(known, state))
+    terms = (*pose_prior(known, state), *usual_terms(problem, component, video, options))
     if turns_only:
         freedom = freedom.turning()
     solve_options = SolveOptions(
@@ -323,11 +318,25 @@ def _task(
         relative_tolerance=5e-4,
         free_focal=video.intrinsics is None,
         shared_focal=not options.own_focals,
-        usual_focal_px=USUAL_FOCAL * max(video.size),
-        smoothness=SMOOTHNESS_PX if (component == component[0]).all() else 0.0,
         threads=options.threads,
     )
-    return _Task(connected(problem, component), freedom, solve_options)
+    return _Task(connected(problem, component).with_terms(*terms), freedom, solve_options)
+
+
+def usual_terms(
+    problem: Problem,
+    component: Int64[np.ndarray, " frames"],
+    video: Video,
+    options: AlignOptions,
+) -> tuple[CameraTerm, ...]:
+    """What is expected of every video: a smooth path where nothing cuts it, and a usual focal length if unknown."""
+    terms: list[CameraTerm] = []
+    if video.num_frames > 2 and (component == component[0]).all():
+        terms.append(Smoothness(SMOOTHNESS_PX, problem.prior_inverse_depth.median()))
+    if video.intrinsics is None:
+        usual_px = USUAL_FOCAL * max(video.size)
+        terms.append(focal_term(usual_px, shared=not options.own_focals))
+    return tuple(terms)
 
 
 def prior_scale(

@@ -10,7 +10,7 @@ from recon4d.optim.known import pose_notices, turned_to_given
 from recon4d.optim.normal import FLOW_SIGMA_PX, SolveOptions, depth_information
 from recon4d.optim.parallax import parallax_px
 from recon4d.optim.problem import GUESS_PX, Problem
-from recon4d.optim.state import State
+from recon4d.optim.unknowns import State
 from recon4d.scene import KnownPoses, Notice, Scene, Video
 
 LOW_PARALLAX_DEG = 1.0

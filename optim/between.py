@@ -7,15 +7,16 @@ import torch
 from jaxtyping import Bool
 
 from recon4d.geometry import invert_rigid
-from recon4d.optim.align import SMOOTHNESS_PX, prior_scale, static_problem
+from recon4d.optim.align import prior_scale, static_problem, usual_terms
 from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
-from recon4d.optim.calibrate import USUAL_FOCAL, AlignOptions, connected
+from recon4d.optim.calibrate import AlignOptions, connected
+from recon4d.optim.camera_terms import SharedFocal
 from recon4d.optim.moves import HeldMoves, Moves
-from recon4d.optim.normal import Freedom, SolveOptions, objective
+from recon4d.optim.normal import SolveOptions, objective
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
-from recon4d.optim.state import State
 from recon4d.optim.uncertainty import camera_moves
+from recon4d.optim.unknowns import Freedom, State
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, MotionMasks, Scene, Video
 
@@ -57,8 +58,8 @@ def optimise_between(
         # not narrowed to the noise: keyframes, held where they may be off by more, have to pull at what lies between
         for kernel_px in (3 * options.kernel_px, options.kernel_px):
             if bool(free.any()):
-                run = _options(video, scene, options, kernel_px)
-                ready = _prepared(problem, start, video, scene)
+                run = _options(video, options, kernel_px)
+                ready = _prepared(problem, start, video, scene, options)
                 starts = _starts(state, scene, held, video) if state is start else [state]
                 ends = [_restored(solve(ready, s, freedom, run), start, ~free) for s in starts]
                 state = min(ends, key=lambda end: objective(ready, end, run))
@@ -89,8 +90,10 @@ def moves_between(
     freedom = Freedom(posed, posed.clone())
     if not np.isfinite(scene.inverse_depth_std[posed.numpy()]).any():
         freedom = freedom.turning()
-    run = _options(video, scene, options, options.kernel_px)
-    return camera_moves(_prepared(problem, state, video, scene), state, freedom, run, held=held)
+    run = _options(video, options, options.kernel_px)
+    return camera_moves(
+        _prepared(problem, state, video, scene, options), state, freedom, run, held=held
+    )
 
 
 def _starts(
@@ -108,23 +111,25 @@ def _starts(
     return [state, replace(state, cam_from_world=torch.where(keep, state.cam_from_world, between))]
 
 
-def _prepared(problem: Problem, state: State, video: Video, scene: Scene) -> Problem:
+def _prepared(
+    problem: Problem, state: State, video: Video, scene: Scene, options: AlignOptions
+) -> Problem:
     """Measurements within pieces; a prior that is not metric follows the scene's own scale."""
     if not video.is_metric:
         problem = problem.with_prior_scaled(prior_scale(problem, state, scene.component, None))
-    return connected(problem, scene.component)
+    terms = usual_terms(problem, scene.component, video, options)
+    if not options.own_focals:  # a shared focal length is held
+        terms = tuple(term for term in terms if not isinstance(term, SharedFocal))
+    return connected(problem, scene.component).with_terms(*terms)
 
 
-def _options(video: Video, scene: Scene, options: AlignOptions, kernel_px: float) -> SolveOptions:
-    one_piece = bool((scene.component == scene.component[0]).all())
+def _options(video: Video, options: AlignOptions, kernel_px: float) -> SolveOptions:
     return SolveOptions(
         kernel_px=kernel_px,
         max_steps=options.max_steps,
         free_focal=options.own_focals and video.intrinsics is None,
         shared_focal=not options.own_focals,
-        usual_focal_px=USUAL_FOCAL * max(video.size),
         relative_tolerance=5e-4,
-        smoothness=SMOOTHNESS_PX if one_piece else 0.0,
         threads=options.threads,
     )
 

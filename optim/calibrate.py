@@ -8,11 +8,13 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 
 from recon4d.backbones.parallax import RelativePose, relative_poses
+from recon4d.optim.camera_terms import focal_term
 from recon4d.optim.initialise import best_seed, initialise
-from recon4d.optim.normal import Freedom, SolveOptions, objective
+from recon4d.optim.normal import SolveOptions, objective
 from recon4d.optim.parallax import NO_PARALLAX_PX, residual_px
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
+from recon4d.optim.unknowns import Freedom
 
 logger = logging.getLogger(__name__)
 
@@ -149,12 +151,12 @@ def _calibrate(
     problem = connected(window, np.where(start.components == 0, 0, -1)).with_static_weight(
         start.static
     )
+    problem = problem.with_terms(focal_term(float(usual[0]), shared=not options.own_focals))
     free = SolveOptions(
         kernel_px=1.0,
         max_steps=20,
         free_focal=True,
         shared_focal=not options.own_focals,
-        usual_focal_px=float(usual[0]),
     )
     freedom, state = free_but_first(start.components == 0), start.state
     if not start.has_parallax:

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from recon4d.backbones.parallax import RelativePose
 from recon4d.geometry import invert_rigid, orthonormal
-from recon4d.optim.normal import Freedom, SolveOptions
+from recon4d.optim.camera_terms import OwnFocals
+from recon4d.optim.normal import SolveOptions
 from recon4d.optim.pose import Sightings, fit_depth, fit_pose
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
-from recon4d.optim.state import State, flow_term, relative_poses
+from recon4d.optim.state import flow_term, relative_poses
 from recon4d.optim.terms import cauchy_weight
+from recon4d.optim.unknowns import Freedom, State
 
 logger = logging.getLogger(__name__)
 
@@ -304,14 +306,12 @@ def _refine(
         relative_tolerance=1e-3,
         free_focal=growth.own_focals,
         shared_focal=False,
-        usual_focal_px=float(growth.intrinsics[first, 0]),
     )
+    window = growth.restrict(first, last)
+    if growth.own_focals:
+        window = window.with_terms(OwnFocals(float(growth.intrinsics[first, 0])))
     freedom = Freedom(pose=free & posed, depth=(free if hold else torch.ones_like(free)) & posed)
-    growth.keep(
-        first,
-        last,
-        solve(growth.restrict(first, last), growth.state(first, last), freedom, options),
-    )
+    growth.keep(first, last, solve(window, growth.state(first, last), freedom, options))
     for frame in range(first, last):
         if growth.posed[frame]:
             growth.static[frame] = _agreement(growth, frame)

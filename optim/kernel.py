@@ -3,7 +3,8 @@
 import torch
 
 from recon4d.optim.problem import Problem
-from recon4d.optim.state import State, flow_term
+from recon4d.optim.state import flow_term
+from recon4d.optim.unknowns import State
 
 CAUCHY_SIGMAS = 2.385
 """Kernel over standard deviation at which Cauchy's estimate keeps 95 % of the efficiency of least squares on normal

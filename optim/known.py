@@ -9,11 +9,11 @@ from jaxtyping import Bool
 
 from recon4d.errors import InputError
 from recon4d.geometry import invert_rigid
+from recon4d.optim.camera_terms import GivenPoses
 from recon4d.optim.normal import FLOW_SIGMA_PX
-from recon4d.optim.problem import PosePrior
 from recon4d.optim.register import Registration, Tolerance, register
 from recon4d.optim.similarity import Similarity
-from recon4d.optim.state import State
+from recon4d.optim.unknowns import State
 from recon4d.scene import KnownPoses, Notice, Scene, Video
 
 SOFTNESS = (0.01, 0.001)
@@ -39,15 +39,17 @@ def held(known: KnownPoses) -> Bool[np.ndarray, " frames"]:
     return np.asarray(known.is_given & exact)
 
 
-def pose_prior(known: KnownPoses, state: State) -> PosePrior | None:
-    """The term of poses that are given with an uncertainty; that of the rotations is the same at the median depth."""
+def pose_prior(known: KnownPoses | None, state: State) -> tuple[GivenPoses, ...]:
+    """The term of poses that are given with an uncertainty, if any; a turn weighs as it shows at the median depth."""
+    if known is None:
+        return ()
     soft = known.is_given & ~held(known)
     if not soft.any():
-        return None
+        return ()
     inverse_depth = float(state.inverse_depth[torch.from_numpy(known.is_given)].median())
     weight = torch.from_numpy(soft).to(state.cam_from_world) * (FLOW_SIGMA_PX / known.sigma)
     given = torch.from_numpy(np.array(known.world_from_cam)).to(state.cam_from_world)
-    return PosePrior(given, centre_px=weight, turn_px=weight / inverse_depth)
+    return (GivenPoses(given, centre_px=weight, turn_px=weight / inverse_depth),)
 
 
 def place(

@@ -13,9 +13,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recon4d.geometry import adjoint_se3
-from recon4d.optim.problem import PosePrior, Problem
-from recon4d.optim.state import State, flow_term, relative_poses
-from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior, known_pose
+from recon4d.optim.camera_terms import Linear
+from recon4d.optim.problem import Problem
+from recon4d.optim.state import flow_term, relative_poses
+from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior
+from recon4d.optim.unknowns import Freedom, State
 from recon4d.parallel import each
 
 CHUNK_RESIDUALS = 100_000
@@ -26,13 +28,6 @@ PRIOR_KERNEL_PX = 2.0
 """Scale of the Cauchy kernel on the weighted depth prior: sensors are far off at depth edges."""
 FLOW_SIGMA_PX = 0.2
 """Standard deviation of a good flow measurement, pixels (DIS on textured surfaces)."""
-POSE_KERNEL_PX = 0.6
-"""Scale of the Cauchy kernel on given poses: three standard deviations, which weigh as much as those of the flow."""
-FOCAL_WALK_PX = 30.0
-"""Cost of a focal length of a frame's own that is e times that of the frame before, as one residual in pixels: a change
-of 1 % costs as much as 1.5 standard deviations of one flow measurement, of which a frame has thousands."""
-FOCAL_PRIOR_PX = 1.0
-"""Cost of a focal length that is e times the usual one, as one residual in pixels: decides only where data does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +42,6 @@ class SolveOptions:
     free_focal: bool = False
     shared_focal: bool = True
     """All frames share one focal length; otherwise, where it is free, each has its own."""
-    usual_focal_px: float = 0.0
-    """Focal length that a free focal is drawn to."""
-    focal_px: float = FOCAL_PRIOR_PX
-    """Cost of a focal length that is e times the usual one, as one residual in pixels."""
-    smoothness: float = 0.0
-    """Weight of the camera's acceleration (second difference of its centre), pixels per median depth of the prior: the
-    same motion in a scene of another size costs the same."""
     gain_px: float = 1.0
     """Cost of a depth prior that is e times too far, as one residual in pixels; used with `State.log_gain`."""
     initial_damping: float = 1e-4
@@ -65,42 +53,10 @@ class SolveOptions:
         """Whether every frame's focal length is an unknown of its own."""
         return self.free_focal and not self.shared_focal
 
-
-@dataclass(frozen=True)
-class Freedom:
-    """Which unknowns may move."""
-
-    pose: Bool[Tensor, " frames"]
-    depth: Bool[Tensor, " frames"]
-    turns_only: bool = False
-    """Poses turn but do not translate."""
-    focal: Bool[Tensor, " frames"] | None = None
-    """Focal lengths of single frames, where these have their own; None: those of frames whose depth may move."""
-
-    def turning(self) -> "Freedom":
-        """The same, for cameras that turn about one centre."""
-        focal = self.depth if self.focal is None else self.focal
-        return Freedom(self.pose, torch.zeros_like(self.depth), turns_only=True, focal=focal)
-
-    def cameras(self, own_focal: bool) -> Bool[Tensor, "frames camera"]:
-        """Which of each camera's unknowns may move: its twist, and its log focal where it has one of its own."""
-        if not own_focal:
-            return self.twists()
-        focal = self.depth if self.focal is None else self.focal
-        return torch.cat((self.twists(), focal[:, None]), dim=1)
-
-    def twists(self) -> Bool[Tensor, "frames 6"]:
-        """Which components of each pose's twist (rotation, translation) may move."""
-        free = self.pose[:, None].repeat(1, 6)
-        free[:, 3:] &= not self.turns_only
-        return free
-
-    @classmethod
-    def all_but_first(cls, num_frames: int, device: torch.device) -> "Freedom":
-        """Everything but the first pose, which holds the world frame."""
-        pose = torch.ones(num_frames, dtype=torch.bool, device=device)
-        pose[0] = False
-        return cls(pose, torch.ones_like(pose))
+    @property
+    def has_shared_focal(self) -> bool:
+        """Whether one focal length of all frames is an unknown."""
+        return self.free_focal and self.shared_focal
 
 
 @dataclass(frozen=True)
@@ -113,6 +69,8 @@ class Local:
     depth_hessian: Float[Tensor, "frames samples"]
     depth_gradient: Float[Tensor, "frames samples"]
     gain: "Gain"
+    terms: tuple[Linear, ...]
+    """The camera terms of the problem; they are no part of the blocks."""
     cost: Float[Tensor, ""]
     """float64; a tensor, so that the host does not wait for the device."""
 
@@ -160,16 +118,10 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
             min(options.threads, len(chunks)),
         )
     )
-    hessian, gradient, pose_cost = with_known_poses(
-        torch.cat([p.hessian for p in parts]),
-        torch.cat([p.gradient for p in parts]),
-        problem.poses,
-        state,
-        freedom,
-    )
+    terms = tuple(term.linear(state) for term in problem.terms)
     return Local(
-        hessian=hessian,
-        gradient=gradient,
+        hessian=torch.cat([p.hessian for p in parts]),
+        gradient=torch.cat([p.gradient for p in parts]),
         coupling=torch.cat([p.coupling for p in parts]),
         depth_hessian=torch.cat([p.depth_hessian for p in parts]),
         depth_gradient=torch.cat([p.depth_gradient for p in parts]),
@@ -178,31 +130,9 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
             torch.cat([p.gain.gradient for p in parts]),
             torch.cat([p.gain.coupling for p in parts]),
         ),
-        cost=torch.stack([p.cost for p in parts]).sum()
-        + pose_cost
-        + _smoothness_cost(problem, state, options)
-        + _focal_cost(state, options),
+        terms=terms,
+        cost=sum((term.cost for term in terms), torch.stack([p.cost for p in parts]).sum()),
     )
-
-
-def with_known_poses(
-    hessian: Float[Tensor, "frames block block"],
-    gradient: Float[Tensor, "frames block"],
-    poses: PosePrior | None,
-    state: State,
-    freedom: Freedom,
-) -> tuple[Float[Tensor, "frames block block"], Float[Tensor, "frames block"], Float[Tensor, ""]]:
-    """Add what given poses say of their own frames (in place); also its cost."""
-    if poses is None:
-        return hessian, gradient, hessian.new_zeros(())
-    error, jacobian = known_pose(state.cam_from_world, poses.world_from_cam)
-    root = torch.stack((poses.turn_px, poses.centre_px), 1).repeat_interleave(3, dim=1)
-    error, jacobian = error * root, jacobian * root[..., None] * freedom.twists()[:, None]
-    cost, slope = cauchy_weight(error.square().sum(1), POSE_KERNEL_PX)
-    weighted = jacobian.transpose(1, 2) * slope[:, None, None]
-    hessian[:, :6, :6] += weighted @ jacobian
-    gradient[:, :6] += (weighted @ error[..., None])[..., 0]
-    return hessian, gradient, cost.sum()
 
 
 def _of_chunk(
@@ -316,6 +246,7 @@ def _assemble(
         by_rho.square().sum((1, 2)) + prior[0],
         (by_rho * rows[:, :, -1]).sum((1, 2)) + prior[1],
         gain,
+        (),
         cost,
     )
 
@@ -348,43 +279,3 @@ def _chain(
     hessian[:, cameras:, cameras:] = shared[..., camera:7]
     gradient = torch.cat((own_rest[..., -1], partner_rest[..., -1], shared[..., -1]), dim=1)
     return hessian, gradient
-
-
-def focal_error(state: State, options: SolveOptions) -> Float[Tensor, ""]:
-    """Logarithm of the shared focal length over the usual one; 0 where the focal length is known."""
-    if not options.free_focal:
-        return state.intrinsics.new_zeros(())
-    return torch.log(state.shared_intrinsics[:2].mean() / options.usual_focal_px)
-
-
-def focal_walk(
-    state: State, options: SolveOptions
-) -> tuple[Float[Tensor, " frames"], Float[Tensor, " steps"]]:
-    """Residuals of frames' own log focals in pixels: against the usual one, and from each frame to the next."""
-    focals = torch.log(state.intrinsics[:, :2].mean(1) / options.usual_focal_px)
-    return options.focal_px / len(focals) ** 0.5 * focals, FOCAL_WALK_PX * focals.diff()
-
-
-def _focal_cost(state: State, options: SolveOptions) -> Float[Tensor, ""]:
-    if options.has_own_focals:
-        usual, steps = focal_walk(state, options)
-        return 0.5 * (usual.square().sum() + steps.square().sum())
-    return 0.5 * (options.focal_px * focal_error(state, options)) ** 2
-
-
-def _smoothness_cost(problem: Problem, state: State, options: SolveOptions) -> Float[Tensor, ""]:
-    if options.smoothness == 0 or len(state.cam_from_world) < 3:
-        return state.cam_from_world.new_zeros(())
-    weight, second_differences = acceleration(problem, state, options)
-    return 0.5 * weight * second_differences.square().sum()
-
-
-def acceleration(
-    problem: Problem, state: State, options: SolveOptions
-) -> tuple[Float[Tensor, ""], Float[Tensor, "triples 3"]]:
-    """Squared weight per squared scene unit, and the second differences of the camera centres."""
-    centres = -(state.cam_from_world[:, :3, :3].transpose(1, 2) @ state.cam_from_world[:, :3, 3:])[
-        ..., 0
-    ]
-    per_unit = problem.prior_inverse_depth.median().to(centres)
-    return (options.smoothness * per_unit) ** 2, centres[2:] - 2 * centres[1:-1] + centres[:-2]

@@ -14,8 +14,8 @@ from recon4d.geometry import invert_rigid
 from recon4d.optim.pair_depth import ROBUST_LOSS, FusedDepth, fuse
 from recon4d.optim.pair_problem import Alignment
 from recon4d.optim.pairs import Pairs, clean_points, consistency, forth_and_back, pixel_centres
-from recon4d.optim.state import State
 from recon4d.optim.terms import cauchy_weight, flow_consistency
+from recon4d.optim.unknowns import State
 
 REFINE_STEPS = 2
 """Gauss-Newton steps per pixel: the start is good to 1 %, where the flow is nearly linear in inverse depth."""

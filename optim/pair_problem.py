@@ -18,8 +18,8 @@ from recon4d.optim.pair_depth import (
 )
 from recon4d.optim.pairs import MIN_FLOW_SIGMA, RAYLEIGH_MEDIAN, PairGrid
 from recon4d.optim.problem import Problem
-from recon4d.optim.state import State
 from recon4d.optim.terms import FlowTerm, cauchy_weight, flow_consistency
+from recon4d.optim.unknowns import State
 
 PATCHES = 25
 """Errors of pointmaps are smooth over the image: alike within patches of a fifth of its sides."""

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from recon4d.geometry import transfer
 from recon4d.optim.problem import Problem
-from recon4d.optim.state import State, flow_term, relative_poses
+from recon4d.optim.state import flow_term, relative_poses
 from recon4d.optim.terms import FlowTerm, flow_consistency
+from recon4d.optim.unknowns import State
 from recon4d.spread import spread_evenly
 
 NO_PARALLAX_PX = 0.5

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon4d.geometry import exp_se3, invert_rigid
-from recon4d.optim.normal import FOCAL_WALK_PX
+from recon4d.optim.camera_terms import FOCAL_WALK_PX
 from recon4d.optim.terms import MIN_DEPTH_RATIO, FlowTerm, cauchy_weight, flow_consistency
 
 ANNEALING_PX = (12.0, 12.0, 6.0, 6.0, 3.0, 3.0, 1.5, 1.0, 1.0, 1.0)

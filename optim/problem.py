@@ -8,21 +8,11 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from recon4d.optim.camera_terms import CameraTerm
 from recon4d.scene import FLOW_STRIDE, Flow
 
 GUESS_PX = 0.05
 """Weight of a depth prior that is only a guess: an error of 100 % costs as much as this residual, pixels."""
-
-
-@dataclass(frozen=True)
-class PosePrior:
-    """Given poses that draw the cameras to themselves, in the frame and scale of the state; float64."""
-
-    world_from_cam: Float[Tensor, "frames 4 4"]
-    centre_px: Float[Tensor, " frames"]
-    """Cost of a centre that is off by one scene unit, as one residual in pixels; 0 where no pose is given."""
-    turn_px: Float[Tensor, " frames"]
-    """The same for one radian."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +31,8 @@ class Problem:
     """What the backbone says about inverse depth."""
     prior_weight: Float[Tensor, "frames samples"]
     """Square root of the information of the prior's relative error, in pixels per unit of relative error."""
-    poses: PosePrior | None = None
-    """What is known of the cameras beforehand."""
+    terms: tuple[CameraTerm, ...] = ()
+    """What is measured or expected of the cameras besides."""
 
     @property
     def num_frames(self) -> int:
@@ -50,36 +40,39 @@ class Problem:
         return int(self.samples_px.shape[0])
 
     def window(self, first: int, last: int) -> "Problem":
-        """Frames first..last-1 alone; measurements that point outside are dropped, and so are given poses."""
+        """Frames first..last-1 alone; measurements that point outside are dropped."""
         partners = self.partners[first:last] - first
         inside = (partners >= 0) & (partners < last - first)
-        own = torch.arange(last - first, device=partners.device)[:, None]
-        return Problem(
+        own = torch.arange(last - first, device=partners.device)
+        return replace(
+            self,
             samples_px=self.samples_px[first:last],
-            partners=torch.where(inside, partners, own),
+            partners=torch.where(inside, partners, own[:, None]),
             targets_px=self.targets_px[first:last],
             weight=self.weight[first:last] * inside[..., None],
             prior_inverse_depth=self.prior_inverse_depth[first:last],
             prior_weight=self.prior_weight[first:last],
+            terms=tuple(part for term in self.terms if (part := term.of(first + own))),
         )
 
     def thinned(self, step: int) -> "Problem":
         """Every so-manieth sample alone."""
-        return self._some(slice(None, None, step))
+        return self.chosen(slice(None, None, step))
 
-    def chosen(self, samples: Int64[Tensor, " chosen"]) -> "Problem":
-        """Some of the samples of every frame alone; given poses are dropped."""
-        return self._some(samples)
-
-    def _some(self, samples: Int64[Tensor, " chosen"] | slice) -> "Problem":
-        return Problem(
+    def chosen(self, samples: Int64[Tensor, " chosen"] | slice) -> "Problem":
+        """Some of the samples of every frame alone."""
+        return replace(
+            self,
             samples_px=self.samples_px[..., samples].contiguous(),
-            partners=self.partners,
             targets_px=self.targets_px[..., samples].contiguous(),
             weight=self.weight[..., samples].contiguous(),
             prior_inverse_depth=self.prior_inverse_depth[..., samples].contiguous(),
             prior_weight=self.prior_weight[..., samples].contiguous(),
         )
+
+    def with_terms(self, *terms: CameraTerm) -> "Problem":
+        """The same problem with more terms."""
+        return replace(self, terms=(*self.terms, *terms))
 
     def measures_depth(self, frame: int) -> bool:
         """Whether the prior of a frame is a measurement, not a guess, for at least a third of its samples."""

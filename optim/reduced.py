@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from scipy.linalg import cho_solve_banded, cholesky_banded
 from torch import Tensor
 
-from recon4d.optim.normal import FOCAL_WALK_PX, Freedom, SolveOptions, acceleration, focal_walk
+from recon4d.optim.camera_terms import Linear, Rows
+from recon4d.optim.normal import SolveOptions
 from recon4d.optim.problem import Problem
-from recon4d.optim.state import State
+from recon4d.optim.unknowns import Freedom
 
 MAX_FOCAL_STEP = 0.2
 """Largest change of the log focal in one step."""
@@ -44,8 +45,8 @@ class Layout:
         own = torch.arange(problem.num_frames, device=problem.partners.device)[:, None]
         frames = torch.cat((own, problem.partners), dim=1)
         span = int((frames.amax(1) - frames.amin(1)).max())
-        if options.smoothness > 0:
-            span = max(span, min(2, problem.num_frames - 1))
+        reach = max((term.reach for term in problem.terms), default=0)
+        span = max(span, min(reach, problem.num_frames - 1))
         unknowns = torch.arange(camera, device=frames.device)
         columns, size = (camera * frames[..., None] + unknowns).flatten(1), camera * len(frames)
         below = columns[:, :, None] - columns[:, None, :]
@@ -84,6 +85,102 @@ class Border:
     column: Float64[Tensor, " columns"]
     corner: Float64[Tensor, ""]
     slope: Float64[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The reduced camera system, with the column of a focal length that all share (meaningless where none is free)."""
+
+    band: Float64[Tensor, "rows columns"]
+    rhs: Float64[Tensor, " columns"]
+    diagonal: Float64[Tensor, " columns"]
+    """What steps are damped by."""
+    column: Float64[Tensor, " columns"]
+    corner: Float64[Tensor, ""]
+    expected: Float64[Tensor, ""]
+    """Part of the corner that is expected beforehand, and not damped."""
+    slope: Float64[Tensor, ""]
+
+    @classmethod
+    def of(
+        cls,
+        hessian: Float64[Tensor, "frames block block"],
+        gradient: Float64[Tensor, "frames block"],
+        diagonal: Float64[Tensor, "frames block"],
+        layout: Layout,
+    ) -> "Reduced":
+        """The sum of local blocks whose depths are eliminated; `diagonal` is theirs before that."""
+        return cls(
+            band=layout.band(hessian),
+            rhs=layout.vector(gradient),
+            diagonal=layout.vector(diagonal),
+            column=layout.vector(hessian[:, :, -1]),
+            corner=hessian[:, -1, -1].sum(),
+            expected=hessian.new_zeros(()),
+            slope=gradient[:, -1].sum(),
+        )
+
+    def plus(self, other: "Reduced", sign: float = 1.0) -> "Reduced":
+        """Sum or difference."""
+        mine, others = vars(self), vars(other)
+        return Reduced(**{name: mine[name] + sign * others[name] for name in mine})
+
+    def with_terms(
+        self, problem: Problem, linears: tuple[Linear, ...], freedom: Freedom, layout: Layout
+    ) -> "Reduced":
+        """The system with the terms of the cameras, which `linears` has at the state."""
+        sums = {name: tensor.clone() for name, tensor in vars(self).items()}
+        free = freedom.cameras(own_focal=layout.camera == 7)
+        for term, linear in zip(problem.terms, linears, strict=True):
+            for rows in linear.rows:
+                if rows.unknowns.start < layout.camera:
+                    diagonal = sums["diagonal"] if term.is_measured else None
+                    _add_rows(rows, sums["band"], sums["rhs"], diagonal, free, layout)
+                else:
+                    by_focal = rows.jacobian[..., 0].sum(1)
+                    corner = sums["corner" if term.is_measured else "expected"]
+                    corner += (rows.weight * by_focal.mT @ by_focal).sum()
+                    sums["slope"] += (rows.weight * (by_focal * rows.residual).sum(1)).sum()
+        return Reduced(**sums)
+
+    def solved(
+        self, fixed: Bool[Tensor, " columns"], damping: float, shared_focal: bool
+    ) -> tuple[Float64[Tensor, " columns"], Float64[Tensor, ""]]:
+        """Steps of the cameras and of a shared log focal, 0 where none is free; NaN: something is not determined."""
+        band = self.band.clone()
+        held = torch.where(fixed | (band[0] <= 0), 1.0, 1e-9)
+        band[0] += damping * self.diagonal + held
+        corner = self.corner * (1 + damping) + self.expected
+        border = Border(self.column, corner, self.slope) if shared_focal else None
+        return solve_bordered(band, self.rhs, border)
+
+
+def _add_rows(
+    rows: Rows,
+    band: Float64[Tensor, "rows columns"],
+    rhs: Float64[Tensor, " columns"],
+    diagonal: Float64[Tensor, " columns"] | None,
+    free: Bool[Tensor, "frames camera"],
+    layout: Layout,
+) -> None:
+    """Add the normal equations of linearised residuals, in place."""
+    unknowns = torch.arange(rows.unknowns.start, rows.unknowns.stop, device=band.device)
+    places = layout.camera * rows.frames[..., None] + unknowns
+    jacobian = rows.jacobian * free[rows.frames][:, :, None, rows.unknowns]
+    weight, flat = rows.weight[..., None, None], band.view(-1)
+    for a in range(rows.frames.shape[1]):
+        by_a, row = jacobian[:, a], places[:, a]
+        slope = by_a.mT @ rows.residual[..., None]
+        rhs.index_add_(0, row.flatten(), (weight * slope).flatten())
+        for b in range(a + 1):
+            product = weight * by_a.mT @ jacobian[:, b]
+            column = places[:, None, b]
+            apart = row[:, :, None] - column
+            place = apart.clamp_min(0) * layout.size + column
+            flat.index_add_(0, place.flatten(), (product * (apart >= 0)).flatten())
+            if diagonal is not None and a == b:
+                own = product.diagonal(dim1=1, dim2=2)
+                diagonal.index_add_(0, row.flatten(), own.flatten())
 
 
 def solve_bordered(
@@ -160,57 +257,3 @@ def _blocks(
     lower = padded[apart.clamp_min(0), column] * (apart >= 0)
     lower = lower + lower.tril(-1).mT
     return lower, padded[apart + width, column[:-1]]
-
-
-def add_smoothness(
-    band: Float64[Tensor, "rows columns"],
-    rhs: Float64[Tensor, " columns"],
-    layout: Layout,
-    problem: Problem,
-    state: State,
-    freedom: Freedom,
-    options: SolveOptions,
-) -> None:
-    """Add the smoothness of the camera's path to the reduced system, in place."""
-    if options.smoothness == 0 or len(state.cam_from_world) < 3:
-        return
-    weight, second_differences = acceleration(problem, state, options)
-    rotation = state.cam_from_world[:, :3, :3]
-    # the centre moves by -R^T v for the translation part v of a left twist
-    by_twist = -rotation.transpose(1, 2) * freedom.twists()[:, None, 3:]
-    triples, flat = len(second_differences), band.view(-1)
-    unknown = torch.arange(3, device=band.device)
-    first = layout.camera * torch.arange(triples, device=band.device)[:, None] + 3 + unknown
-    factors = (1.0, -2.0, 1.0)
-    jacobians = [factor * by_twist[a : a + triples] for a, factor in enumerate(factors)]
-    for a, by_a in enumerate(jacobians):
-        row = first + layout.camera * a
-        slope = by_a.mT @ second_differences[..., None]
-        rhs.index_add_(0, row.flatten(), (weight * slope).flatten())
-        for b, by_b in enumerate(jacobians[: a + 1]):
-            column = first + layout.camera * b
-            product = weight * by_a.mT @ by_b
-            apart = row[:, :, None] - column[:, None, :]
-            place = apart.clamp_min(0) * layout.size + column[:, None, :]
-            flat.index_add_(0, place.flatten(), (product * (apart >= 0)).flatten())
-
-
-def add_focal_walk(
-    band: Float64[Tensor, "rows columns"],
-    rhs: Float64[Tensor, " columns"],
-    state: State,
-    freedom: Freedom,
-    options: SolveOptions,
-) -> None:
-    """Add what is expected of frames' own focal lengths to the reduced system, in place."""
-    usual, steps = focal_walk(state, options)
-    free = freedom.cameras(own_focal=True)[:, 6].to(band.dtype)
-    before, after = slice(6, -7, 7), slice(13, None, 7)
-    usual_px = options.focal_px / len(usual) ** 0.5
-    rhs[6::7] += usual_px * usual * free
-    band[0, 6::7] += usual_px**2 * free
-    rhs[before] -= FOCAL_WALK_PX * steps * free[:-1]
-    rhs[after] += FOCAL_WALK_PX * steps * free[1:]
-    band[0, before] += FOCAL_WALK_PX**2 * free[:-1]
-    band[0, after] += FOCAL_WALK_PX**2 * free[1:]
-    band[7, before] -= FOCAL_WALK_PX**2 * free[:-1] * free[1:]

@@ -15,17 +15,10 @@ from torch import Tensor
 
 from recon4d.errors import DegenerateError, DivergedError
 from recon4d.geometry import exp_se3, orthonormal
-from recon4d.optim.normal import Freedom, Local, SolveOptions, focal_error, linearise
+from recon4d.optim.normal import Local, SolveOptions, linearise
 from recon4d.optim.problem import Problem
-from recon4d.optim.reduced import (
-    MAX_FOCAL_STEP,
-    Border,
-    Layout,
-    add_focal_walk,
-    add_smoothness,
-    solve_bordered,
-)
-from recon4d.optim.state import State
+from recon4d.optim.reduced import MAX_FOCAL_STEP, Layout, Reduced
+from recon4d.optim.unknowns import Freedom, State
 
 logger = logging.getLogger(__name__)
 
@@ -92,31 +85,6 @@ def attempt(
     return trial, linearise(problem, trial, freedom, options)
 
 
-@dataclass(frozen=True)
-class NormalEquations:
-    """The gradient of the objective, for checks: what a step is computed from."""
-
-    pose_gradient: Float[np.ndarray, " twists"]
-    focal_gradient: Float[np.ndarray, " focals"]
-    """Of every frame, or of the one that all share."""
-    depth_gradient: Float[Tensor, "frames samples"]
-
-
-def normal_equations(
-    problem: Problem, state: State, freedom: Freedom, options: SolveOptions
-) -> NormalEquations:
-    """Gradient of the objective by pose twists, log focal and inverse depth."""
-    local, layout = linearise(problem, state, freedom, options), Layout.of(problem, options)
-    band, cameras = layout.band(local.hessian), layout.vector(local.gradient)
-    add_smoothness(band, cameras, layout, problem, state, freedom, options)
-    focal = local.gradient[:, -1:].sum(0) + options.focal_px**2 * focal_error(state, options)
-    if options.has_own_focals:
-        add_focal_walk(band, cameras, state, freedom, options)
-        focal = cameras.reshape(-1, 7)[:, 6]
-    twists = cameras.reshape(-1, layout.camera)[:, :6].flatten()
-    return NormalEquations(np.asarray(twists.cpu()), np.asarray(focal.cpu()), local.depth_gradient)
-
-
 def _step(
     problem: Problem,
     local: Local,
@@ -126,32 +94,10 @@ def _step(
     damping: float,
     layout: Layout,
 ) -> State:
-    free_depth = freedom.depth[:, None]
-    damped = local.depth_hessian * (1 + damping)
-    inverse = torch.where(
-        free_depth & (damped > 0), 1 / damped.clamp_min(1e-30), torch.zeros_like(damped)
-    )
-    scaled = local.coupling * inverse[:, None]
-    reduced = local.hessian - (scaled @ local.coupling.transpose(1, 2)).to(torch.float64)
-    gradient = local.gradient - (scaled @ local.depth_gradient[..., None])[..., 0].to(torch.float64)
-    gains = _Gains.of(local, scaled, inverse, damping)
-    reduced, gradient = gains.eliminated(reduced, gradient)
-    band, rhs = layout.band(reduced), layout.vector(gradient)
-    diagonal = layout.vector(local.hessian.diagonal(dim1=1, dim2=2))
-    add_smoothness(band, rhs, layout, problem, state, freedom, options)
-    if options.has_own_focals:
-        add_focal_walk(band, rhs, state, freedom, options)
+    system, inverse, gains = reduce(local, freedom, layout, damping)
+    system = system.with_terms(problem, local.terms, freedom, layout)
     fixed = ~freedom.cameras(options.has_own_focals).flatten()
-    band[0] += damping * diagonal + torch.where(fixed | (band[0] <= 0), 1.0, 1e-9)
-    border = None
-    if options.free_focal and options.shared_focal:
-        information = options.focal_px**2
-        border = Border(
-            column=layout.vector(reduced[:, :, -1]),
-            corner=reduced[:, -1, -1].sum() * (1 + damping) + information,
-            slope=gradient[:, -1].sum() + information * focal_error(state, options),
-        )
-    camera_step, shared_step = solve_bordered(band, rhs, border)
+    camera_step, shared_step = system.solved(fixed, damping, options.has_shared_focal)
     block = camera_step[layout.columns]
     shared = shared_step.expand(len(block), 7 - layout.camera)
     block = torch.cat((block, shared), dim=1).to(local.coupling.dtype)
@@ -173,6 +119,28 @@ def _step(
         intrinsics=state.intrinsics * scale,
         log_gain=None if state.log_gain is None else state.log_gain + gain_step,
     )
+
+
+def reduce(
+    local: Local, freedom: Freedom, layout: Layout, damping: float = 0.0
+) -> tuple[Reduced, Float[Tensor, "frames samples"], "_Gains"]:
+    """Eliminate depths and gains (Schur complement).
+
+    Returns:
+        What measurements say of the cameras, the inverse of the depths' damped Hessian (0 where they are held), and
+        what gives the gains back.
+    """
+    damped = local.depth_hessian * (1 + damping)
+    inverse = torch.where(
+        freedom.depth[:, None] & (damped > 0), 1 / damped.clamp_min(1e-30), torch.zeros_like(damped)
+    )
+    scaled = local.coupling * inverse[:, None]
+    hessian = local.hessian - (scaled @ local.coupling.transpose(1, 2)).to(torch.float64)
+    gradient = local.gradient - (scaled @ local.depth_gradient[..., None])[..., 0].to(torch.float64)
+    gains = _Gains.of(local, scaled, inverse, damping)
+    hessian, gradient = gains.eliminated(hessian, gradient)
+    diagonal = local.hessian.diagonal(dim1=1, dim2=2)
+    return Reduced.of(hessian, gradient, diagonal, layout), inverse, gains
 
 
 @dataclass(frozen=True)

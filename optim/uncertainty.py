@@ -7,28 +7,22 @@ solutions without one region at a time tell the covariance, whatever is correlat
 jackknife; Shao and Tu, The Jackknife and Bootstrap, 1995, section 2.3). Each is one step of Gauss-Newton away.
 """
 
+import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import reduce
+from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64
-from torch import Tensor
+from jaxtyping import Float64
 
 from recon4d.optim.moves import MIN_REGIONS, REGIONS, HeldMoves, Moves
-from recon4d.optim.normal import (
-    Freedom,
-    Local,
-    SolveOptions,
-    focal_error,
-    linearise,
-    with_known_poses,
-)
+from recon4d.optim.normal import SolveOptions, linearise
 from recon4d.optim.problem import Problem
-from recon4d.optim.reduced import Border, Layout, add_focal_walk, add_smoothness, solve_bordered
-from recon4d.optim.state import State, flow_term
+from recon4d.optim.reduced import Layout, Reduced
+from recon4d.optim.solver import reduce
+from recon4d.optim.state import flow_term
 from recon4d.optim.terms import cauchy_weight
+from recon4d.optim.unknowns import Freedom, State
 
 HOLD = 1e8
 """Weight that holds a camera where it is put, over the largest of the diagonal: rounding errors stay below 1e-7."""
@@ -82,16 +76,17 @@ def camera_moves(
             focal length and the scale of the whole.
     """
     layout = Layout.of(problem, options)
-    alone = replace(problem, poses=None), replace(state, log_gain=None)
+    alone = replace(problem, terms=()), replace(state, log_gain=None)
     parts = {
-        region: _System.of(linearise(part, there, freedom, options), freedom, layout)
+        region: reduce(linearise(part, there, freedom, options), freedom, layout)[0]
         for region, part, there in _regions(*alone)
     }
     unknown = Moves.unknown(problem.num_frames)
     if len(parts) < MIN_REGIONS or (held is not None and not held.moves.is_used.any()):
         return unknown
-    whole = reduce(_System.plus, parts.values())
-    whole = _with_beliefs(whole, layout, problem, state, freedom, options)
+    whole = functools.reduce(Reduced.plus, parts.values())
+    linears = tuple(term.linear(state) for term in problem.terms)
+    whole = whole.with_terms(problem, linears, freedom, layout)
     fixed = ~freedom.cameras(options.has_own_focals).flatten()
     steepness = _steepness(problem, state, options)
     found = np.zeros((len(unknown.is_used), layout.size + 1))
@@ -101,22 +96,23 @@ def camera_moves(
         if held is not None:
             without = _taken_along(without, held, region, layout, steepness)
             is_used[region] |= held.moves.is_used[region]
-        found[region] = without.step(fixed, options)
+        cameras, focal = without.solved(fixed, 0.0, options.has_shared_focal)
+        found[region] = np.append(cameras.cpu().numpy(), float(focal))
     if not np.isfinite(found).all():  # one region alone holds some frame
         return unknown
     found = np.where(is_used[:, None], found - found[is_used].mean(0), 0.0) / steepness
-    cameras = found[:, :-1].reshape(len(found), problem.num_frames, layout.camera)
+    moves = found[:, :-1].reshape(len(found), problem.num_frames, layout.camera)
     if held is not None:
-        return Moves(cameras, held.moves.log_focal, held.moves.growth, is_used)
+        return Moves(moves, held.moves.log_focal, held.moves.growth, is_used)
     growth = np.zeros(len(found))
     if not keeps_scale:
-        growth = _growth(cameras[..., :6], np.asarray(state.cam_from_world.cpu()))
-    return Moves(cameras, found[:, -1], growth, is_used)
+        growth = _growth(moves[..., :6], np.asarray(state.cam_from_world.cpu()))
+    return Moves(moves, found[:, -1], growth, is_used)
 
 
 def _taken_along(
-    system: "_System", held: HeldMoves, region: int, layout: Layout, steepness: float
-) -> "_System":
+    system: Reduced, held: HeldMoves, region: int, layout: Layout, steepness: float
+) -> Reduced:
     """The system with held cameras, and the focal length, moved as they are off; all moves are divided later."""
     target = np.zeros((len(held.is_held), layout.camera))
     target[held.is_held] = held.moves.cameras[region] * steepness
@@ -126,50 +122,6 @@ def _taken_along(
     band[0] += pull
     rhs = rhs + system.column * float(held.moves.log_focal[region] * steepness)
     return replace(system, band=band, rhs=rhs)
-
-
-@dataclass(frozen=True)
-class _System:
-    """The reduced camera system and its border, the shared focal length."""
-
-    band: Float64[Tensor, "rows columns"]
-    rhs: Float64[Tensor, " columns"]
-    column: Float64[Tensor, " columns"]
-    corner: Float64[Tensor, ""]
-    slope: Float64[Tensor, ""]
-
-    @classmethod
-    def of(cls, local: Local, freedom: Freedom, layout: Layout) -> "_System":
-        """What measurements say of the cameras, their depths eliminated."""
-        usable = freedom.depth[:, None] & (local.depth_hessian > 0)
-        inverse = torch.where(usable, 1 / local.depth_hessian.clamp_min(1e-30), 0.0)
-        scaled = local.coupling * inverse[:, None]
-        hessian = local.hessian - (scaled @ local.coupling.transpose(1, 2)).double()
-        gradient = local.gradient - (scaled @ local.depth_gradient[..., None])[..., 0].double()
-        return cls(
-            layout.band(hessian),
-            layout.vector(gradient),
-            layout.vector(hessian[:, :, -1]),
-            hessian[:, -1, -1].sum(),
-            gradient[:, -1].sum(),
-        )
-
-    def plus(self, other: "_System", sign: float = 1.0) -> "_System":
-        """Sum or difference."""
-        mine, others = vars(self), vars(other)
-        return _System(**{name: mine[name] + sign * others[name] for name in mine})
-
-    def step(
-        self, fixed: Bool[Tensor, " columns"], options: SolveOptions
-    ) -> Float64[np.ndarray, " unknowns"]:
-        """Where the cameras, and last the log focal, go in one step of Gauss-Newton; NaN: not determined."""
-        band = self.band.clone()
-        band[0] += torch.where(fixed | (band[0] <= 0), 1.0, 1e-9)
-        border = None
-        if options.free_focal and options.shared_focal:
-            border = Border(self.column, self.corner, self.slope)
-        cameras, focal = solve_bordered(band, self.rhs, border)
-        return np.append(cameras.cpu().numpy(), float(focal))
 
 
 def _regions(problem: Problem, state: State) -> Iterator[tuple[int, Problem, State]]:
@@ -190,31 +142,6 @@ def _regions(problem: Problem, state: State) -> Iterator[tuple[int, Problem, Sta
                 problem.chosen(mine),
                 replace(state, inverse_depth=state.inverse_depth[:, mine]),
             )
-
-
-def _with_beliefs(
-    measured: _System,
-    layout: Layout,
-    problem: Problem,
-    state: State,
-    freedom: Freedom,
-    options: SolveOptions,
-) -> _System:
-    """Add what is expected of the path and of the focal length, and given poses."""
-    band, rhs = measured.band.clone(), measured.rhs.clone()
-    add_smoothness(band, rhs, layout, problem, state, freedom, options)
-    if options.has_own_focals:
-        add_focal_walk(band, rhs, state, freedom, options)
-    if problem.poses is not None:
-        columns = layout.columns.shape[1]
-        zero = band.new_zeros((problem.num_frames, columns, columns))
-        hessian, gradient, _ = with_known_poses(
-            zero, zero[:, 0].clone(), problem.poses, state, freedom
-        )
-        band, rhs = band + layout.band(hessian), rhs + layout.vector(gradient)
-    information = options.focal_px**2
-    slope = measured.slope + information * focal_error(state, options)
-    return _System(band, rhs, measured.column, measured.corner + information, slope)
 
 
 def _growth(

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from recon4d.errors import InputError
 from recon4d.optim.known import held, place, pose_notices, pose_prior
-from recon4d.optim.normal import Freedom, SolveOptions
+from recon4d.optim.normal import SolveOptions
 from recon4d.optim.pair_depth import FusedDepth
 from recon4d.optim.pair_graph import PairStart
 from recon4d.optim.pair_problem import flatness, used_flow_sigma_px
@@ -16,9 +16,9 @@ from recon4d.optim.pair_sharpen import sharp_problem
 from recon4d.optim.pairs import Pairs
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
-from recon4d.optim.state import State
 from recon4d.optim.uncertainty import relative_pose_covariance
-from recon4d.pair_types import PairOptions, PairsInUse, SceneView, Stage, solve_options
+from recon4d.optim.unknowns import Freedom, State
+from recon4d.pair_types import PairOptions, PairsInUse, SceneView, Stage, focal_terms, solve_options
 from recon4d.scene import KnownPoses, Notice
 
 HALO = 4 / 128
@@ -78,6 +78,7 @@ def sharpened(
     inverse_depth = (-fused.log_depth).exp().reshape(-1, height, width)
     flat = flatness(inverse_depth, halo_px(width))
     problem = sharp_problem(pairs, graph.keep, grid, fused, static, flat, sigma_px)
+    problem = problem.with_terms(*focal_terms(SHARP, start, sigma_px))
     steps = replace(solve_options(SHARP, start, sigma_px), max_steps=SHARP_STEPS)
     state = replace(view.state, inverse_depth=problem.prior_inverse_depth)
     state, _ = _solved(problem, state, None, steps)
@@ -121,7 +122,7 @@ def _task(problem: Problem, state: State, known: KnownPoses | None) -> tuple[Pro
     # what does not pull at the poses to first order, as in `recon4d.optim.align.prior_scale`
     problem = problem.with_prior_scaled(float(ratio.square().sum() / ratio.sum()))
     free = torch.from_numpy(~held(known)).to(device)
-    return replace(problem, poses=pose_prior(known, state)), Freedom(free, freedom.depth)
+    return problem.with_terms(*pose_prior(known, state)), Freedom(free, freedom.depth)
 
 
 def halo_px(width: int) -> int:

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from recon4d.errors import ConfigError
 from recon4d.geometry import invert_rigid
+from recon4d.optim.camera_terms import CameraTerm, focal_term
 from recon4d.optim.normal import SolveOptions
 from recon4d.optim.pair_graph import PairStart
 from recon4d.optim.pair_problem import enlarge_map, enlarge_state
 from recon4d.optim.pairs import PairGrid, check_connected, pair_notice
-from recon4d.optim.state import State
+from recon4d.optim.unknowns import State
 from recon4d.scene import KnownPoses, Notice
 
 MASKS = ("residual", "none")
@@ -150,8 +151,14 @@ def solve_options(stage: Stage, start: PairStart, sigma_px: float) -> SolveOptio
         max_steps=MAX_STEPS,
         relative_tolerance=TOLERANCE,
         free_focal=stage.free_focal and not start.is_focal_known,
-        usual_focal_px=start.focal_px,
         shared_focal=not start.has_own_focals,
-        focal_px=start.focal_prior_px(sigma_px),
         gain_px=sigma_px / GAIN_SIGMA,
     )
+
+
+def focal_terms(stage: Stage, start: PairStart, sigma_px: float) -> tuple[CameraTerm, ...]:
+    """What pointmaps say of the focal length, where a stage finds it."""
+    if not stage.free_focal or start.is_focal_known:
+        return ()
+    weight_px = start.focal_prior_px(sigma_px)
+    return (focal_term(start.focal_px, weight_px, shared=not start.has_own_focals),)

@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recon4d.masks.pairs import grid_log_odds
-from recon4d.optim.normal import Freedom
 from recon4d.optim.pair_graph import PairStart, outliers, start_from_pairs
 from recon4d.optim.pair_problem import (
     POINT_VARIANCE,
@@ -31,7 +30,7 @@ from recon4d.optim.pairs import (
 )
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
-from recon4d.optim.state import State
+from recon4d.optim.unknowns import Freedom, State
 from recon4d.pair_cameras import check_poses
 from recon4d.pair_full import full_size
 from recon4d.pair_types import (
@@ -41,6 +40,7 @@ from recon4d.pair_types import (
     PairsInUse,
     SceneView,
     Stage,
+    focal_terms,
     solve_options,
 )
 
@@ -157,6 +157,7 @@ def _solve(
         freedom = Freedom(freedom.pose, torch.zeros_like(freedom.depth))
         state = replace(state, inverse_depth=problem.prior_inverse_depth)
     options = solve_options(stage, start, sigma_px)
+    problem = problem.with_terms(*focal_terms(stage, start, sigma_px))
     return replace(solve(problem, state, freedom, options), log_gain=None)
 
 

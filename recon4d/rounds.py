@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool
 
 from recon4d.optim.problem import Problem, build_problem, px_to_samples
-from recon4d.optim.state import State, flow_term
+from recon4d.optim.state import flow_term
+from recon4d.optim.unknowns import State
 from recon4d.scene import Flow, MotionMasks, Notice, Scene
 
 SETTLED = 0.01

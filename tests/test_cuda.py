@@ -9,12 +9,13 @@ from torch._subclasses import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from recon4d.geometry import exp_se3
-from recon4d.optim.normal import Freedom, SolveOptions, linearise
-from recon4d.optim.problem import PosePrior, Problem
+from recon4d.optim.camera_terms import GivenPoses, SharedFocal, Smoothness, focal_term
+from recon4d.optim.normal import SolveOptions, linearise
+from recon4d.optim.problem import Problem
 from recon4d.optim.reduced import Layout, solve_banded, solve_block_tridiagonal
 from recon4d.optim.solver import attempt, solve
-from recon4d.optim.state import State
 from recon4d.optim.tensors import map_tensors, on_device
+from recon4d.optim.unknowns import Freedom, State
 from recon4d.pairwise import PairOptions, align_pairs
 from tests.pairs_world import PairsWorld
 from tests.paths import relative_ate
@@ -39,7 +40,10 @@ def measurements() -> tuple[Problem, State]:
         weight=torch.rand((FRAMES, SLOTS, SAMPLES), generator=g),
         prior_inverse_depth=0.5 * ones,
         prior_weight=0.7 * ones,
-        poses=PosePrior(torch.linalg.inv(poses), centre_px=given, turn_px=2 * given),
+        terms=(
+            GivenPoses(torch.linalg.inv(poses), centre_px=given, turn_px=2 * given),
+            Smoothness(1.0, torch.tensor(0.5)),
+        ),
     )
     intrinsics = torch.tensor([60.0, 60.0, 32.0, 32.0]).double().repeat(FRAMES, 1)
     gains = torch.zeros(FRAMES).double()
@@ -100,9 +104,8 @@ def test_an_iteration_neither_waits_for_the_device_nor_mixes_devices(shared_foca
         kernel_px=1.0,
         free_focal=True,
         shared_focal=shared_focal,
-        usual_focal_px=50.0,
-        smoothness=1.0,
     )
+    problem = problem.with_terms(focal_term(50.0, shared=shared_focal))
     freedom = Freedom.all_but_first(FRAMES, torch.device("cpu"))
     layout = Layout.of(problem, options)
     with FakeTensorMode(), Indexing():
@@ -170,7 +173,8 @@ def test_pairs_are_aligned_as_well_on_cuda() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_optimum_is_the_same_on_cuda() -> None:
     problem, state = measurements()
-    options = SolveOptions(kernel_px=1.0, free_focal=True, usual_focal_px=50.0)
+    options = SolveOptions(kernel_px=1.0, free_focal=True)
+    problem = problem.with_terms(SharedFocal(50.0))
     freedom = Freedom.all_but_first(FRAMES, torch.device("cpu"))
     here = solve(problem, state, freedom, options)
     cuda = torch.device("cuda")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recon4d.geometry import exp_se3, invert_rigid
 from recon4d.masks.pairs import motion_evidence, outside_interval
-from recon4d.optim.normal import Freedom, SolveOptions, linearise, objective
+from recon4d.optim.normal import SolveOptions, linearise, objective
 from recon4d.optim.pair_depth import align_scale, align_similarity, fuse
 from recon4d.optim.pair_graph import (
     chain,
@@ -25,6 +25,7 @@ from recon4d.optim.pair_graph import (
 from recon4d.optim.pair_problem import Slots, flatness
 from recon4d.optim.pairs import clean_points, consistency, flow_sigma_px, forth_and_back, length
 from recon4d.optim.terms import flow_consistency, pointmap_alignment
+from recon4d.optim.unknowns import Freedom
 from tests.test_solver import random_problem
 
 GOLDEN = Path(__file__).parents[1] / "../shared/golden"

@@ -1,6 +1,6 @@
 """The solver's normal equations against finite differences, and its laws."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from recon4d.geometry import exp_se3, invert_rigid
-from recon4d.optim import solver
-from recon4d.optim.normal import Freedom, SolveOptions, objective
-from recon4d.optim.problem import PosePrior, Problem
-from recon4d.optim.reduced import solve_bordered
-from recon4d.optim.solver import normal_equations, solve
-from recon4d.optim.state import State
+from recon4d.optim import reduced
+from recon4d.optim.camera_terms import GivenPoses, OwnFocals, Smoothness, focal_term
+from recon4d.optim.normal import SolveOptions, linearise, objective
+from recon4d.optim.problem import Problem
+from recon4d.optim.reduced import Layout, Reduced, solve_bordered
+from recon4d.optim.solver import solve
 from recon4d.optim.terms import cauchy_weight, depth_prior, flow_consistency
+from recon4d.optim.unknowns import Freedom, State
 
 WIDE = torch.float64
 
@@ -43,6 +44,29 @@ def random_problem(seed: int = 0, frames: int = 4, samples: int = 7) -> tuple[Pr
     return problem, state
 
 
+@dataclass(frozen=True)
+class NormalEquations:
+    """The gradient of the objective: what a step is computed from."""
+
+    pose_gradient: torch.Tensor
+    focal_gradient: torch.Tensor
+    """Of every frame, or of the one that all share."""
+    depth_gradient: torch.Tensor
+
+
+def normal_equations(
+    problem: Problem, state: State, freedom: Freedom, options: SolveOptions
+) -> NormalEquations:
+    """Gradient of the objective by pose twists, log focal and inverse depth, depths not eliminated."""
+    local, layout = linearise(problem, state, freedom, options), Layout.of(problem, options)
+    diagonal = local.hessian.diagonal(dim1=1, dim2=2)
+    system = Reduced.of(local.hessian, local.gradient, diagonal, layout)
+    system = system.with_terms(problem, local.terms, freedom, layout)
+    cameras = system.rhs.reshape(-1, layout.camera)
+    focal = cameras[:, 6] if options.has_own_focals else system.slope[None]
+    return NormalEquations(cameras[:, :6].flatten(), focal, local.depth_gradient)
+
+
 def moved(state: State, pose: torch.Tensor, depth: torch.Tensor, focal: torch.Tensor) -> State:
     """The state after a step; `focal` has one number, or one per frame."""
     scale = torch.ones_like(state.intrinsics)
@@ -60,20 +84,17 @@ def test_the_gradient_matches_finite_differences(shared_focal: bool, with_poses:
     if shared_focal:
         state = replace(state, intrinsics=state.intrinsics[:1].repeat(4, 1))
     if with_poses:
-        problem = replace(problem, poses=some_poses(state))
-    options = SolveOptions(
-        kernel_px=1.5,
-        smoothness=0.3,
-        free_focal=True,
-        shared_focal=shared_focal,
-        usual_focal_px=50.0,
+        problem = problem.with_terms(some_poses(state))
+    problem = problem.with_terms(
+        Smoothness(0.3, torch.tensor(0.5)), focal_term(50.0, shared=shared_focal)
     )
+    options = SolveOptions(kernel_px=1.5, free_focal=True, shared_focal=shared_focal)
     freedom = Freedom(torch.ones(4, dtype=torch.bool), torch.ones(4, dtype=torch.bool))
     equations = normal_equations(problem, state, freedom, options)
     analytic = (
-        torch.from_numpy(equations.pose_gradient),
+        equations.pose_gradient,
         equations.depth_gradient.flatten(),
-        torch.from_numpy(equations.focal_gradient),
+        equations.focal_gradient,
     )
     zeros = [torch.zeros_like(gradient) for gradient in analytic]
     step = 1e-6  # central differences in float64: error about step^2 plus rounding 1e-16 / step
@@ -90,12 +111,12 @@ def test_the_gradient_matches_finite_differences(shared_focal: bool, with_poses:
             assert float(gradient[index]) == pytest.approx(numeric, rel=1e-5, abs=1e-5)
 
 
-def some_poses(state: State) -> PosePrior:
+def some_poses(state: State) -> GivenPoses:
     """Two frames have given poses, which are near."""
     g = torch.Generator().manual_seed(2)
     near = exp_se3(0.02 * torch.randn((4, 6), generator=g, dtype=WIDE)) @ state.cam_from_world
     weight = torch.tensor([0.0, 8.0, 0.0, 3.0], dtype=WIDE)
-    return PosePrior(invert_rigid(near), centre_px=weight, turn_px=2 * weight)
+    return GivenPoses(invert_rigid(near), centre_px=weight, turn_px=2 * weight)
 
 
 def test_a_focal_length_that_all_share_is_the_sum_of_each_frames_own() -> None:
@@ -107,26 +128,18 @@ def test_a_focal_length_that_all_share_is_the_sum_of_each_frames_own() -> None:
             problem,
             state,
             freedom,
-            SolveOptions(
-                kernel_px=1.5,
-                free_focal=True,
-                shared_focal=shared,
-                usual_focal_px=57.5,
-                focal_px=0.0,
-            ),
+            SolveOptions(kernel_px=1.5, free_focal=True, shared_focal=shared),
         ).focal_gradient.sum()
         for shared in (True, False)
     ]
-    assert found[0] == pytest.approx(found[1], rel=1e-12)
+    assert float(found[0]) == pytest.approx(float(found[1]), rel=1e-12)
 
 
 def test_frames_that_are_held_keep_their_own_focal_length() -> None:
     problem, state = random_problem()
     held = torch.tensor([True, False, True, False])
-    options = SolveOptions(
-        kernel_px=1.5, free_focal=True, shared_focal=False, usual_focal_px=50.0, max_steps=3
-    )
-    found = solve(problem, state, Freedom(~held, ~held), options)
+    options = SolveOptions(kernel_px=1.5, free_focal=True, shared_focal=False, max_steps=3)
+    found = solve(problem.with_terms(OwnFocals(50.0)), state, Freedom(~held, ~held), options)
     assert torch.equal(found.intrinsics[held], state.intrinsics[held])
     assert (found.intrinsics[~held, 0] != state.intrinsics[~held, 0]).all()
 
@@ -142,7 +155,7 @@ def test_a_system_that_rounding_made_indefinite_is_damped_more(
         step, focal = solve_bordered(*args)
         return (step * torch.nan, focal) if next(failures, False) else (step, focal)
 
-    monkeypatch.setattr(solver, "solve_bordered", fails_twice)
+    monkeypatch.setattr(reduced, "solve_bordered", fails_twice)
     found = solve(problem, state, freedom, options)
     assert objective(problem, found, options) < 0.9 * before
     failures = iter([True] * 100)

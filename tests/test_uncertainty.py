@@ -13,13 +13,14 @@ from recon4d.evaluate.stated import stated_poses
 from recon4d.geometry import exp_se3, transfer
 from recon4d.io.result import read_result, write_result
 from recon4d.io.trajectory import Trajectory
-from recon4d.optim import uncertainty
+from recon4d.optim import reduced
+from recon4d.optim.camera_terms import focal_term
 from recon4d.optim.moves import HeldMoves, Moves
-from recon4d.optim.normal import Freedom, SolveOptions
+from recon4d.optim.normal import SolveOptions
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
-from recon4d.optim.state import State
 from recon4d.optim.uncertainty import camera_moves, relative_pose_covariance
+from recon4d.optim.unknowns import Freedom, State
 from recon4d.scene import DenseDepth, Scene
 from tests.test_io_result import small_result
 
@@ -101,7 +102,7 @@ def test_few_regions_state_nothing() -> None:
     assert np.isinf(covariance).all()
 
 
-FREE = dataclasses.replace(OPTIONS, free_focal=True, usual_focal_px=120.0)
+FREE = dataclasses.replace(OPTIONS, free_focal=True)
 OWN = dataclasses.replace(FREE, shared_focal=False)
 
 
@@ -116,8 +117,12 @@ def test_frames_between_held_ones_are_off_as_if_all_had_been_free(
     """Keyframes that are off as a solution of all frames would be take the frames between them along."""
     problem, truth = noisy_problem(0)
     freedom = Freedom.all_but_first(FRAMES, torch.device("cpu"))
-    found = solve(problem, truth, freedom, free)
-    whole = camera_moves(problem, found, freedom, free)
+    usual = focal_term(120.0, shared=free.shared_focal)
+    whole_problem = problem.with_terms(usual) if free.free_focal else problem
+    if held_focal.free_focal:
+        problem = whole_problem
+    found = solve(whole_problem, truth, freedom, free)
+    whole = camera_moves(whole_problem, found, freedom, free)
     every = torch.ones(FRAMES, dtype=torch.bool)
     held = np.array([True, False, False, True])
     given = HeldMoves(held, whole.of(np.flatnonzero(held)))
@@ -152,7 +157,7 @@ def test_a_system_that_determines_nothing_states_nothing(monkeypatch: pytest.Mon
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.full_like(rhs, torch.nan), rhs.new_zeros(())
 
-    monkeypatch.setattr(uncertainty, "solve_bordered", fails)
+    monkeypatch.setattr(reduced, "solve_bordered", fails)
     problem, state = noisy_problem(0)
     freedom = Freedom.all_but_first(FRAMES, torch.device("cpu"))
     covariance = relative_pose_covariance(problem, state, freedom, OPTIONS, keeps_scale=False)[1:]
