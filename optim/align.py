@@ -1,6 +1,6 @@
 """From video and flow to a `Scene`, and from a `Scene` and motion masks to a better `Scene`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -8,34 +8,20 @@ from jaxtyping import Float32, Float64, Int64
 
 from recon4d.errors import DegenerateError
 from recon4d.optim.assemble import assemble, main_piece
-from recon4d.optim.calibrate import (
-    USUAL_FOCAL,
-    AlignOptions,
-    connected,
-    pair_geometry,
-    search_focal,
-    seed_pairs,
-    usual_intrinsics,
-)
-from recon4d.optim.camera_terms import CameraTerm, Smoothness, focal_term
+from recon4d.optim.calibrate import pair_geometry, search_focal, seed_pairs, usual_intrinsics
+from recon4d.optim.camera_terms import CameraTerm
 from recon4d.optim.initialise import initialise
 from recon4d.optim.kernel import noise_kernel_px
-from recon4d.optim.known import held, place, pose_prior, regained, snapped, trusted_poses
+from recon4d.optim.known import place, regained, snapped, trusted_poses
 from recon4d.optim.moves import Moves
-from recon4d.optim.normal import SolveOptions
 from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.prior import prior_at
 from recon4d.optim.problem import Problem, build_problem, px_to_samples, sample_positions
-from recon4d.optim.solver import solve
-from recon4d.optim.tensors import on_device
-from recon4d.optim.uncertainty import camera_moves
-from recon4d.optim.unknowns import Freedom, State
+from recon4d.optim.setting import USUAL_FOCAL, AlignOptions, Setting
+from recon4d.optim.unknowns import State
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 
-SMOOTHNESS_PX = 10.0
-"""Weight of the camera's acceleration, pixels per median depth: nothing beside a frame with texture (thousands of
-samples), enough to carry a nearly blank one. Not used across cuts."""
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75
 """Probabilities of motion at which a pixel has its whole weight, and none."""
 START_KERNEL_PX = 1.0
@@ -67,9 +53,9 @@ def initial_scene(
             "texture and overlap: check that the video is not black, blank, or too fast"
         )
     problem = problem.with_static_weight(start.static)
-    component = start.components
-    state = _solve(problem, start.state, component, video, options, START_KERNEL_PX)
-    return _placed(problem, state, component, video, options)
+    setting = Setting(problem, start.components, video, options)
+    state = setting.task(start.state).solve(start.state, START_KERNEL_PX)
+    return _placed(setting, state)
 
 
 def _first_intrinsics(
@@ -94,29 +80,38 @@ def optimise(
     motion: MotionMasks,
     options: AlignOptions,
     progress: Progress = no_progress,
+    terms: tuple[CameraTerm, ...] = (),
 ) -> Scene:
     """Optimise all cameras and sparse depths together on the pixels that the masks call static.
 
     Given poses that did not fit to the scene (before there were masks, say) are used if they fit now.
 
+    Args:
+        video: The frames, and what is known of them.
+        flow: Between them.
+        scene: Where to start.
+        motion: What moves.
+        options: Of the optimizer.
+        progress: Told about both runs.
+        terms: More terms of the objective, in the frame and scale of the scene.
+
     Raises:
         DegenerateError: The masks leave no measurement.
     """
-    problem = static_problem(video, flow, scene, motion, options)
     state, known = State.of(scene), trusted_poses(video, scene)
-    component = scene.component
+    problem = static_problem(video, flow, scene, motion, options)
+    setting = Setting(problem, scene.component, video, options, known, terms=terms)
     with progress("optimise", total=2) as counter:
-        coarse_px = 3 * options.kernel_px
-        state = _solve(problem, state, component, video, options, coarse_px, known=known)
+        state = setting.task(state).solve(state, 3 * options.kernel_px)
         counter.advance()
         kernel_px = noise_kernel_px(problem, state, options.kernel_px)
-        state = _solve(problem, state, component, video, options, kernel_px, known=known)
+        state = setting.task(state).solve(state, kernel_px)
         counter.advance()
-    more = known and regained(state, video, known, main_piece(component))
+    more = known and regained(state, video, known, main_piece(scene.component))
     if more:
-        state, known = snapped(state, more), more
-        state = _solve(problem, state, component, video, options, kernel_px, known=known)
-    return _finish(problem, state, component, video, options, known, is_final=True)
+        state, setting = snapped(state, more), replace(setting, known=more)
+        state = setting.task(state).solve(state, kernel_px)
+    return _finish(setting, state, is_final=True)
 
 
 def place_by_poses(
@@ -128,27 +123,21 @@ def place_by_poses(
         InputError: The given poses contradict the video.
     """
     problem = static_problem(video, flow, scene, motion, options)
-    return _placed(problem, State.of(scene), scene.component, video, options)
+    return _placed(Setting(problem, scene.component, video, options), State.of(scene))
 
 
-def _placed(
-    problem: Problem,
-    state: State,
-    component: Int64[np.ndarray, " frames"],
-    video: Video,
-    options: AlignOptions,
-) -> Scene:
+def _placed(setting: Setting, state: State) -> Scene:
     """The scene, in the frame of the given poses where there are any."""
-    known = None
-    if video.poses is not None and not _turns_only(problem, state, component, video):
+    video = setting.video
+    if video.poses is not None and not _turns_only(setting, state):
 
         def refine(state: State, known: KnownPoses) -> State:
-            return _solve(problem, state, component, video, options, START_KERNEL_PX, known=known)
+            return replace(setting, known=known).task(state).solve(state, START_KERNEL_PX)
 
-        state, known = place(
-            state, video.poses, main_piece(component), refine, is_metric=video.is_metric
-        )
-    return _finish(problem, state, component, video, options, known, is_final=False)
+        main = main_piece(setting.component)
+        state, known = place(state, video.poses, main, refine, is_metric=video.is_metric)
+        setting = replace(setting, known=known)
+    return _finish(setting, state, is_final=False)
 
 
 def static_problem(
@@ -177,30 +166,19 @@ def static_weight(
     return np.asarray(1 - np.clip(sure, 0, 1), np.float32)
 
 
-def _finish(
-    problem: Problem,
-    state: State,
-    component: Int64[np.ndarray, " frames"],
-    video: Video,
-    options: AlignOptions,
-    known: KnownPoses | None,
-    *,
-    is_final: bool,
-) -> Scene:
+def _finish(setting: Setting, state: State, *, is_final: bool) -> Scene:
     """The scene; where rotations explain the flow as well, with cameras that turn about one centre.
 
     Only the final optimization's relative poses are given a covariance.
     """
-    turns_only = known is None and _turns_only(problem, state, component, video)
-    kernel_px = options.kernel_px
-    if turns_only:
-        state = _solve(
-            problem, state.centred(), component, video, options, kernel_px, turns_only=True
-        )
-    scene = assemble(problem, state, component, video, turns_only, known)
+    if setting.known is None and _turns_only(setting, state):
+        setting, start = replace(setting, turns_only=True), state.centred()
+        state = setting.task(start).solve(start, setting.options.kernel_px)
+    video, known = setting.video, setting.known
+    scene = assemble(setting.problem, state, setting.component, video, setting.turns_only, known)
     if not is_final or video.num_frames < 2:
         return scene
-    moves = _moves(problem, state, scene, video, options, turns_only, known)
+    moves = _moves(setting, state, scene.is_metric)
     return replace(scene, pose_covariance=pose_covariance(moves, scene))
 
 
@@ -218,32 +196,23 @@ def scene_moves(
     """How the cameras of an optimised scene may be off, region of the image by region."""
     problem = static_problem(video, flow, scene, motion, options)
     state, known = State.of(scene), trusted_poses(video, scene)
-    turns_only = known is None and _turns_only(problem, state, scene.component, video)
-    return _moves(problem, state, scene, video, options, turns_only, known)
+    setting = Setting(problem, scene.component, video, options, known)
+    turns_only = known is None and _turns_only(setting, state)
+    return _moves(replace(setting, turns_only=turns_only), state, scene.is_metric)
 
 
-def _moves(
-    problem: Problem,
-    state: State,
-    scene: Scene,
-    video: Video,
-    options: AlignOptions,
-    turns_only: bool,
-    known: KnownPoses | None,
-) -> Moves:
-    kernel_px = noise_kernel_px(problem, state, options.kernel_px)
-    task = _task(problem, state, scene.component, video, options, kernel_px, turns_only, known)
-    keeps_scale = known is not None or scene.is_metric
-    return camera_moves(task.problem, state, task.freedom, task.options, keeps_scale)
+def _moves(setting: Setting, state: State, is_metric: bool) -> Moves:
+    kernel_px = noise_kernel_px(setting.problem, state, setting.options.kernel_px)
+    keeps_scale = setting.known is not None or is_metric
+    return setting.task(state).moves(state, kernel_px, keeps_scale)
 
 
-def _turns_only(
-    problem: Problem, state: State, component: Int64[np.ndarray, " frames"], video: Video
-) -> bool:
+def _turns_only(setting: Setting, state: State) -> bool:
     """Whether rotations alone explain the flow; a prior tells depth all the same."""
-    if video.depth_prior is not None:
+    if setting.video.depth_prior is not None:
         return False
-    return unexplained_parallax_px(problem, state, main_piece(component)) < NO_PARALLAX_PX
+    main = main_piece(setting.component)
+    return unexplained_parallax_px(setting.problem, state, main) < NO_PARALLAX_PX
 
 
 def _measurements(
@@ -259,112 +228,3 @@ def _measurements(
         prior_inverse_depth=torch.from_numpy(inverse).to(problem.weight),
         prior_weight=torch.from_numpy(weight).to(problem.weight),
     )
-
-
-def _solve(
-    problem: Problem,
-    state: State,
-    component: Int64[np.ndarray, " frames"],
-    video: Video,
-    options: AlignOptions,
-    kernel_px: float,
-    *,
-    turns_only: bool = False,
-    known: KnownPoses | None = None,
-) -> State:
-    """One batch optimization of every piece; the first pose of each is fixed, unless given poses hold the piece.
-
-    This is what runs on the device of the options; all else is on the CPU.
-    """
-    task = _task(problem, state, component, video, options, kernel_px, turns_only, known)
-    device = torch.device(options.device)
-    found = solve(
-        on_device(task.problem, device),
-        on_device(state, device),
-        on_device(task.freedom, device),
-        task.options,
-    )
-    return on_device(found, torch.device("cpu"))
-
-
-@dataclass(frozen=True)
-class _Task:
-    """All that one optimization needs besides a start."""
-
-    problem: Problem
-    freedom: Freedom
-    options: SolveOptions
-
-
-def _task(
-    problem: Problem,
-    state: State,
-    component: Int64[np.ndarray, " frames"],
-    video: Video,
-    options: AlignOptions,
-    kernel_px: float,
-    turns_only: bool,
-    known: KnownPoses | None,
-) -> _Task:
-    if not video.is_metric:  # the prior follows the scene's own scale
-        problem = problem.with_prior_scaled(prior_scale(problem, state, component, known))
-    freedom = _freedom(component, known)
-    terms = (*pose_prior(known, state), *usual_terms(problem, component, video, options))
-    if turns_only:
-        freedom = freedom.turning()
-    solve_options = SolveOptions(
-        kernel_px=kernel_px,
-        max_steps=options.max_steps,
-        relative_tolerance=5e-4,
-        free_focal=video.intrinsics is None,
-        shared_focal=not options.own_focals,
-        threads=options.threads,
-    )
-    return _Task(connected(problem, component).with_terms(*terms), freedom, solve_options)
-
-
-def usual_terms(
-    problem: Problem,
-    component: Int64[np.ndarray, " frames"],
-    video: Video,
-    options: AlignOptions,
-) -> tuple[CameraTerm, ...]:
-    """What is expected of every video: a smooth path where nothing cuts it, and a usual focal length if unknown."""
-    terms: list[CameraTerm] = []
-    if video.num_frames > 2 and (component == component[0]).all():
-        terms.append(Smoothness(SMOOTHNESS_PX, problem.prior_inverse_depth.median()))
-    if video.intrinsics is None:
-        usual_px = USUAL_FOCAL * max(video.size)
-        terms.append(focal_term(usual_px, shared=not options.own_focals))
-    return tuple(terms)
-
-
-def prior_scale(
-    problem: Problem,
-    state: State,
-    component: Int64[np.ndarray, " frames"],
-    known: KnownPoses | None,
-) -> float:
-    """What a prior that is not metric is multiplied by: the median, or, with given poses, what does not pull at them.
-
-    A prior g costs the sum of (rho / g - 1)^2; scaling all rho changes that to first order by
-    the sum of rho / g (rho / g - 1).
-    """
-    posed = component >= 0
-    ratio = state.inverse_depth[posed] / problem.prior_inverse_depth[posed]
-    if known is None:
-        return float(ratio.median())
-    return float(ratio.square().sum() / ratio.sum())
-
-
-def _freedom(component: Int64[np.ndarray, " frames"], known: KnownPoses | None) -> Freedom:
-    """All posed frames are free but the first of each piece, or those poses that are known exactly."""
-    free = component >= 0
-    pose = free.copy()
-    for piece in np.unique(component[free]):
-        own = component == piece
-        if known is None or not known.is_given[own].any():
-            pose[int(np.argmax(own))] = False
-    if known is not None:
-        pose &= ~held(known)
-    return Freedom(torch.from_numpy(pose), torch.from_numpy(free))

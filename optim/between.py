@@ -7,16 +7,13 @@ import torch
 from jaxtyping import Bool
 
 from recon4d.geometry import invert_rigid
-from recon4d.optim.align import prior_scale, static_problem, usual_terms
+from recon4d.optim.align import static_problem
 from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
-from recon4d.optim.calibrate import AlignOptions, connected
-from recon4d.optim.camera_terms import SharedFocal
+from recon4d.optim.camera_terms import CameraTerm
 from recon4d.optim.moves import HeldMoves, Moves
-from recon4d.optim.normal import SolveOptions, objective
 from recon4d.optim.problem import Problem
-from recon4d.optim.solver import solve
-from recon4d.optim.uncertainty import camera_moves
-from recon4d.optim.unknowns import Freedom, State
+from recon4d.optim.setting import AlignOptions, Setting
+from recon4d.optim.unknowns import State
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, MotionMasks, Scene, Video
 
@@ -29,6 +26,7 @@ def optimise_between(
     held: Bool[np.ndarray, " frames"],
     options: AlignOptions,
     progress: Progress = no_progress,
+    terms: tuple[CameraTerm, ...] = (),
 ) -> Scene:
     """Optimise the frames that are not held; poses, depth and focal length of the others come back bit by bit.
 
@@ -45,26 +43,23 @@ def optimise_between(
         held: Keyframes.
         options: Of the optimizer.
         progress: Told about both runs.
+        terms: More terms of the objective, in the frame and scale of the scene.
     """
     problem = static_problem(video, flow, scene, motion, options)
-    start = State.of(scene)
-    posed = scene.component >= 0
-    free = torch.from_numpy(posed & ~held)
-    freedom = Freedom(free, free.clone())
-    if not np.isfinite(scene.inverse_depth_std[posed]).any():
-        freedom = freedom.turning()
-    state = start
+    setting = _setting(problem, scene, video, options, held)
+    state = start = State.of(scene)
+    task = replace(setting, terms=terms).task(start)
+    free = torch.from_numpy((scene.component >= 0) & ~held)
     with progress("align clip", total=2) as counter:
         # not narrowed to the noise: keyframes, held where they may be off by more, have to pull at what lies between
         for kernel_px in (3 * options.kernel_px, options.kernel_px):
             if bool(free.any()):
-                run = _options(video, options, kernel_px)
-                ready = _prepared(problem, start, video, scene, options)
                 starts = _starts(state, scene, held, video) if state is start else [state]
-                ends = [_restored(solve(ready, s, freedom, run), start, ~free) for s in starts]
-                state = min(ends, key=lambda end: objective(ready, end, run))
+                ends = [_restored(task.solve(s, kernel_px), start, ~free) for s in starts]
+                costs = [task.cost(end, kernel_px) for end in ends]
+                state = ends[int(np.argmin(costs))]
             counter.advance()
-    return _finish(problem, state, scene, ~free.numpy(), freedom.turns_only)
+    return _finish(problem, state, scene, ~free.numpy(), setting.turns_only)
 
 
 def moves_between(
@@ -74,6 +69,7 @@ def moves_between(
     motion: MotionMasks,
     held: HeldMoves,
     options: AlignOptions,
+    terms: tuple[CameraTerm, ...] = (),
 ) -> Moves:
     """How the cameras may be off, region of the image by region, when held ones are off as they are said to be.
 
@@ -84,16 +80,24 @@ def moves_between(
         motion: As there.
         held: The frames that it held.
         options: As there.
+        terms: As there.
     """
     problem, state = static_problem(video, flow, scene, motion, options), State.of(scene)
-    posed = torch.from_numpy(scene.component >= 0)
-    freedom = Freedom(posed, posed.clone())
-    if not np.isfinite(scene.inverse_depth_std[posed.numpy()]).any():
-        freedom = freedom.turning()
-    run = _options(video, options, options.kernel_px)
-    return camera_moves(
-        _prepared(problem, state, video, scene, options), state, freedom, run, held=held
-    )
+    setting = _setting(problem, scene, video, options, held.is_held)
+    task = replace(setting, terms=terms).task(state)
+    return task.moves(state, options.kernel_px, keeps_scale=False, held=held)
+
+
+def _setting(
+    problem: Problem,
+    scene: Scene,
+    video: Video,
+    options: AlignOptions,
+    held: Bool[np.ndarray, " frames"],
+) -> Setting:
+    """Where no depth is measured (the camera stands or only turns), frames turn, nothing else."""
+    turns_only = not np.isfinite(scene.inverse_depth_std[scene.component >= 0]).any()
+    return Setting(problem, scene.component, video, options, held=held, turns_only=turns_only)
 
 
 def _starts(
@@ -109,29 +113,6 @@ def _starts(
     between = invert_rigid(torch.from_numpy(poses))
     keep = torch.from_numpy(held)[:, None, None]
     return [state, replace(state, cam_from_world=torch.where(keep, state.cam_from_world, between))]
-
-
-def _prepared(
-    problem: Problem, state: State, video: Video, scene: Scene, options: AlignOptions
-) -> Problem:
-    """Measurements within pieces; a prior that is not metric follows the scene's own scale."""
-    if not video.is_metric:
-        problem = problem.with_prior_scaled(prior_scale(problem, state, scene.component, None))
-    terms = usual_terms(problem, scene.component, video, options)
-    if not options.own_focals:  # a shared focal length is held
-        terms = tuple(term for term in terms if not isinstance(term, SharedFocal))
-    return connected(problem, scene.component).with_terms(*terms)
-
-
-def _options(video: Video, options: AlignOptions, kernel_px: float) -> SolveOptions:
-    return SolveOptions(
-        kernel_px=kernel_px,
-        max_steps=options.max_steps,
-        free_focal=options.own_focals and video.intrinsics is None,
-        shared_focal=not options.own_focals,
-        relative_tolerance=5e-4,
-        threads=options.threads,
-    )
 
 
 def _restored(state: State, start: State, held: Bool[torch.Tensor, " frames"]) -> State:

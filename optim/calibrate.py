@@ -1,7 +1,7 @@
 """The focal length of an uncalibrated video, and the pairs of frames that a reconstruction can start from."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,37 +13,18 @@ from recon4d.optim.initialise import best_seed, initialise
 from recon4d.optim.normal import SolveOptions, objective
 from recon4d.optim.parallax import NO_PARALLAX_PX, residual_px
 from recon4d.optim.problem import Problem
+from recon4d.optim.setting import USUAL_FOCAL, AlignOptions
 from recon4d.optim.solver import solve
 from recon4d.optim.unknowns import Freedom
 
 logger = logging.getLogger(__name__)
 
-USUAL_FOCAL = 1.0
-"""Focal length over the long side of the image, where nothing is known: 53 degrees of view, a phone's main camera."""
 FOCAL_STARTS = (0.65, 1.0, 1.6)
 """Focal lengths over the long side from which the search starts; between them the optimizer finds its way."""
 SEARCH_FRAMES = 10
 """Frames on both sides of the best pair on which the focal length is searched."""
 SEED_OFFSET = 3
 """Pairs fewer frames apart than this are not considered as seeds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlignOptions:
-    """Settings of the batch optimizer."""
-
-    kernel_px: float = 0.3
-    """Largest scale of the robust kernel in the last run, pixels of the working size (`noise_kernel_px`)."""
-    grid_px: int = 16
-    """Distance between depth samples, pixels of the working size."""
-    max_steps: int = 30
-    """Most Levenberg-Marquardt steps per run."""
-    threads: int = 2
-    """Threads for work that is done pair by pair."""
-    device: str = "cpu"
-    """Torch device of the batch optimization."""
-    own_focals: bool = False
-    """Every frame has a focal length of its own, where intrinsics are not known."""
 
 
 def seed_pairs(
@@ -148,7 +129,7 @@ def _calibrate(
     guess[:2] *= ratio / USUAL_FOCAL
     geometry = pair_geometry(window, pairs, slots, guess, options)
     start = initialise(window, pairs, geometry, guess, own_focals=options.own_focals)
-    problem = connected(window, np.where(start.components == 0, 0, -1)).with_static_weight(
+    problem = window.connected(np.where(start.components == 0, 0, -1)).with_static_weight(
         start.static
     )
     problem = problem.with_terms(focal_term(float(usual[0]), shared=not options.own_focals))
@@ -182,10 +163,3 @@ def free_but_first(is_posed: Bool[np.ndarray, " frames"]) -> Freedom:
     depth = pose.clone()
     pose[int(np.argmax(is_posed))] = False
     return Freedom(pose, depth)
-
-
-def connected(problem: Problem, component: Int64[np.ndarray, " frames"]) -> Problem:
-    """Drop the measurements between different pieces, and those of lost frames (piece -1)."""
-    piece = torch.from_numpy(np.array(component)).to(problem.partners)
-    same = (piece[:, None] == piece[problem.partners]) & (piece[:, None] >= 0)
-    return replace(problem, weight=problem.weight * same[..., None])

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from recon4d.errors import InputError
 from recon4d.geometry import invert_rigid
@@ -33,7 +34,7 @@ def trusted_poses(video: Video, scene: Scene) -> KnownPoses | None:
     return replace(video.poses, is_given=np.array(scene.is_pose_trusted))
 
 
-def held(known: KnownPoses) -> Bool[np.ndarray, " frames"]:
+def held_poses(known: KnownPoses) -> Bool[np.ndarray, " frames"]:
     """Poses that do not move: exact ones, and a single one, which is the world's frame."""
     exact = known.sigma == 0 or known.is_given.sum() == 1
     return np.asarray(known.is_given & exact)
@@ -43,13 +44,22 @@ def pose_prior(known: KnownPoses | None, state: State) -> tuple[GivenPoses, ...]
     """The term of poses that are given with an uncertainty, if any; a turn weighs as it shows at the median depth."""
     if known is None:
         return ()
-    soft = known.is_given & ~held(known)
+    soft = known.is_given & ~held_poses(known)
     if not soft.any():
         return ()
     inverse_depth = float(state.inverse_depth[torch.from_numpy(known.is_given)].median())
     weight = torch.from_numpy(soft).to(state.cam_from_world) * (FLOW_SIGMA_PX / known.sigma)
     given = torch.from_numpy(np.array(known.world_from_cam)).to(state.cam_from_world)
     return (GivenPoses(given, centre_px=weight, turn_px=weight / inverse_depth),)
+
+
+def unpulling_scale(ratio: Float[Tensor, "*samples"]) -> float:
+    """What a depth prior is multiplied by so as not to pull at poses; the scene's inverse depth over it is given.
+
+    A prior g costs the sum of (rho / g - 1)^2; scaling all rho changes that to first order by
+    the sum of rho / g (rho / g - 1).
+    """
+    return float(ratio.square().sum() / ratio.sum())
 
 
 def place(
@@ -141,7 +151,7 @@ def _moved(state: State, similarity: Similarity) -> State:
 
 def snapped(state: State, known: KnownPoses) -> State:
     """The state with the poses that are held at their places."""
-    keep = torch.from_numpy(held(known)).to(state.cam_from_world.device)
+    keep = torch.from_numpy(held_poses(known)).to(state.cam_from_world.device)
     given = torch.from_numpy(np.array(known.world_from_cam)).to(state.cam_from_world)
     poses = torch.where(keep[:, None, None], invert_rigid(given), state.cam_from_world)
     return replace(state, cam_from_world=poses)

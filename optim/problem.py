@@ -55,6 +55,12 @@ class Problem:
             terms=tuple(part for term in self.terms if (part := term.of(first + own))),
         )
 
+    def connected(self, component: Int64[np.ndarray, " frames"]) -> "Problem":
+        """Without the measurements between different pieces, and those of lost frames (piece -1)."""
+        piece = torch.from_numpy(np.array(component)).to(self.partners)
+        same = (piece[:, None] == piece[self.partners]) & (piece[:, None] >= 0)
+        return replace(self, weight=self.weight * same[..., None])
+
     def thinned(self, step: int) -> "Problem":
         """Every so-manieth sample alone."""
         return self.chosen(slice(None, None, step))

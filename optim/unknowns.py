@@ -61,6 +61,12 @@ class Freedom:
         focal = self.depth if self.focal is None else self.focal
         return Freedom(self.pose, torch.zeros_like(self.depth), turns_only=True, focal=focal)
 
+    def with_frames(self, more: Bool[Tensor, " frames"]) -> "Freedom":
+        """The same where more frames move."""
+        focal = None if self.focal is None else self.focal | more
+        depth = self.depth if self.turns_only else self.depth | more
+        return Freedom(self.pose | more, depth, self.turns_only, focal)
+
     def cameras(self, own_focal: bool) -> Bool[Tensor, "frames camera"]:
         """Which of each camera's unknowns may move: its twist, and its log focal where it has one of its own."""
         if not own_focal:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 
 from recon4d import masks, pipeline
@@ -195,7 +196,8 @@ def _write(job: ClipJob) -> Written:
     is_dynamic = final.is_dynamic
     outlines = np.array(motion.probability)
     outlines[part] = masks.outlines(is_dynamic).probability
-    dense = densify(video, flow, scene, MotionMasks(outlines), 1, only=own)
+    device = torch.device(align_options(job.config).device)
+    dense = densify(video, flow, scene, MotionMasks(outlines), 1, device=device, only=own)
     cameras = take(scene, np.array(own))
     spread = depth_spread(cameras, dense, is_dynamic)
     std = spread.std(dense, is_dynamic, seen.sensor_depth is not None)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float64
 
 from recon4d.errors import InputError
-from recon4d.optim.known import held, place, pose_notices, pose_prior
+from recon4d.optim.known import held_poses, place, pose_notices, pose_prior, unpulling_scale
 from recon4d.optim.normal import SolveOptions
 from recon4d.optim.pair_depth import FusedDepth
 from recon4d.optim.pair_graph import PairStart
@@ -119,9 +119,8 @@ def _task(problem: Problem, state: State, known: KnownPoses | None) -> tuple[Pro
     if known is None:
         return problem, freedom
     ratio = state.inverse_depth / problem.prior_inverse_depth
-    # what does not pull at the poses to first order, as in `recon4d.optim.align.prior_scale`
-    problem = problem.with_prior_scaled(float(ratio.square().sum() / ratio.sum()))
-    free = torch.from_numpy(~held(known)).to(device)
+    problem = problem.with_prior_scaled(unpulling_scale(ratio))
+    free = torch.from_numpy(~held_poses(known)).to(device)
     return problem.with_terms(*pose_prior(known, state)), Freedom(free, freedom.depth)
 
 

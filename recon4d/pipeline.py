@@ -149,7 +149,9 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
         folder,
         "depth",
         DenseDepth,
-        lambda f: densify(video, flow, scene, outlines, options.threads, progress),
+        lambda f: densify(
+            video, flow, scene, outlines, options.threads, progress, torch.device(options.device)
+        ),
     )
     spread = run_stage(
         folder, "spread", DepthSpread, lambda f: depth_spread(scene, dense, final.is_dynamic)

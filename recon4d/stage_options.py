@@ -7,7 +7,7 @@ import torch
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError
 from recon4d.io.options import ReadOptions
-from recon4d.optim.calibrate import AlignOptions
+from recon4d.optim.setting import AlignOptions
 
 
 def read_options(config: RunConfig) -> ReadOptions:

@@ -1,14 +1,21 @@
 """A clip between keyframes: what is held does not move by a bit, what is free finds its place."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 from jaxtyping import Bool
 from scipy.spatial.transform import Rotation
 
+from recon4d.optim import setting
+from recon4d.optim.align import optimise
 from recon4d.optim.between import optimise_between
-from recon4d.optim.calibrate import AlignOptions
+from recon4d.optim.camera_terms import MOVE, Linear, Rows
+from recon4d.optim.problem import Problem
+from recon4d.optim.setting import AlignOptions
+from recon4d.optim.unknowns import State
 from recon4d.scene import MotionMasks, Scene
 from tests.synthetic import SyntheticScene, make_scene
 
@@ -76,3 +83,70 @@ def test_a_camera_that_stands_turns_alone(made: SyntheticScene) -> None:
     found = solved(made, blind)
     assert np.isinf(found.inverse_depth_std).all()
     np.testing.assert_allclose(found.inverse_depth[~HELD], blind.inverse_depth[~HELD], rtol=1e-6)
+
+
+@dataclass(frozen=True)
+class Still:
+    """A made-up term: the centres of all cameras are drawn to the origin of the world."""
+
+    reach: ClassVar[int] = 0
+    is_measured: ClassVar[bool] = True
+    weight_px: float
+
+    def linear(self, state: State) -> Linear:
+        rotation = state.cam_from_world[:, :3, :3]
+        centre = -(rotation.mT @ state.cam_from_world[:, :3, 3:])[..., 0]
+        weight = centre.new_full((), self.weight_px**2)
+        frames = torch.arange(len(centre), device=centre.device)[:, None]
+        rows = Rows(frames, centre, -rotation.mT[:, None], MOVE, weight)
+        return Linear(0.5 * weight * centre.square().sum(), (rows,))
+
+    def of(self, frames: torch.Tensor) -> "Still":
+        return self
+
+
+def test_a_term_of_ones_own_moves_what_is_free_and_lowers_its_stated_deviation(
+    made: SyntheticScene,
+) -> None:
+    start, term = disturbed(made.scene, ~HELD), Still(1e6)
+    rows, cols = made.flow.confidence.shape[1:]
+    still = MotionMasks(np.zeros((FRAMES, rows, cols), np.float32))
+    found = optimise_between(made.video, made.flow, start, still, HELD, OPTIONS, terms=(term,))
+    centres = found.world_from_cam[:, :3, 3]
+    assert np.abs(centres[~HELD]).max() < 0.2 * np.abs(made.scene.world_from_cam[:, :3, 3]).max()
+    assert (centres[HELD] == start.world_from_cam[HELD, :3, 3]).all()
+    stiff, free = (
+        optimise(made.video, made.flow, made.scene, still, OPTIONS, terms=terms)
+        for terms in ((Still(1e4),), ())
+    )
+    moves = []
+    for scene in (stiff, free):
+        assert scene.pose_covariance is not None
+        moves.append(np.trace(scene.pose_covariance[1:, 3:, 3:], axis1=1, axis2=2))
+    assert np.median(moves[0]) < 0.1 * np.median(moves[1])
+
+
+@pytest.mark.parametrize("between", [True, False])
+def test_the_device_of_the_options_is_where_the_solver_runs(
+    made: SyntheticScene, monkeypatch: pytest.MonkeyPatch, between: bool
+) -> None:
+    """`meta` is a device without numbers: what is sent there is seen, and cannot come back."""
+    seen = []
+
+    def solve_there(problem: Problem, start: State, freedom: object, options: object) -> State:
+        seen.append((problem.weight.device.type, start.inverse_depth.device.type))
+        raise Ended
+
+    class Ended(Exception):
+        pass
+
+    monkeypatch.setattr(setting, "solve", solve_there)
+    rows, cols = made.flow.confidence.shape[1:]
+    still = MotionMasks(np.zeros((FRAMES, rows, cols), np.float32))
+    options = replace(OPTIONS, device="meta")
+    with pytest.raises(Ended):
+        if between:
+            optimise_between(made.video, made.flow, made.scene, still, HELD, options)
+        else:
+            optimise(made.video, made.flow, made.scene, still, options)
+    assert seen == [("meta", "meta")]

@@ -14,8 +14,8 @@ from recon4d.geometry import exp_se3, invert_rigid
 from recon4d.io.poses import read_known_poses
 from recon4d.io.trajectory import Trajectory, write_trajectory
 from recon4d.optim.align import initial_scene, optimise
-from recon4d.optim.calibrate import AlignOptions
 from recon4d.optim.register import Tolerance, register
+from recon4d.optim.setting import AlignOptions
 from recon4d.optim.terms import known_pose
 from recon4d.scene import KnownPoses, MotionMasks, Scene
 from tests.paths import centres, path_length, relative_ate

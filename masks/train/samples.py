@@ -29,7 +29,7 @@ from recon4d.masks.maps import (
 from recon4d.masks.train.clip import RenderedClip
 from recon4d.masks.train.datasets import LabelledVideo
 from recon4d.optim.align import initial_scene, optimise
-from recon4d.optim.calibrate import AlignOptions
+from recon4d.optim.setting import AlignOptions
 from recon4d.progress import no_progress
 from recon4d.scene import Flow, MotionMasks, Scene, Video
 

@@ -1,0 +1,158 @@
+"""One set-up of every batch optimization: what it is given besides a start, and where it runs."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int64
+
+from recon4d.optim import uncertainty
+from recon4d.optim.camera_terms import CameraTerm, Smoothness, focal_term
+from recon4d.optim.known import held_poses, pose_prior, unpulling_scale
+from recon4d.optim.moves import HeldMoves, Moves
+from recon4d.optim.normal import SolveOptions, objective
+from recon4d.optim.problem import Problem
+from recon4d.optim.solver import solve
+from recon4d.optim.tensors import on_device
+from recon4d.optim.unknowns import Freedom, State
+from recon4d.scene import KnownPoses, Video
+
+USUAL_FOCAL = 1.0
+"""Focal length over the long side of the image, where nothing is known: 53 degrees of view, a phone's main camera."""
+SMOOTHNESS_PX = 10.0
+"""Weight of the camera's acceleration, pixels per median depth: nothing beside a frame with texture (thousands of
+samples), enough to carry a nearly blank one. Not used across cuts."""
+TOLERANCE = 5e-4
+"""An optimization ends when a step lowers the cost by less than this part of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignOptions:
+    """Settings of the batch optimizer."""
+
+    kernel_px: float = 0.3
+    """Largest scale of the robust kernel in the last run, pixels of the working size (`noise_kernel_px`)."""
+    grid_px: int = 16
+    """Distance between depth samples, pixels of the working size."""
+    max_steps: int = 30
+    """Most Levenberg-Marquardt steps per run."""
+    threads: int = 2
+    """Threads for work that is done pair by pair."""
+    device: str = "cpu"
+    """Torch device of the batch optimization."""
+    own_focals: bool = False
+    """Every frame has a focal length of its own, where intrinsics are not known."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An optimization of a video but for its start and the scale of the kernel."""
+
+    problem: Problem
+    component: Int64[np.ndarray, " frames"]
+    """Piece of every frame: measurements within pieces count; -1 = lost, which does not move."""
+    video: Video
+    options: AlignOptions
+    known: KnownPoses | None = None
+    """Given poses that are used."""
+    held: Bool[np.ndarray, " frames"] | None = None
+    """Frames whose pose, depth and focal length stay, and with them a focal length that all share."""
+    turns_only: bool = False
+    """Cameras turn about one centre, and nothing is known of depth."""
+    terms: tuple[CameraTerm, ...] = ()
+    """More terms of the objective, in the frame and scale of the start."""
+
+    def task(self, start: State) -> "Task":
+        """The optimization from a start, whose scale a prior that is not metric follows."""
+        problem = self.problem
+        if not self.video.is_metric:
+            problem = problem.with_prior_scaled(self._prior_scale(start))
+        terms = (*pose_prior(self.known, start), *self._usual_terms(problem), *self.terms)
+        problem = problem.connected(self.component).with_terms(*terms)
+        return Task(problem, self._freedom(), self._solve_options(), self.options.device)
+
+    def _prior_scale(self, start: State) -> float:
+        """What a prior that is not metric is multiplied by."""
+        posed = self.component >= 0
+        ratio = start.inverse_depth[posed] / self.problem.prior_inverse_depth[posed]
+        return float(ratio.median()) if self.known is None else unpulling_scale(ratio)
+
+    @property
+    def _frees_focal(self) -> bool:
+        """A focal length is an unknown: none is given, and no frame is held that shares it."""
+        holds = self.held is not None and not self.options.own_focals
+        return self.video.intrinsics is None and not holds
+
+    def _usual_terms(self, problem: Problem) -> tuple[CameraTerm, ...]:
+        """What is expected of every video: a smooth path where nothing cuts it, and a usual focal length if unknown."""
+        terms: list[CameraTerm] = []
+        if self.video.num_frames > 2 and (self.component == self.component[0]).all():
+            terms.append(Smoothness(SMOOTHNESS_PX, problem.prior_inverse_depth.median()))
+        if self._frees_focal:
+            usual_px = USUAL_FOCAL * max(self.video.size)
+            terms.append(focal_term(usual_px, shared=not self.options.own_focals))
+        return tuple(terms)
+
+    def _freedom(self) -> Freedom:
+        """Posed frames are free but those that are held, else the first of each piece, or poses that are exact."""
+        free = self.component >= 0
+        pose = free.copy()
+        if self.held is not None:
+            free = free & ~self.held
+            pose = free.copy()
+        else:
+            for piece in np.unique(self.component[free]):
+                own = self.component == piece
+                if self.known is None or not self.known.is_given[own].any():
+                    pose[int(np.argmax(own))] = False
+        if self.known is not None:
+            pose &= ~held_poses(self.known)
+        freedom = Freedom(torch.from_numpy(pose), torch.from_numpy(free))
+        return freedom.turning() if self.turns_only else freedom
+
+    def _solve_options(self) -> SolveOptions:
+        return SolveOptions(
+            kernel_px=self.options.kernel_px,
+            max_steps=self.options.max_steps,
+            relative_tolerance=TOLERANCE,
+            free_focal=self._frees_focal,
+            shared_focal=not self.options.own_focals,
+            threads=self.options.threads,
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """An optimization that is ready for a state and a kernel."""
+
+    problem: Problem
+    freedom: Freedom
+    options: SolveOptions
+    device: str
+
+    def solve(self, state: State, kernel_px: float) -> State:
+        """The minimum near a state. This is what runs on the device of the options; all else is on the CPU."""
+        device = torch.device(self.device)
+        found = solve(
+            on_device(self.problem, device),
+            on_device(state, device),
+            on_device(self.freedom, device),
+            self._with_kernel(kernel_px),
+        )
+        return on_device(found, torch.device("cpu"))
+
+    def cost(self, state: State, kernel_px: float) -> float:
+        """The objective at a state."""
+        return objective(self.problem, state, self._with_kernel(kernel_px))
+
+    def moves(
+        self, state: State, kernel_px: float, keeps_scale: bool, held: HeldMoves | None = None
+    ) -> Moves:
+        """How the cameras of a minimum may be off; see `recon4d.optim.uncertainty.camera_moves`."""
+        freedom, options = self.freedom, self._with_kernel(kernel_px)
+        if held is not None:  # held ones are off, too, and take the others along
+            freedom = freedom.with_frames(torch.from_numpy(held.is_held))
+        return uncertainty.camera_moves(self.problem, state, freedom, options, keeps_scale, held)
+
+    def _with_kernel(self, kernel_px: float) -> SolveOptions:
+        return replace(self.options, kernel_px=kernel_px)
