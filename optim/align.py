@@ -9,14 +9,13 @@ from jaxtyping import Float32, Float64, Int64
 from recon4d.errors import DegenerateError
 from recon4d.optim.assemble import assemble, main_piece
 from recon4d.optim.calibrate import pair_geometry, search_focal, seed_pairs, usual_intrinsics
-from recon4d.optim.camera_terms import CameraTerm
 from recon4d.optim.initialise import initialise
 from recon4d.optim.kernel import noise_kernel_px
 from recon4d.optim.known import place, regained, snapped, trusted_poses
 from recon4d.optim.moves import Moves
 from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.prior import prior_at
-from recon4d.optim.problem import Problem, build_problem, px_to_samples, sample_positions
+from recon4d.optim.problem import Problem, Term, build_problem, px_to_samples, sample_positions
 from recon4d.optim.setting import USUAL_FOCAL, AlignOptions, Setting
 from recon4d.optim.unknowns import State
 from recon4d.progress import Progress, no_progress
@@ -80,7 +79,7 @@ def optimise(
     motion: MotionMasks,
     options: AlignOptions,
     progress: Progress = no_progress,
-    terms: tuple[CameraTerm, ...] = (),
+    terms: tuple[Term, ...] = (),
 ) -> Scene:
     """Optimise all cameras and sparse depths together on the pixels that the masks call static.
 

@@ -9,9 +9,8 @@ from jaxtyping import Bool
 from recon4d.geometry import invert_rigid
 from recon4d.optim.align import static_problem
 from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
-from recon4d.optim.camera_terms import CameraTerm
 from recon4d.optim.moves import HeldMoves, Moves
-from recon4d.optim.problem import Problem
+from recon4d.optim.problem import Problem, Term
 from recon4d.optim.setting import AlignOptions, Setting
 from recon4d.optim.unknowns import State
 from recon4d.progress import Progress, no_progress
@@ -26,7 +25,7 @@ def optimise_between(
     held: Bool[np.ndarray, " frames"],
     options: AlignOptions,
     progress: Progress = no_progress,
-    terms: tuple[CameraTerm, ...] = (),
+    terms: tuple[Term, ...] = (),
 ) -> Scene:
     """Optimise the frames that are not held; poses, depth and focal length of the others come back bit by bit.
 
@@ -69,7 +68,7 @@ def moves_between(
     motion: MotionMasks,
     held: HeldMoves,
     options: AlignOptions,
-    terms: tuple[CameraTerm, ...] = (),
+    terms: tuple[Term, ...] = (),
 ) -> Moves:
     """How the cameras may be off, region of the image by region, when held ones are off as they are said to be.
 

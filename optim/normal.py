@@ -15,8 +15,9 @@ from torch import Tensor
 from recon4d.geometry import adjoint_se3
 from recon4d.optim.camera_terms import Linear
 from recon4d.optim.problem import Problem
+from recon4d.optim.sample_terms import DepthPriorTerm, Gain, OfDepth
 from recon4d.optim.state import flow_term, relative_poses
-from recon4d.optim.terms import FlowTerm, cauchy_weight, depth_prior
+from recon4d.optim.terms import FlowTerm, cauchy_weight
 from recon4d.optim.unknowns import Freedom, State
 from recon4d.parallel import each
 
@@ -24,8 +25,6 @@ CHUNK_RESIDUALS = 100_000
 """Flow residuals that are linearised at once: about 25 MB of temporaries per thread, mostly in cache."""
 BEHIND_PX = 20.0
 """Residual charged to a sample that lies behind its partner's camera, pixels: large, but it gives no step."""
-PRIOR_KERNEL_PX = 2.0
-"""Scale of the Cauchy kernel on the weighted depth prior: sensors are far off at depth edges."""
 FLOW_SIGMA_PX = 0.2
 """Standard deviation of a good flow measurement, pixels (DIS on textured surfaces)."""
 
@@ -68,27 +67,11 @@ class Local:
     coupling: Float[Tensor, "frames block samples"]
     depth_hessian: Float[Tensor, "frames samples"]
     depth_gradient: Float[Tensor, "frames samples"]
-    gain: "Gain"
+    gain: Gain
     terms: tuple[Linear, ...]
     """The camera terms of the problem; they are no part of the blocks."""
     cost: Float[Tensor, ""]
     """float64; a tensor, so that the host does not wait for the device."""
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Normal equations of the log gain of every frame's depth prior; it meets nothing but the frame's own depths."""
-
-    hessian: Float[Tensor, " frames"]
-    """float64; infinite where the gain is not free."""
-    gradient: Float[Tensor, " frames"]
-    coupling: Float[Tensor, "frames samples"]
-
-    @classmethod
-    def none(cls, like: Float[Tensor, "frames samples"]) -> "Gain":
-        """No freedom."""
-        zero = torch.zeros(len(like), dtype=torch.float64, device=like.device)
-        return cls(zero + torch.inf, zero, torch.zeros_like(like))
 
 
 def objective(problem: Problem, state: State, options: SolveOptions) -> float:
@@ -102,7 +85,8 @@ def depth_information(
 ) -> Float[Tensor, "frames samples"]:
     """What the flow says of each inverse depth with the cameras fixed: sum of w (d px / d rho)^2."""
     freedom = Freedom.all_but_first(problem.num_frames, problem.weight.device)
-    without_prior = replace(problem, prior_weight=torch.zeros_like(problem.prior_weight))
+    nothing = torch.zeros_like(problem.prior_weight)
+    without_prior = replace(problem, prior_weight=nothing, terms=())
     return linearise(without_prior, state, freedom, options).depth_hessian
 
 
@@ -118,7 +102,7 @@ def linearise(problem: Problem, state: State, freedom: Freedom, options: SolveOp
             min(options.threads, len(chunks)),
         )
     )
-    terms = tuple(term.linear(state) for term in problem.terms)
+    terms = tuple(term.linear(state) for term in problem.camera_terms)
     return Local(
         hessian=torch.cat([p.hessian for p in parts]),
         gradient=torch.cat([p.gradient for p in parts]),
@@ -143,18 +127,10 @@ def _of_chunk(
     behind = cauchy_weight(kernel.new_full((), BEHIND_PX**2), options.kernel_px)[0]
     base = problem.weight[frames]
     cost = (base * torch.where(term.in_front > 0, kernel, behind)).sum(dtype=torch.float64)
-    wanted = problem.prior_inverse_depth[frames]
-    if state.log_gain is not None:
-        wanted = wanted * state.log_gain[frames, None].exp().to(wanted)
-    prior, prior_slope = depth_prior(state.inverse_depth[frames], wanted)
-    information = problem.prior_weight[frames] ** 2
-    prior_cost, prior_kernel = cauchy_weight(information * prior**2, PRIOR_KERNEL_PX)
-    cost = cost + prior_cost.sum(dtype=torch.float64)
-    information = information * prior_kernel * prior_slope
-    gain = Gain.none(prior)
-    if state.log_gain is not None:
-        gain = _gain(state.log_gain[frames], information / prior_slope, prior, prior_slope, options)
-        cost = cost + 0.5 * (options.gain_px * state.log_gain[frames]).square().sum()
+    prior = DepthPriorTerm(problem.prior_inverse_depth, problem.prior_weight, options.gain_px)
+    depth, gain = prior.linear(state, frames)
+    for more in problem.sample_terms:
+        depth = depth.plus(more.linear(state, frames))
     own_focal = options.has_own_focals
     free = freedom.cameras(own_focal)
     return _assemble(
@@ -162,25 +138,8 @@ def _of_chunk(
         base * slope * term.in_front,
         by_own=_by_own(problem, state, frames, own_focal) * free[frames, None, None],
         free=free[problem.partners[frames]],
-        prior=torch.stack((information * prior_slope, information * prior)),
+        depth=replace(depth, cost=cost + depth.cost),
         gain=gain,
-        cost=cost,
-    )
-
-
-def _gain(
-    log_gain: Float[Tensor, " frames"],
-    weight: Float[Tensor, "frames samples"],
-    prior: Float[Tensor, "frames samples"],
-    slope: Float[Tensor, "frames samples"],
-    options: SolveOptions,
-) -> Gain:
-    """The residual `inverse_depth / (prior * gain) - 1` by the log gain is `-(1 + residual)`."""
-    by_gain, information = -(1 + prior), options.gain_px**2
-    return Gain(
-        (weight * by_gain**2).sum(1, dtype=torch.float64) + information,
-        (weight * by_gain * prior).sum(1, dtype=torch.float64) + information * log_gain,
-        weight * by_gain * slope,
     )
 
 
@@ -203,9 +162,8 @@ def _assemble(
     *,
     by_own: Float[Tensor, "frames slots slot_unknowns camera"],
     free: Bool[Tensor, "frames slots camera"],
-    prior: Float[Tensor, "2 frames samples"],
+    depth: OfDepth,
     gain: Gain,
-    cost: Float[Tensor, ""],
 ) -> Local:
     """Local blocks of one chunk of frames.
 
@@ -243,11 +201,11 @@ def _assemble(
         hessian,
         gradient,
         coupling,
-        by_rho.square().sum((1, 2)) + prior[0],
-        (by_rho * rows[:, :, -1]).sum((1, 2)) + prior[1],
+        by_rho.square().sum((1, 2)) + depth.hessian,
+        (by_rho * rows[:, :, -1]).sum((1, 2)) + depth.gradient,
         gain,
         (),
-        cost,
+        depth.cost,
     )
 
 

@@ -8,11 +8,15 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from recon4d.errors import ConfigError
 from recon4d.optim.camera_terms import CameraTerm
+from recon4d.optim.sample_terms import SampleTerm
 from recon4d.scene import FLOW_STRIDE, Flow
 
 GUESS_PX = 0.05
 """Weight of a depth prior that is only a guess: an error of 100 % costs as much as this residual, pixels."""
+
+Term = CameraTerm | SampleTerm
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,31 @@ class Problem:
     """What the backbone says about inverse depth."""
     prior_weight: Float[Tensor, "frames samples"]
     """Square root of the information of the prior's relative error, in pixels per unit of relative error."""
-    terms: tuple[CameraTerm, ...] = ()
-    """What is measured or expected of the cameras besides."""
+    terms: tuple[Term, ...] = ()
+    """What is measured or expected besides, of cameras and of depth."""
+
+    def __post_init__(self) -> None:
+        for term in self.terms:
+            if not isinstance(term, CameraTerm | SampleTerm):
+                raise ConfigError(
+                    f"{type(term).__name__} is no term of the objective; it needs what recon4d.optim.camera_terms."
+                    "CameraTerm or recon4d.optim.sample_terms.SampleTerm has"
+                )
 
     @property
     def num_frames(self) -> int:
         """Number of frames."""
         return int(self.samples_px.shape[0])
+
+    @property
+    def camera_terms(self) -> tuple[CameraTerm, ...]:
+        """Those of `terms` that touch cameras."""
+        return tuple(term for term in self.terms if isinstance(term, CameraTerm))
+
+    @property
+    def sample_terms(self) -> tuple[SampleTerm, ...]:
+        """Those of `terms` that touch samples' depth."""
+        return tuple(term for term in self.terms if isinstance(term, SampleTerm))
 
     def window(self, first: int, last: int) -> "Problem":
         """Frames first..last-1 alone; measurements that point outside are dropped."""
@@ -74,9 +96,10 @@ class Problem:
             weight=self.weight[..., samples].contiguous(),
             prior_inverse_depth=self.prior_inverse_depth[..., samples].contiguous(),
             prior_weight=self.prior_weight[..., samples].contiguous(),
+            terms=(*self.camera_terms, *(term.chosen(samples) for term in self.sample_terms)),
         )
 
-    def with_terms(self, *terms: CameraTerm) -> "Problem":
+    def with_terms(self, *terms: Term) -> "Problem":
         """The same problem with more terms."""
         return replace(self, terms=(*self.terms, *terms))
 

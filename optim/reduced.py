@@ -45,7 +45,7 @@ class Layout:
         own = torch.arange(problem.num_frames, device=problem.partners.device)[:, None]
         frames = torch.cat((own, problem.partners), dim=1)
         span = int((frames.amax(1) - frames.amin(1)).max())
-        reach = max((term.reach for term in problem.terms), default=0)
+        reach = max((term.reach for term in problem.camera_terms), default=0)
         span = max(span, min(reach, problem.num_frames - 1))
         unknowns = torch.arange(camera, device=frames.device)
         columns, size = (camera * frames[..., None] + unknowns).flatten(1), camera * len(frames)
@@ -131,7 +131,7 @@ class Reduced:
         """The system with the terms of the cameras, which `linears` has at the state."""
         sums = {name: tensor.clone() for name, tensor in vars(self).items()}
         free = freedom.cameras(own_focal=layout.camera == 7)
-        for term, linear in zip(problem.terms, linears, strict=True):
+        for term, linear in zip(problem.camera_terms, linears, strict=True):
             for rows in linear.rows:
                 if rows.unknowns.start < layout.camera:
                     diagonal = sums["diagonal"] if term.is_measured else None

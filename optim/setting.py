@@ -11,7 +11,7 @@ from recon4d.optim.camera_terms import CameraTerm, Smoothness, focal_term
 from recon4d.optim.known import held_poses, pose_prior, unpulling_scale
 from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.normal import SolveOptions, objective
-from recon4d.optim.problem import Problem
+from recon4d.optim.problem import Problem, Term
 from recon4d.optim.solver import solve
 from recon4d.optim.tensors import on_device
 from recon4d.optim.unknowns import Freedom, State
@@ -59,7 +59,7 @@ class Setting:
     """Frames whose pose, depth and focal length stay, and with them a focal length that all share."""
     turns_only: bool = False
     """Cameras turn about one centre, and nothing is known of depth."""
-    terms: tuple[CameraTerm, ...] = ()
+    terms: tuple[Term, ...] = ()
     """More terms of the objective, in the frame and scale of the start."""
 
     def task(self, start: State) -> "Task":

@@ -76,7 +76,7 @@ def camera_moves(
             focal length and the scale of the whole.
     """
     layout = Layout.of(problem, options)
-    alone = replace(problem, terms=()), replace(state, log_gain=None)
+    alone = replace(problem, terms=problem.sample_terms), replace(state, log_gain=None)
     parts = {
         region: reduce(linearise(part, there, freedom, options), freedom, layout)[0]
         for region, part, there in _regions(*alone)
@@ -85,7 +85,7 @@ def camera_moves(
     if len(parts) < MIN_REGIONS or (held is not None and not held.moves.is_used.any()):
         return unknown
     whole = functools.reduce(Reduced.plus, parts.values())
-    linears = tuple(term.linear(state) for term in problem.terms)
+    linears = tuple(term.linear(state) for term in problem.camera_terms)
     whole = whole.with_terms(problem, linears, freedom, layout)
     fixed = ~freedom.cameras(options.has_own_focals).flatten()
     steepness = _steepness(problem, state, options)

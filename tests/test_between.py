@@ -6,14 +6,16 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, TypeCheckError
 from scipy.spatial.transform import Rotation
 
+from recon4d.errors import ConfigError
 from recon4d.optim import setting
-from recon4d.optim.align import optimise
+from recon4d.optim.align import optimise, static_problem
 from recon4d.optim.between import optimise_between
 from recon4d.optim.camera_terms import MOVE, Linear, Rows
 from recon4d.optim.problem import Problem
+from recon4d.optim.sample_terms import OfDepth
 from recon4d.optim.setting import AlignOptions
 from recon4d.optim.unknowns import State
 from recon4d.scene import MotionMasks, Scene
@@ -150,3 +152,41 @@ def test_the_device_of_the_options_is_where_the_solver_runs(
         else:
             optimise(made.video, made.flow, made.scene, still, options)
     assert seen == [("meta", "meta")]
+
+
+@dataclass(frozen=True)
+class Near:
+    """A made-up term of samples: their inverse depth is drawn to one value."""
+
+    wanted: torch.Tensor
+    """(frames, samples)."""
+
+    def linear(self, state: State, frames: slice) -> OfDepth:
+        error = 1e3 * (state.inverse_depth[frames] - self.wanted[frames])
+        cost = 0.5 * error.square().sum(dtype=torch.float64)
+        return OfDepth(cost, torch.full_like(error, 1e6), 1e3 * error)
+
+    def of(self, frames: torch.Tensor) -> "Near":
+        return Near(self.wanted[frames])
+
+    def chosen(self, samples: torch.Tensor | slice) -> "Near":
+        return Near(self.wanted[:, samples])
+
+
+def test_a_term_of_samples_of_ones_own_is_followed_and_carries_into_windows(
+    made: SyntheticScene,
+) -> None:
+    rows, cols = made.flow.confidence.shape[1:]
+    still = MotionMasks(np.zeros((FRAMES, rows, cols), np.float32))
+    wanted = torch.from_numpy(1.05 * made.scene.inverse_depth)
+    found = optimise(made.video, made.flow, made.scene, still, OPTIONS, terms=(Near(wanted),))
+    np.testing.assert_allclose(found.inverse_depth, wanted.numpy(), rtol=0.01)
+    problem = static_problem(made.video, made.flow, made.scene, still, OPTIONS)
+    part = problem.with_terms(Near(wanted), Still(1.0)).window(2, 7).thinned(3)
+    (near,) = part.sample_terms
+    assert isinstance(near, Near) and torch.equal(near.wanted, wanted[2:7, ::3])
+    assert part.camera_terms == (Still(1.0),)
+    with pytest.raises(
+        (ConfigError, TypeCheckError)
+    ):  # the second is the tests' own, and comes first
+        problem.with_terms("gravity")  # type: ignore[arg-type]
