@@ -26,6 +26,7 @@ class RunOptions(TypedDict, total=False):
     focal: str
     poses: str | PathLike[str] | None
     pose_sigma: float | None
+    depth_factor: float | None
     size: int
     fps: float | None
     stride: int

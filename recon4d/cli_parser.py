@@ -51,6 +51,10 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("--masks {masks}|FOLDER", "motion masks: a method, or one image per frame"),
             ("--geometry {geometry}", "where the first depth and poses come from"),
+            (
+                "--depth-factor auto|F",
+                "value of an RGB-D folder's depth images for one metre (auto: 1000 or 5000, what is plausible)",
+            ),
             ("--flow {flow}", "optical flow"),
             ("--refine {refine}", "refinement of the masks' borders"),
             ("--loop N", "most rounds of masks and optimisation after the first (2)"),

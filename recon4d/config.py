@@ -119,6 +119,9 @@ class RunConfig:
     pose_sigma: float | None = None
     """Standard deviation of the known poses' centres in their own unit; that of their rotations is this over the
     median depth of the scene. None or 0: they are held exactly."""
+    depth_factor: float | None = None
+    """Value of a depth image for one metre (1000: millimetres, 5000: TUM's benchmark); None, or `auto`: whichever of
+    these two is plausible."""
     size: int = 512
     """Long side of the working size in pixels; each side is rounded to a multiple of 8; nothing is enlarged."""
     fps: float | None = None
@@ -162,6 +165,12 @@ class RunConfig:
                 "estimated; give one of the two"
             )
 
+        if self.depth_factor is not None and self.geometry != "rgbd":
+            raise ConfigError(
+                f"--depth-factor {self.depth_factor:g} is the unit of depth images, which --geometry {self.geometry} "
+                "does not read; add --geometry rgbd, or leave --depth-factor out"
+            )
+
     def _check_weights(self) -> None:
         names = [name for name, _ in self._split_weights()]
         for text, name in zip(self.weights, names, strict=True):
@@ -179,6 +188,7 @@ class RunConfig:
                 f"fps {self.fps:g} and stride {self.stride} both choose frames; give one of the two"
             )
         _check_range("pose_sigma", self.pose_sigma, 0.0, 1e9)
+        _check_range("depth_factor", self.depth_factor, 1e-3, 1e6)
         _check_range("size", self.size, 64, 8192)
         _check_range("fps", self.fps, 0.001, 10_000.0)
         _check_range("stride", self.stride, 1, 1_000_000)

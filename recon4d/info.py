@@ -57,7 +57,7 @@ def describe_result(folder: Path) -> str:
         "frames": f"{frames}, {'all' if posed == frames else posed} posed from the images",
         "focal": f"{low:.1f} px" + (f" to {high:.1f} px" if high - low > 0.05 else ""),
         "size": f"{width}x{height} px",
-        "scale": "metres" if run.get("scale") == "metric" else "relative",
+        "scale": _scale_text(run),
         "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
         "time": _seconds_text(run.get("stages")),
     }
@@ -67,6 +67,15 @@ def describe_result(folder: Path) -> str:
 def format_rows(rows: Mapping[str, str]) -> str:
     """Lay out names and texts in two columns; rows without text are left out."""
     return "\n".join(f"{name + ':':<12}{text}" for name, text in rows.items() if text)
+
+
+def _scale_text(run: Mapping[str, object]) -> str:
+    if run.get("scale") != "metric":
+        return "relative"
+    factor = run.get("depth_factor")
+    return (
+        f"metres, depth images {factor:g} to the metre" if isinstance(factor, float) else "metres"
+    )
 
 
 def _frames_text(known: Mapping[str, object]) -> str:

@@ -46,7 +46,7 @@ def convert(key: str, value: object) -> Any:
         guess = did_you_mean(key, kinds) or f"; the options are: {', '.join(kinds)}"
         raise ConfigError(f"there is no option '{key}'{guess}")
     kind, optional = kinds[key]
-    if value is None and optional:
+    if optional and (value is None or (value == "auto" and kind in (int, float))):
         return None
     if kind is tuple:
         texts = (value,) if isinstance(value, str) else value

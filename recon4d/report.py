@@ -125,6 +125,7 @@ def report(
         "posed": int(scene.is_posed.sum()),
         "size": [width, height],
         "scale": "metric" if scene.is_metric else "relative",
+        "depth_factor": video.depth_factor,
         "geometry": config.geometry,
         "masks": config.masks,
         "flow": config.flow,

@@ -77,6 +77,8 @@ class Video:
     """Known (fx, fy, cx, cy) in pixels of the working size; None where they must be estimated."""
     sensor_depth: Float32[np.ndarray, "frames height width"] | None = None
     """Measured z-depth in metres, 0 = unknown; None where the input has none."""
+    depth_factor: float | None = None
+    """Value of the input's depth images for one metre; None where they are not read."""
     source_indices: tuple[int, ...] = ()
     """Index of each frame among the frames of the source; empty means that all were read: 0, 1, 2, ..."""
     lens: Float64[np.ndarray, " values"] | None = None

@@ -20,6 +20,7 @@ def read_options(config: RunConfig) -> ReadOptions:
         max_frames=config.max_frames,
         intrinsics=config.intrinsics,
         with_depth=config.geometry == "rgbd",
+        depth_factor=config.depth_factor,
     )
 
 

@@ -46,6 +46,8 @@ class Source:
     notices: Callable[[], tuple[Notice, ...]]
     """What was found while reading; complete once `frames` is exhausted."""
     has_depth: bool = False
+    depth_factor: float | None = None
+    """Value of a depth image for one metre; None where depth is not read."""
     fps: float | None = None
     """Frames per second that a video states."""
     pixel_aspect: float = 1.0

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from recon4d.errors import InputError
+from recon4d.io.folder_names import COLOUR_NAMES, DEPTH_NAMES, subfolder
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.options import FOLDER_FPS
 from recon4d.io.output import writing
@@ -141,7 +142,16 @@ def check_times(times_s: list[float], names: list[str], where: Path) -> None:
 
 def _what_it_has(folder: Path) -> str:
     """Say what to give instead, from what the folder holds."""
-    subfolders = [path for path in sorted(folder.iterdir()) if path.is_dir() and list_images(path)]
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and list_images(path)]
+    subfolders = [path for path in inside if path.name.lower() not in DEPTH_NAMES]
+    if inside and not subfolders:
+        return (
+            f"its folder {inside[0].name} holds depth images: colour images are needed beside it, in a folder "
+            f"{COLOUR_NAMES[0]} with the same names"
+        )
+    colours = subfolder(folder, COLOUR_NAMES)
+    if colours in subfolders:
+        subfolders = [colours]
     if subfolders:
         count = len(list_images(subfolders[0]))
         return f"its folder {subfolders[0].name} holds {count}: give {subfolders[0]}"

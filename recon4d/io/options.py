@@ -31,6 +31,8 @@ class ReadOptions:
     """`FX,FY,CX,CY` or the path of a file; None: what the input brings along."""
     with_depth: bool = False
     """Read the sensor depth."""
+    depth_factor: float | None = None
+    """Value of a depth image for one metre; None: what is plausible."""
 
     def __post_init__(self) -> None:
         if self.fps is not None and self.stride != 1:

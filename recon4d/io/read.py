@@ -17,6 +17,7 @@ from recon4d.io.camera import (
     parse_intrinsics,
     read_camera_file,
 )
+from recon4d.io.captures import is_capture_folder, open_capture_folder
 from recon4d.io.frames import Source, SourceFrame, select_frames
 from recon4d.io.growing import GrowingArray
 from recon4d.io.images import open_image_folder
@@ -66,7 +67,9 @@ def open_source(source: Path, options: ReadOptions) -> Source:
         )
     if source.is_dir():
         if is_tum_folder(source):
-            opened = open_tum_folder(source, options.with_depth)
+            opened = open_tum_folder(source, options)
+        elif is_capture_folder(source):
+            opened = open_capture_folder(source, options)
         else:
             opened = open_image_folder(source, options.fps)
     elif source.stat().st_size == 0:
@@ -76,7 +79,7 @@ def open_source(source: Path, options: ReadOptions) -> Source:
     if options.with_depth and not opened.has_depth:
         raise InputError(
             f"{source} has no sensor depth, which --geometry rgbd needs; give an RGB-D folder in TUM layout (rgb.txt, "
-            "depth.txt), or leave --geometry out"
+            "depth.txt) or with folders rgb/ and depth/ whose images are named alike, or leave --geometry out"
         )
     return opened
 
@@ -142,6 +145,7 @@ class _Reading:
             intrinsics=self._working_intrinsics(),
             sensor_depth=self.depths.finish() if self.depths else None,
             source_indices=tuple(self.indices),
+            depth_factor=self.opened.depth_factor,
             lens=camera_to_array(self.camera) if self.camera and self.lens else None,
             notices=(*self.opened.notices(), *self._depth_notices()),
         )
@@ -202,11 +206,17 @@ class _Reading:
         )
 
     def _depth_notices(self) -> tuple[Notice, ...]:
+        if self.opened.has_depth and not self.options.with_depth:
+            message = (
+                f"{self.opened.path.name} has depth images, which are not used; --geometry rgbd uses them, and the "
+                "result is then in metres."
+            )
+            return (Notice("depth_not_used", message),)
         if not self.without_depth:
             return ()
         message = (
-            f"{len(self.without_depth)} of {len(self.names)} colour images have no depth image within 0.02 s; their "
-            "sensor depth counts as unknown"
+            f"{len(self.without_depth)} of {len(self.names)} colour images have no depth image of the same time "
+            "(within 0.02 s) or name; their sensor depth counts as unknown"
         )
         return (Notice("frames_without_depth", message, tuple(self.without_depth)),)
 

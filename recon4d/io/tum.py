@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from recon4d.errors import InputError
+from recon4d.io.depth_unit import TUM_FACTOR, DepthUnit, find_depth_unit, read_depth_values
 from recon4d.io.frames import Source, SourceFrame
-from recon4d.io.images import check_times, read_image, read_rgb
+from recon4d.io.images import check_times, read_rgb
+from recon4d.io.options import ReadOptions
 from recon4d.io.text import parse_numbers, read_rows
 
-DEPTH_UNITS_PER_M = 5000.0
+DEPTH_UNITS_PER_M = TUM_FACTOR
 """TUM RGB-D: depth PNG of 16 bit, 5000 = 1 m, 0 = unknown."""
 LARGEST_TIME_DIFFERENCE_S = 0.02
 """TUM RGB-D's own association: colour and depth further apart in time are not of one moment."""
@@ -23,25 +24,22 @@ def is_tum_folder(folder: Path) -> bool:
     return (folder / "rgb.txt").is_file()
 
 
-def open_tum_folder(folder: Path, with_depth: bool) -> Source:
-    """Look at an RGB-D folder; its depth is touched only `with_depth`."""
+def open_tum_folder(folder: Path, options: ReadOptions) -> Source:
+    """Look at an RGB-D folder; its depth is touched only where the options ask for it."""
     colours = read_list(folder / "rgb.txt")
     has_depth = (folder / "depth.txt").is_file()
     partners: list[Path | None] = [None] * len(colours)
-    if with_depth and has_depth:
-        partners = _associate([time_s for time_s, _ in colours], read_list(folder / "depth.txt"))
-        if not any(partners):
-            raise InputError(
-                f"{folder}: no depth image is within {LARGEST_TIME_DIFFERENCE_S} s of a colour image; the times of "
-                "rgb.txt and depth.txt must be of one clock"
-            )
+    unit: DepthUnit | None = None
+    if options.with_depth and has_depth:
+        partners = _partners(folder, colours)
+        unit = find_depth_unit([path for path in partners if path], options.depth_factor)
     camera_file = folder / "intrinsics.txt"
 
     def frames() -> Iterator[SourceFrame]:
         for index, ((time_s, path), depth_path) in enumerate(zip(colours, partners, strict=True)):
-            depth: Callable[[], np.ndarray] | None = (
-                partial(read_depth_m, depth_path) if depth_path else None
-            )
+            depth: Callable[[], np.ndarray] | None = None
+            if depth_path and unit:
+                depth = partial(read_depth_m, depth_path, unit.factor)
             yield SourceFrame(index, time_s, path.name, partial(read_rgb, path), depth)
 
     return Source(
@@ -50,8 +48,9 @@ def open_tum_folder(folder: Path, with_depth: bool) -> Source:
         is_timed=True,
         expected_frames=len(colours),
         frames=frames,
-        notices=lambda: (),
+        notices=lambda: unit.notices if unit else (),
         has_depth=has_depth,
+        depth_factor=unit.factor if unit else None,
         camera_file=camera_file if camera_file.is_file() else None,
     )
 
@@ -79,16 +78,19 @@ def read_list(path: Path) -> list[tuple[float, Path]]:
     return entries
 
 
-def read_depth_m(path: Path) -> np.ndarray:
-    """Read a 16-bit depth PNG as float32 metres, 0 = unknown."""
-    stored = read_image(path, cv2.IMREAD_UNCHANGED)
-    if stored.dtype != np.uint16 or stored.ndim != 2:
-        channels = 1 if stored.ndim == 2 else stored.shape[2]
+def read_depth_m(path: Path, factor: float = DEPTH_UNITS_PER_M) -> np.ndarray:
+    """Read a 16-bit depth PNG, whose value for one metre is `factor`, as float32 metres, 0 = unknown."""
+    return read_depth_values(path).astype(np.float32) / np.float32(factor)
+
+
+def _partners(folder: Path, colours: list[tuple[float, Path]]) -> list[Path | None]:
+    partners = _associate([time_s for time_s, _ in colours], read_list(folder / "depth.txt"))
+    if not any(partners):
         raise InputError(
-            f"{path} has {channels} channels of {stored.dtype}; depth needs one channel of 16 bit with "
-            f"{DEPTH_UNITS_PER_M:g} = 1 m: convert it"
+            f"{folder}: no depth image is within {LARGEST_TIME_DIFFERENCE_S} s of a colour image; the times of "
+            "rgb.txt and depth.txt must be of one clock"
         )
-    return stored.astype(np.float32) / np.float32(DEPTH_UNITS_PER_M)
+    return partners
 
 
 def _associate(times_s: list[float], depths: list[tuple[float, Path]]) -> list[Path | None]:
