@@ -11,6 +11,7 @@ import resource
 import shutil
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,9 @@ from recon4d.io.growing import save_array
 from recon4d.scene import Notice
 
 T = TypeVar("T")
-_COST = "cost.json"
+_COST, _SUMS = "cost.json", "checksums.json"
+_BLOCK_BYTES = 1 << 24
+"""Bytes of a file that are summed at once."""
 
 
 def run_stage(folder: Path, name: str, kind: type[T], compute: Callable[[Path], T]) -> T:
@@ -43,8 +46,52 @@ def run_stage(folder: Path, name: str, kind: type[T], compute: Callable[[Path], 
         _store(growing, compute(growing))
         cost = {"seconds": time.perf_counter() - began, "peak_rss_mb": peak_rss_mb()}
         (growing / _COST).write_text(json.dumps(cost))
+        (growing / _SUMS).write_text(json.dumps(_checksums(growing)))
         os.replace(growing, final)
     return load_stage(final, kind)
+
+
+def drop_damaged(folder: Path) -> list[str]:
+    """Remove stages whose files are not as they were written, and all that were finished after them.
+
+    Args:
+        folder: The run's partial folder, or one with folders of stages in it.
+
+    Returns:
+        The names of the damaged ones.
+    """
+    stages = sorted((p.parent for p in folder.rglob(_SUMS)), key=lambda p: p.stat().st_mtime_ns)
+    stages += [p.parent for p in folder.rglob("stage.json") if not (p.parent / _SUMS).exists()]
+    damaged = [stage for stage in stages if not _is_whole(stage)]
+    if damaged:
+        for stage in stages[min(stages.index(stage) for stage in damaged) :]:
+            shutil.rmtree(stage)
+    return [stage.name for stage in damaged]
+
+
+def _is_whole(stage: Path) -> bool:
+    try:
+        noted = json.loads((stage / _SUMS).read_text())
+        return bool(noted == _checksums(stage))
+    except (OSError, ValueError):
+        return False
+
+
+def _checksums(stage: Path) -> dict[str, list[int]]:
+    """Size and CRC-32 of every file of a stage: what tells an accident, not an attack."""
+    return {
+        path.name: [path.stat().st_size, _crc32(path)]
+        for path in sorted(stage.iterdir())
+        if path.name != _SUMS and path.is_file()
+    }
+
+
+def _crc32(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            found = zlib.crc32(block, found)
+    return found
 
 
 def stage_costs(folder: Path) -> dict[str, dict[str, float]]:

@@ -9,6 +9,7 @@ from recon4d import cli_parser, options
 from recon4d.cli_screen import remark, say, show_progress
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError
+from recon4d.io.output import check_file_output
 
 _DEMO_OUT = Path("demo_recon4d")
 
@@ -46,6 +47,8 @@ def view(arguments: Namespace) -> None:
     """Show a result."""
     if arguments.web and arguments.png is not None:
         raise ConfigError("--web and --png exclude each other; give one of the two")
+    if arguments.png is not None:
+        check_file_output(arguments.png, "--png")
     import recon4d.viewer as viewer
 
     style = viewer.Style(arguments.colour, arguments.max_std)
@@ -60,6 +63,8 @@ def view(arguments: Namespace) -> None:
 
 def evaluate(arguments: Namespace) -> None:
     """Compare with ground truth."""
+    if arguments.json is not None:
+        check_file_output(arguments.json, "--json")
     from recon4d.evaluate import EvalOptions, evaluate
 
     options = EvalOptions(

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from recon4d.demo_world import make_camera, make_world
 from recon4d.errors import InputError
 from recon4d.io.images import write_image
-from recon4d.io.output import check_output, writing
+from recon4d.io.output import check_output, refuse_strangers, writing
 from recon4d.io.trajectory import Trajectory, write_trajectory
 from recon4d.io.tum import DEPTH_UNITS_PER_M
 from recon4d.io.video_file import write_video
@@ -118,17 +118,27 @@ def _replace(folder: Path, fill: Callable[[Path], object]) -> None:
         raise InputError(
             f"{folder} exists and was not made by recon4d demo; it is never overwritten: choose another --out"
         )
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        fill(partial)
-        (partial / MARK).write_text(ABOUT, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    except BaseException:  # Ctrl-C included: nothing half-made stays
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    if folder.exists():
+        wrote = {
+            "rgb",
+            "depth",
+            "mask",
+            "rgb.txt",
+            "depth.txt",
+            "groundtruth.txt",
+            "intrinsics.txt",
+        }
+        wrote |= {VIDEO_NAME, MARK}
+        refuse_strangers((path for path in folder.iterdir() if path.name not in wrote), folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".recon4d-demo-", dir=folder.parent) as aside:
+        filled = Path(aside) / "input"
+        filled.mkdir()
+        fill(filled)
+        (filled / MARK).write_text(ABOUT, encoding="utf-8")
+        if folder.exists():
+            os.rename(folder, Path(aside) / "old")
+        os.rename(filled, folder)
 
 
 def _render_frame(

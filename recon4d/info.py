@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recon4d.errors import InputError
-from recon4d.io.output import is_result
+from recon4d.io.ours import is_result
 
 _METHODS = ("geometry", "flow", "masks", "refine")
 """Entries of `run.json` that name what was used."""

@@ -23,7 +23,9 @@ from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.masks import read_mask_folder
 from recon4d.io.output import (
+    PlaceTakenError,
     check_output,
+    check_place,
     missing_parents,
     partial_folder,
     publish,
@@ -42,7 +44,7 @@ from recon4d.options import to_toml
 from recon4d.parallel import one_torch_thread
 from recon4d.progress import Progress, no_progress
 from recon4d.report import Check, check_flow, report
-from recon4d.resume import begin, is_begun, is_published
+from recon4d.resume import begin, clear, is_begun, is_published, locked, will_publish
 from recon4d.rounds import Rounds, next_round
 from recon4d.scene import (
     DenseDepth,
@@ -81,28 +83,43 @@ def run(
     """
     refuse_in_worker()
     out = config.out_folder
+    check_place(out)
     folder = partial_folder(out)
-    goes_on = resume and is_begun(folder, config)
-    if goes_on and is_published(folder, out):
-        shutil.rmtree(folder)
-        return out
-    check_output(out, overwrite)
-    _check_weights(config)
     new_parents = missing_parents(folder)
     try:
-        with writing(folder), one_torch_thread():
+        with writing(folder), locked(folder):
+            if is_published(folder, out):  # only its removal was interrupted
+                clear(folder)
+                if resume:
+                    return out
+            goes_on = resume and is_begun(folder, config)
+            check_output(out, overwrite)
+            _check_weights(config)
             if not goes_on:
                 begin(folder, config)
+            _fill(out, config, folder, overwrite, progress)
+    finally:
+        remove_empty(new_parents)
+    return out
+
+
+def _fill(out: Path, config: RunConfig, folder: Path, overwrite: bool, progress: Progress) -> None:
+    """Compute the result in the partial folder and move it to its place; an error that the user can mend clears all."""
+    try:
+        with writing(folder), one_torch_thread():
             finished = _finished(config, folder, progress)
-        publish(finished, out, overwrite)
+            will_publish(folder, finished)
+            publish(finished, out, overwrite)
     except WorkerError:
         raise
+    except PlaceTakenError as error:
+        raise PlaceTakenError(
+            f"{error}; all that was computed is kept: give the same command with --resume when the place is free"
+        ) from error
     except Recon4DError:
-        shutil.rmtree(folder, ignore_errors=True)
-        remove_empty(new_parents)
+        clear(folder)
         raise
-    shutil.rmtree(folder)
-    return out
+    clear(folder)
 
 
 def _check_weights(config: RunConfig) -> None:

@@ -1,43 +1,154 @@
-"""The partial folder of a run: whether there is something to go on with, and how it begins."""
+"""The partial folder of a run: who works in it, whether there is something to go on with, how it begins and ends."""
 
+import fcntl
+import hashlib
+import json
+import logging
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
-from recon4d.checkpoint import stage_costs
+from recon4d.checkpoint import drop_damaged
 from recon4d.config import RunConfig
-from recon4d.errors import ConfigError
-from recon4d.io.output import is_result
-from recon4d.io.result import read_run
+from recon4d.errors import ConfigError, InputError
+from recon4d.inputs import fingerprint, refuse_changes
+from recon4d.io.output import aside_of, resolved
 from recon4d.options import to_toml
+
+_LOCK = "lock"
+_SETTINGS, _INPUTS, _PUBLISHED = "config.toml", "inputs.json", "published"
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other run out of a partial folder, which is made if it is missing; the lock ends with the process.
+
+    Raises:
+        InputError: Another run works there, or something is there that recon4d did not make.
+    """
+    _refuse_foreign(folder)
+    with _lock_file(folder) as file:
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            if {path.name for path in folder.iterdir()} <= {_LOCK}:  # nothing to go on with
+                shutil.rmtree(folder)
+
+
+@contextmanager
+def _lock_file(folder: Path) -> Iterator[TextIO]:
+    """The lock, open and held; another run may remove it with its folder between its opening and its locking."""
+    lock = folder / _LOCK
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"another run of recon4d{_owner(lock)} is at work in {folder}; wait for its end, or choose another "
+                    "--out"
+                ) from error
+            except OSError as error:  # some network file systems have no locks
+                _log.warning("%s cannot be locked (%s): let no other run use it", folder, error)
+            if os.fstat(file.fileno()).st_nlink:
+                yield file
+                return
+
+
+def _owner(lock: Path) -> str:
+    try:
+        return f" (process {int(lock.read_text())})"
+    except (OSError, ValueError):
+        return ""
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise where a partial folder is something of the user's that has its name."""
+    if not (folder.is_symlink() or folder.exists()):
+        return
+    ours = not folder.is_symlink() and folder.is_dir()
+    if ours:
+        names = {path.name for path in folder.iterdir()}
+        ours = not names or bool(names & {_LOCK, _SETTINGS, _PUBLISHED})
+    if not ours:
+        raise InputError(
+            f"{folder} is in the way: recon4d works there and did not make it; move it away, or choose another --out"
+        )
 
 
 def is_begun(folder: Path, config: RunConfig) -> bool:
-    """Whether there is something to resume; what was begun with another configuration is refused."""
-    settings = folder / "config.toml"
-    if not settings.exists():
+    """Whether there is something to resume; what was begun with anything else than this is refused.
+
+    Stages whose files are damaged, and those that came after them, are removed: they are computed again.
+    """
+    settings, inputs = folder / _SETTINGS, folder / _INPUTS
+    if not (settings.exists() and inputs.exists()):
         return False
     if settings.read_text(encoding="utf-8") != to_toml(config.anchored()):
         raise ConfigError(
             f"{folder} was begun with other options than these; give the same options to resume it, or run without "
             "--resume to begin anew"
         )
+    try:
+        begun = json.loads(inputs.read_text(encoding="utf-8"))
+    except ValueError:
+        begun = {}
+    refuse_changes(begun, config, folder)
+    for name in drop_damaged(folder):
+        _log.warning("the stored stage '%s' is damaged; it is computed again", name)
     return True
 
 
-def is_published(folder: Path, out: Path) -> bool:
-    """Whether the run was interrupted after its last step, when its stages were being removed.
-
-    The times of its stages, which no other run has, are then in the result.
-    """
-    costs = stage_costs(folder)
-    if not costs or not is_result(out):
-        return False
-    recorded = read_run(out).get("stages")
-    return isinstance(recorded, dict) and costs.items() <= recorded.items()
-
-
 def begin(folder: Path, config: RunConfig) -> None:
-    """Make the folder anew, with the configuration that it belongs to."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "config.toml").write_text(to_toml(config.anchored()), encoding="utf-8")
+    """Empty the folder, and write what the run in it belongs to."""
+    _empty(folder, keep=(_LOCK,))
+    (folder / _INPUTS).write_text(json.dumps(fingerprint(config), indent=1), encoding="utf-8")
+    (folder / _SETTINGS).write_text(to_toml(config.anchored()), encoding="utf-8")
+
+
+def will_publish(folder: Path, finished: Path) -> None:
+    """Note which result is about to be moved to its place, so that it is known there after a sudden end."""
+    (folder / _PUBLISHED).write_text(_hash(finished / "run.json"))
+
+
+def is_published(folder: Path, out: Path) -> bool:
+    """Whether the result of this folder is at its place already: only removing the folder was interrupted.
+
+    An old result that was set aside, and whose successor never came, is put back first.
+    """
+    aside = aside_of(folder / "result")
+    if aside.is_dir() and not out.exists():
+        os.rename(aside, resolved(out))
+    try:
+        noted = (folder / _PUBLISHED).read_text()
+        return bool(noted) and noted == _hash(out / "run.json")
+    except OSError:
+        return False
+
+
+def clear(folder: Path) -> None:
+    """Remove what is in a partial folder but its lock; what tells that its result is published goes last."""
+    _empty(folder, keep=(_LOCK, _PUBLISHED))
+    (folder / _PUBLISHED).unlink(missing_ok=True)
+
+
+def _empty(folder: Path, keep: tuple[str, ...]) -> None:
+    for path in folder.iterdir():
+        if path.name in keep:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

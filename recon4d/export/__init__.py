@@ -15,7 +15,7 @@ from recon4d.export.glb import FILE, export_glb
 from recon4d.export.nerfstudio import export_nerfstudio
 from recon4d.export.original import at_original_size
 from recon4d.export.pictures import export_overlay
-from recon4d.export.place import MARKER, placed
+from recon4d.export.place import placed
 from recon4d.export.views import (
     Export,
     View,
@@ -23,6 +23,7 @@ from recon4d.export.views import (
     has_no_parallax,
     unposed_frames,
 )
+from recon4d.io.ours import EXPORT_MARKER, EXPORTS
 from recon4d.io.output import writing
 from recon4d.io.result import read_result
 from recon4d.progress import Progress, no_progress
@@ -79,13 +80,13 @@ def export_result(
         MissingDependencyError: The format needs a package that is not installed.
     """
     exporter = _find(to, depth_size)
-    target = result / "export" / to if out is None else out
+    target = result / EXPORTS / to if out is None else out
     file = FILE if to == "glb" and target.suffix.lower() == ".glb" else None
     reconstruction = read_result(result)
-    with placed(target, is_ours=out is None, file=file) as folder:
+    with placed(target, inside=result if out is None else None, file=file) as folder:
         export = _choose(reconstruction, result, exporter, depth_size)
         _write(exporter, export, folder, progress)
-        _describe(export, to, reconstruction, folder / MARKER)
+        _describe(export, to, reconstruction, folder / EXPORT_MARKER)
     return target
 
 
@@ -156,6 +157,7 @@ def _describe(export: Export, to: str, reconstruction: Reconstruction, path: Pat
         "scale": "metric" if reconstruction.is_metric else "relative",
         "frames": {frame: sources.pop(frame) for frame in export.frames},
         "left_out": sources,
+        "entries": sorted(written.name for written in path.parent.iterdir()),
     }
     with writing(path):
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

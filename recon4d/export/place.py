@@ -7,27 +7,36 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recon4d.errors import InputError
-from recon4d.io.output import check_writable, missing_parents, remove_empty, writing
-
-MARKER = "recon4d_export.json"
-"""What an export says about itself; a folder with it may be replaced by another export."""
+from recon4d.io.ours import first_link, is_export, strangers_in_export
+from recon4d.io.output import (
+    check_writable,
+    missing_parents,
+    refuse_strangers,
+    remove_empty,
+    resolved,
+    writing,
+)
 
 
 @contextmanager
-def placed(out: Path, is_ours: bool, file: str | None = None) -> Iterator[Path]:
+def placed(out: Path, inside: Path | None = None, file: str | None = None) -> Iterator[Path]:
     """Give an empty folder to fill; it becomes `out` when the block ends without an error.
 
     Args:
         out: A folder, which must not exist, be empty, or hold an earlier export; or the name of a file.
-        is_ours: Whatever is at `out` was chosen by recon4d, and is replaced.
+        inside: The result folder that `out` is in; no link may lead out of it.
         file: The one file of the filled folder that becomes `out`; None: the folder does.
 
     Raises:
         InputError: There is something else at `out`, or it cannot be written.
     """
-    if not is_ours:
-        _check_free(out, is_file=file is not None)
-    target = out.resolve()
+    link = None if inside is None else first_link(out, inside)
+    if link is not None:
+        raise InputError(
+            f"{link} is a link, which exports do not follow; remove it, or name the place with --out"
+        )
+    _check_free(out, is_file=file is not None)
+    target = resolved(out)
     check_writable(target)
     new_parents = missing_parents(target)
     try:
@@ -52,7 +61,8 @@ def _check_free(out: Path, is_file: bool) -> None:
         return
     if not out.is_dir():
         raise InputError(f"{out} is a file, a folder was needed; choose another --out")
-    if (out / MARKER).is_file():
+    if is_export(out):
+        refuse_strangers(strangers_in_export(resolved(out)), out)
         return
     if any(out.iterdir()):
         raise InputError(

@@ -1,14 +1,17 @@
 """Where results go: nothing of the user's is overwritten by accident, nothing unfinished looks finished."""
 
+import ctypes
 import errno
-import json
+import hashlib
 import os
-import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
-from recon4d.errors import InputError
+from recon4d.errors import ConfigError, InputError
+from recon4d.io.ours import is_result, strangers_in_result
 
 FORMAT = 1
 """Version of the result folder's layout; `run.json` holds it under `format`."""
@@ -19,8 +22,23 @@ WHAT_TO_DO = {
     errno.EACCES: "change its permissions, or choose another place with --out",
     errno.EPERM: "change its permissions, or choose another place with --out",
     errno.EROFS: "choose a place that is not read-only with --out",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "it is a link that leads back to itself: give the file or folder that was meant",
+    errno.ENOTDIR: "a part of the path is a file: check the path",
+    errno.EMFILE: "too many files are open: raise the limit (ulimit -n), or close other programs",
+    errno.ENFILE: "too many files are open on this machine: close other programs",
 }
 """What the user can do about an error of the file system; any other error is a bug or a broken disk."""
+LONGEST_NAME = 255
+"""Bytes of a file's name that every usual file system takes."""
+SHOWN = 3
+"""Names that a sentence lists."""
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_AT_FDCWD = -100
+
+
+class PlaceTakenError(InputError):
+    """Something appeared where the result was to go while it was computed; what is finished is kept."""
 
 
 @contextmanager
@@ -36,32 +54,48 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def is_result(folder: Path) -> bool:
-    """True for a result folder of any format version."""
+def resolved(path: Path) -> Path:
+    """The absolute path without links.
+
+    Raises:
+        InputError: Links lead in a circle.
+    """
     try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(run, dict) and "format" in run
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # Python 3.11 has a RuntimeError for a circle
+        raise InputError(
+            f"{path} cannot be followed ({error}); give the file or folder that was meant"
+        ) from error
 
 
 def default_output(source: Path) -> Path:
-    """Return `NAME_recon4d` in the current directory."""
-    resolved = source.resolve()
-    name = resolved.stem if resolved.is_file() else resolved.name
-    return Path(f"{name or 'input'}_recon4d")
+    """Return `NAME_recon4d` in the current directory; a name that would be too long is cut."""
+    place = resolved(source)
+    name = place.stem if place.is_file() else place.name
+    return Path(fitting(name or "input", "", "_recon4d"))
+
+
+def fitting(name: str, before: str, after: str) -> str:
+    """The name between two others; cut, and told apart by a part of its hash, where it would be too long."""
+    whole = before + name + after
+    if len(os.fsencode(whole)) <= LONGEST_NAME:
+        return whole
+    mark = "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    room = LONGEST_NAME - len(os.fsencode(before + mark + after))
+    return before + os.fsencode(name)[:room].decode(errors="ignore") + mark + after
 
 
 def partial_folder(out: Path) -> Path:
     """Return the hidden folder beside `out` in which a run grows."""
-    resolved = out.resolve()
-    return resolved.with_name(f".{resolved.name}.partial")
+    place = resolved(out)
+    return place.with_name(fitting(place.name, ".", ".partial"))
 
 
 def check_output(out: Path, overwrite: bool) -> None:
     """Raise an `InputError` where a result could not, or must not, be put at `out`."""
-    if out.is_symlink() or out.exists():
-        if not is_result(out):
+    target = resolved(out)  # which is what would be replaced, whatever the path to it looks like
+    if out.is_symlink() or target.exists():
+        if not is_result(target):
             raise InputError(
                 f"{out} exists and is not a result of recon4d; it is never overwritten: choose another --out"
             )
@@ -69,35 +103,80 @@ def check_output(out: Path, overwrite: bool) -> None:
             raise InputError(
                 f"{out} already holds a result; give --overwrite to replace it, or choose another --out"
             )
-    check_writable(out.resolve())
+        refuse_strangers(strangers_in_result(target), out)
+    check_place(out)
+
+
+def check_place(out: Path) -> None:
+    """Raise an error where no folder can be made, whatever is there now."""
+    target = resolved(out)
+    if not target.name:
+        raise ConfigError(f"{out} is the root of the file system; choose a folder in it with --out")
+    if len(os.fsencode(target.name)) > LONGEST_NAME:
+        raise ConfigError(
+            f"the name of {out} has more than {LONGEST_NAME} bytes; choose a shorter one"
+        )
+    check_writable(target)
+
+
+def refuse_strangers(found: Iterable[Path], folder: Path) -> None:
+    """Raise an `InputError` that names what in a folder is not recon4d's and would be deleted with it."""
+    names = [str(path.relative_to(resolved(folder))) for path in islice(found, SHOWN + 1)]
+    if names:
+        more = ", ..." if len(names) > SHOWN else ""
+        raise InputError(
+            f"{folder} also holds what recon4d did not write ({', '.join(names[:SHOWN])}{more}), and replacing it "
+            "would delete that; move it away, or choose another --out"
+        )
 
 
 def publish(finished: Path, out: Path, overwrite: bool) -> None:
-    """Move a finished result to its place.
+    """Move a finished result to its place; an old one is left where the new one was.
 
-    An old result there is moved aside first and deleted only when the new one is in place; if the new one cannot be
-    moved, the old one comes back.
+    Both change places at once where the system can do that, so that there is always a result at `out`; elsewhere the
+    old one is moved aside first, and comes back if the new one cannot be moved.
 
     Args:
         finished: The folder with the complete result, on the same file system as `out`.
         out: Where it goes.
         overwrite: Replace a result that is there; anything else that is there is never replaced.
+
+    Raises:
+        PlaceTakenError: Something is there that must not be replaced.
     """
-    check_output(out, overwrite)
-    target = out.resolve()
-    aside = target.with_name(f".{target.name}.replaced")
+    try:
+        check_output(out, overwrite)
+    except InputError as error:
+        raise PlaceTakenError(str(error)) from error
+    target = resolved(out)
     with writing(out):
         if not target.exists():
-            os.replace(finished, target)
-            return
-        shutil.rmtree(aside, ignore_errors=True)
-        os.replace(target, aside)
-        try:
-            os.replace(finished, target)
-        except OSError:
-            os.replace(aside, target)
-            raise
-        shutil.rmtree(aside)
+            os.rename(finished, target)
+        elif not exchange(finished, target):
+            aside = aside_of(finished)
+            os.rename(target, aside)
+            try:
+                os.rename(finished, target)
+            except OSError:
+                os.rename(aside, target)
+                raise
+
+
+def aside_of(finished: Path) -> Path:
+    """Where an old result waits while a finished one takes its place, on a system that cannot exchange the two."""
+    return finished.with_name("replaced")
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two folders change their names in one step; False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    done = library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE)
+    return bool(done == 0)
 
 
 def missing_parents(path: Path) -> tuple[Path, ...]:
@@ -114,6 +193,28 @@ def remove_empty(folders: tuple[Path, ...]) -> None:
             return
 
 
+def check_file_output(path: Path, option: str) -> None:
+    """Raise an `InputError` where a file could not be written, before any work is done.
+
+    Args:
+        path: The file; an old one may be there.
+        option: What names it, for messages.
+    """
+    target = resolved(path)
+    if target.is_dir():
+        raise InputError(f"{option} {path} is a folder, a file was needed; add the file's name")
+    if target.exists() and not target.is_file():
+        raise InputError(f"{option} {path} is not a file; choose another name")
+    if not target.parent.is_dir():
+        raise InputError(
+            f"{option} {path} would be in the folder {path.parent}, which is not there; make it, or choose another"
+        )
+    if len(os.fsencode(target.name)) > LONGEST_NAME:
+        raise InputError(f"the name of {option} has more than {LONGEST_NAME} bytes; shorten it")
+    if not target.exists():
+        check_writable(target)
+
+
 def check_writable(target: Path) -> None:
     """Raise an `InputError` where `target` (resolved) could not be made.
 
@@ -126,7 +227,7 @@ def check_writable(target: Path) -> None:
         raise InputError(
             f"{parent} is a file, a folder was needed; choose another --out than {target}"
         )
-    probe = parent / f".{target.name}.{os.getpid()}.probe"
+    probe = parent / f".recon4d.{os.getpid()}.probe"
     try:
         probe.mkdir()
         probe.rmdir()
