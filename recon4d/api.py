@@ -18,6 +18,7 @@ class RunOptions(TypedDict, total=False):
     """The options of `recon4d run` as keywords; `recon4d.config.RunConfig` says what each means."""
 
     masks: str | PathLike[str]
+    masks_mean: str
     geometry: str
     flow: str
     refine: str

@@ -50,6 +50,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "method",
         (
             ("--masks {masks}|FOLDER", "motion masks: a method, or one image per frame"),
+            ("--masks-mean {masks_mean}", "what is not 0 in the FOLDER's masks (moving)"),
             ("--geometry {geometry}", "where the first depth and poses come from"),
             (
                 "--depth-factor auto|F",

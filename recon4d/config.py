@@ -46,6 +46,7 @@ CHOICES = {
         now=("d2mif", "residual", "none", "easi3r", "geomotion"),
         other="an existing folder with one mask image per frame",
     ),
+    "masks_mean": Choice(now=("moving", "static")),
     "geometry": Choice(now=("parallax", "rgbd", *NETWORKS)),
     "flow": Choice(now=("dis", "raft")),
     "refine": Choice(now=("edges", "sam2", "none")),
@@ -102,6 +103,8 @@ class RunConfig:
     """The result folder; None: `NAME_recon4d/` in the current directory."""
     masks: str = CHOICES["masks"].now[0]
     """Motion segmentation: a method, or a folder with one mask image per frame (non-zero = moving)."""
+    masks_mean: str = CHOICES["masks_mean"].now[0]
+    """What is not 0 in the images of a folder of masks; `static` where 0 = ignore."""
     geometry: str = CHOICES["geometry"].now[0]
     """Where the first depth and poses come from."""
     flow: str = CHOICES["flow"].now[0]
@@ -165,6 +168,11 @@ class RunConfig:
                 "estimated; give one of the two"
             )
 
+        if self.masks_mean != CHOICES["masks_mean"].now[0] and self.masks_folder is None:
+            raise ConfigError(
+                f"--masks-mean {self.masks_mean} says what the images of a folder of masks mean, but --masks is "
+                f"'{self.masks}'; give the folder, or leave --masks-mean out"
+            )
         if self.depth_factor is not None and self.geometry != "rgbd":
             raise ConfigError(
                 f"--depth-factor {self.depth_factor:g} is the unit of depth images, which --geometry {self.geometry} "

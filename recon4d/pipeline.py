@@ -21,7 +21,7 @@ from recon4d.executor import refuse_in_worker
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
-from recon4d.io.masks import read_mask_folder
+from recon4d.io.masks import check_mask_folder, read_mask_folder
 from recon4d.io.output import (
     PlaceTakenError,
     check_output,
@@ -198,9 +198,7 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
 
 def read_stage(config: RunConfig, folder: Path, progress: Progress) -> Video:
     """The first stage: the frames, and what the user knows of their cameras."""
-    video = run_stage(
-        folder, "read", Video, lambda f: read_video(config.input, read_options(config), f, progress)
-    )
+    video = run_stage(folder, "read", Video, lambda f: _read(config, f, progress))
     if config.focal == "per-frame" and video.intrinsics is not None:
         raise ConfigError(
             f"{config.input} has known intrinsics, and --focal per-frame has every frame's focal length estimated; "
@@ -216,6 +214,17 @@ def read_stage(config: RunConfig, folder: Path, progress: Progress) -> Video:
         lambda _: read_known_poses(path, config.pose_sigma or 0.0, video),
     )
     return replace(video, poses=poses)
+
+
+def _read(config: RunConfig, folder: Path, progress: Progress) -> Video:
+    """The frames; the user's masks are looked at, too, so that a wrong folder is refused before work starts."""
+    video = read_video(config.input, read_options(config), folder, progress)
+    if config.masks_folder is None:
+        return video
+    notices = check_mask_folder(
+        config.masks_folder, video, means_static=config.masks_mean == "static"
+    )
+    return replace(video, notices=(*video.notices, *notices))
 
 
 def observe(
@@ -288,7 +297,7 @@ def given_masks(config: RunConfig, video: Video) -> Bool[np.ndarray, "frames hei
     """The user's own masks; None where there are none."""
     if config.masks_folder is None:
         return None
-    return read_mask_folder(config.masks_folder, video)
+    return read_mask_folder(config.masks_folder, video, means_static=config.masks_mean == "static")
 
 
 def finish_masks(

@@ -32,7 +32,7 @@ def options() -> st.SearchStrategy[dict[str, Any]]:
             **{
                 key: st.sampled_from(choice.now)
                 for key, choice in CHOICES.items()
-                if key != "focal"
+                if key not in ("focal", "masks_mean")
             },
             "size": st.integers(64, 8192),
             "start": st.floats(0, 1e9),

@@ -51,6 +51,17 @@ def columns_of(is_moving: np.ndarray) -> list[int]:
         (("1.jpg", "2.jpg"), (0, 1), ["000000.png", "000001.png", "000002.png"], [20, 30]),
         (("a.jpg", "b.jpg"), (1, 3), ["0.png", "1.png", "2.png", "3.png"], [20, 40]),
         (("a.jpg", "b.jpg"), (), ["00000.png", "00001.png"], [10, 20]),
+        (("a.jpg", "b.jpg"), (), ["a.jpg.png", "b.jpg.png"], [10, 20]),  # COLMAP
+        (("a.jpg", "a.png"), (), ["a.png.png", "a.jpg.png"], [20, 10]),
+        (("b.jpg", "a.jpg"), (), ["a_mask.png", "b_mask.png"], [20, 10]),  # SAM tools
+        (("b.jpg", "a.jpg"), (), ["mask_a.png", "mask_b.png"], [20, 10]),
+        (("a.jpg", "b.jpg"), (), ["a.png", "a_mask.png", "b.png", "b_mask.png"], [20, 40]),
+        (("0.5.jpg", "0.6.jpg"), (), ["0.5_mask.png", "0.6_mask.png"], [10, 20]),
+        (("frame_00001.png", "frame_00002.png"), (), ["1.png", "2.png"], [10, 20]),
+        (("frame_00001.png", "frame_00002.png"), (), ["00000.png", "00001.png"], [10, 20]),
+        (("0", "1"), (), ["frame_00001_mask.png", "frame_00002_mask.png"], [10, 20]),  # from 1
+        (("1", "2"), (1, 2), ["00001.png", "00002.png", "00003.png"], [20, 30]),
+        (("1", "2"), (1, 2), ["frame_00000.png", "frame_00001.png", "frame_00002.png"], [20, 30]),
     ],
 )
 def test_masks_are_matched_by_stem_else_number_else_index(
@@ -140,9 +151,9 @@ def test_two_masks_for_one_frame_are_refused(tmp_path: Path) -> None:
 
 def test_masks_that_cover_everything_are_refused(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "m", np.stack([levels(128)] * 2), ["a.png", "b.png"])
-    with pytest.raises(InputError, match="all pixels of all 2 masks are moving"):
+    with pytest.raises(InputError, match="100% of the pixels would be moving"):
         read_mask_folder(folder, video_of(("a.jpg", "b.jpg")))
-    cv2.imwrite(str(folder / "b.png"), levels(127))
+    cv2.imwrite(str(folder / "b.png"), levels(80))
     assert read_mask_folder(folder, video_of(("a.jpg", "b.jpg")))[0].all()
 
 

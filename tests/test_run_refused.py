@@ -205,7 +205,7 @@ def test_a_mask_of_a_wrong_size_is_named(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_masks_that_cover_everything_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     sentence = refused(with_masks(np.full((4, 96, 128), 255, np.uint8)), capsys)
-    assert "all pixels of all 4 masks are moving" in sentence and "inverted" in sentence
+    assert "100% of the pixels would be moving" in sentence and "--masks-mean static" in sentence
 
 
 def test_masks_that_cover_nearly_everything_are_refused(

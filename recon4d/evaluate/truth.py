@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32
 
 from recon4d.errors import InputError
 from recon4d.io.images import list_images, read_image
-from recon4d.io.masks import LOSSY_SUFFIXES, LOSSY_THRESHOLD
+from recon4d.io.mask_values import LOSSY_SUFFIXES, LOSSY_THRESHOLD
 from recon4d.io.trajectory import Trajectory, read_trajectory
 from recon4d.io.tum import read_list
 

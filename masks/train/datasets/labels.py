@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int64
 
 from recon4d.errors import InputError
 from recon4d.io.images import read_image
-from recon4d.io.masks import LOSSY_SUFFIXES, LOSSY_THRESHOLD
+from recon4d.io.mask_values import LOSSY_SUFFIXES, LOSSY_THRESHOLD
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPE_AT = 25
