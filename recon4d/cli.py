@@ -7,17 +7,31 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from recon4d import cli_parser
+from recon4d import cli_parser, cli_streams
 from recon4d.cli_screen import logging_to_screen, remark, say
+from recon4d.cli_streams import EXIT_INTERRUPTED
 from recon4d.errors import Recon4DError
 from recon4d.io.output import WHAT_TO_DO
 
-EXIT_DONE, EXIT_USER, EXIT_INTERRUPTED = 0, 2, 130
+EXIT_DONE, EXIT_USER = 0, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return the exit code; a bug is raised, which makes it 1."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    """Run one command line and return the exit code; a bug is raised, which makes it 1.
+
+    Args:
+        argv: The words; None: those of this process, which is the program then.
+    """
+    cli_streams.open_missing()
+    if argv is None:
+        cli_streams.take_interrupts()
+    try:
+        return _outcome(sys.argv[1:] if argv is None else list(argv))
+    finally:
+        cli_streams.flush_all()
+
+
+def _outcome(words: Sequence[str]) -> int:
     try:
         with logging_to_screen():
             return _dispatch(words)

@@ -73,7 +73,7 @@ def evaluate(arguments: Namespace) -> None:
         depth_scale=arguments.depth_scale,
         depth_factor=arguments.depth_factor,
     )
-    say(evaluate(arguments.result, arguments.gt, options, json_file=arguments.json))
+    say(evaluate(arguments.result, arguments.gt, options, json_file=arguments.json), needed=True)
 
 
 def export(arguments: Namespace) -> None:
@@ -90,7 +90,7 @@ def info(arguments: Namespace) -> None:
     """Say what a path holds."""
     from recon4d.info import describe
 
-    say(describe(arguments.path))
+    say(describe(arguments.path), needed=True)
 
 
 def models(arguments: Namespace) -> None:
@@ -98,7 +98,7 @@ def models(arguments: Namespace) -> None:
     from recon4d import models
 
     if arguments.task == "list":
-        say(models.list_models())
+        say(models.list_models(), needed=True)
         return
     path = models.fetch(
         arguments.name, arguments.revision, yes=arguments.yes, offline=arguments.offline

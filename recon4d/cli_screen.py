@@ -6,22 +6,26 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from recon4d.cli_streams import write
 from recon4d.progress import Counter
 
 _PLAIN_INTERVAL_S = 10.0
 """Seconds between lines of a long stage where the screen is no terminal: enough to see that it lives."""
 
 
-def say(text: str) -> None:
-    """Write a result to standard output."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def say(text: str, needed: bool = False) -> None:
+    """Write a result to standard output.
+
+    Args:
+        text: What to write.
+        needed: It is all that the command gives: where the disk is full, that is an error.
+    """
+    write(sys.stdout, text + "\n", needed)
 
 
 def remark(text: str) -> None:
     """Write a message about the work, not a result, to standard error."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    write(sys.stderr, text + "\n")
 
 
 class _Lines(logging.Handler):
