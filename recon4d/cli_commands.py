@@ -47,18 +47,30 @@ def view(arguments: Namespace) -> None:
     """Show a result."""
     if arguments.web and arguments.png is not None:
         raise ConfigError("--web and --png exclude each other; give one of the two")
+    _refuse_address_without_web(arguments)
     if arguments.png is not None:
         check_file_output(arguments.png, "--png")
     import recon4d.viewer as viewer
 
     style = viewer.Style(arguments.colour, arguments.max_std)
     if arguments.png is not None:
-        viewer.render_png(arguments.result, arguments.png, remark, style)
+        viewer.render_png(arguments.result, arguments.png, remark, style, arguments.frame)
         say(f"wrote {arguments.png}")
     elif arguments.web:
-        viewer.view_web(arguments.result, tell=say, style=style)
+        host = viewer.Address.host if arguments.host is None else arguments.host
+        address = viewer.Address(host, arguments.port)
+        viewer.view_web(arguments.result, address, say, style, arguments.frame)
     else:
-        viewer.view_desktop(arguments.result, tell=say, style=style)
+        viewer.view_desktop(arguments.result, say, style, arguments.frame)
+
+
+def _refuse_address_without_web(arguments: Namespace) -> None:
+    """Refuse an address that nothing would be served at."""
+    for flag, value in (("--host", arguments.host), ("--port", arguments.port)):
+        if value is not None and not arguments.web:
+            raise ConfigError(
+                f"{flag} is the address of the page of --web; add --web, or leave {flag} out"
+            )
 
 
 def evaluate(arguments: Namespace) -> None:

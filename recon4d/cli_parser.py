@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from recon4d.cli_train import add_train
-from recon4d.cli_values import add_choice, positive
+from recon4d.cli_values import add_choice, positive, whole
 from recon4d.config import CHOICES, Choice, RunConfig, did_you_mean
 from recon4d.errors import ConfigError
 
@@ -212,10 +212,27 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", type=Path, metavar="RESULT")
     parser.add_argument("--web", action="store_true", help="serve the viewer to a browser")
     parser.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        help="of --web: address to listen on (127.0.0.1: this machine alone; 0.0.0.0: the network, too)",
+    )
+    parser.add_argument(
+        "--port",
+        type=whole("--port", 0),
+        metavar="N",
+        help="of --web: port to listen on (8080, or the next free one)",
+    )
+    parser.add_argument(
         "--png",
         type=Path,
         metavar="FILE",
         help="write one picture, without a window (on a GPU where PyTorch3D is installed)",
+    )
+    parser.add_argument(
+        "--frame",
+        type=whole("--frame", 0),
+        metavar="N",
+        help="frame whose moving points are shown, from 0: of --png (the middle one), else where it starts (0)",
     )
     add_choice(
         parser,

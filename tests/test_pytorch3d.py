@@ -219,8 +219,8 @@ def test_a_surface_of_many_discs_is_opaque() -> None:
 def test_the_picture_of_a_result_is_the_same_thing_by_both(result: Reconstruction) -> None:
     pytest.importorskip("pytorch3d")
     by_pytorch3d = partial(draw_points, background=BACKGROUND, device="cpu")
-    discs = draw(result, (160, 120), draw_points=by_pytorch3d)
-    squares = draw(result, (160, 120))
+    discs = draw(result, 3, (160, 120), draw_points=by_pytorch3d)
+    squares = draw(result, 3, (160, 120))
     drawn, drawn_too = ((picture != BACKGROUND).any(-1) for picture in (squares, discs))
     assert drawn.mean() > 0.1 and (drawn == drawn_too).mean() > 0.97
     blurred, blurred_too = (cv2.blur(picture, (9, 9)).astype(int) for picture in (squares, discs))
@@ -237,7 +237,7 @@ def folder_of(result: Reconstruction, tmp_path: Path) -> Path:
 
 def test_one_line_says_what_drew_the_points(result: Reconstruction, tmp_path: Path) -> None:
     said: list[str] = []
-    render_png(folder_of(result, tmp_path), tmp_path / "picture.png", said.append)
+    render_png(folder_of(result, tmp_path), tmp_path / "picture.png", said.append, frame=1)
     assert len(said) == 1 and said[0].startswith("points drawn ")
     if not torch.cuda.is_available():
         assert said[0].startswith("points drawn on the CPU: ")
@@ -247,7 +247,7 @@ def test_one_line_says_what_drew_the_points(result: Reconstruction, tmp_path: Pa
 def draw_again(tmp_path: Path) -> np.ndarray:
     import recon4d
 
-    return draw(recon4d.load(tmp_path / "result"))
+    return draw(recon4d.load(tmp_path / "result"), 1)
 
 
 def test_a_gpu_that_fails_is_named_and_the_cpu_draws(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from recon4d.errors import ConfigError, MissingDependencyError
 from recon4d.io.images import read_rgb
 from recon4d.io.result import write_result
 from recon4d.scene import Reconstruction
-from recon4d.viewer import PLAIN, Style, render_png
+from recon4d.viewer import PLAIN, Address, Style, render_png
 from recon4d.viewer.cloud import join, median_depth, moving_cloud, static_cloud
 from recon4d.viewer.desktop import Playback, explanation, title
 from recon4d.viewer.frustums import (
@@ -35,6 +35,7 @@ from recon4d.viewer.frustums import (
     ellipsoid_lines,
     magnification,
 )
+from recon4d.viewer.levels import LEVELS, Levels
 from recon4d.viewer.packages import import_package
 from recon4d.viewer.uncertainty import (
     UNKNOWN_COLOR,
@@ -44,7 +45,7 @@ from recon4d.viewer.uncertainty import (
     styled,
     viridis,
 )
-from recon4d.viewer.web import LEVELS, Levels, serve
+from recon4d.viewer.web import serve
 from tests.results import FRAMES, exact_result
 from tests.results import SIZE as PICTURE_SIZE
 from tests.synthetic import make_scene
@@ -280,7 +281,8 @@ def test_the_picture_shows_uncertainty(folder: Path, tmp_path: Path) -> None:
     yellow = (pictures[1] == viridis(np.array([1.0]))[0]).all(-1)
     assert yellow[:890].any()
     assert yellow[890:].any()  # the legend
-    assert [line.startswith("points drawn ") for line in said] == [True] * 3  # and nothing else
+    assert {line.split()[0] for line in said} == {"shown", "points"}  # and nothing else
+    assert len(said) == 6
 
 
 def test_a_result_that_says_nothing_is_shown_with_one_notice(
@@ -290,14 +292,15 @@ def test_a_result_that_says_nothing_is_shown_with_one_notice(
     said: list[str] = []
     style = Style("uncertainty", 0.01)
     picture = read_rgb(render_png(tmp_path / "plain", tmp_path / "p.png", said.append, style))
-    line, drawn = said
+    moment, line, drawn = said
+    assert moment.startswith("shown is frame ")
     assert drawn.startswith("points drawn ")
     assert "how uncertain its depth is" in line
     assert "how uncertain its camera positions are" in line
     assert is_colorful(picture)
     said.clear()
     render_png(tmp_path / "plain", tmp_path / "q.png", said.append)
-    assert [line.startswith("points drawn ") for line in said] == [True]  # nobody asked for more
+    assert [line.split()[0] for line in said] == ["shown", "points"]  # nobody asked for more
 
 
 def test_the_window_names_its_colours(uncertain: Reconstruction, plain: Reconstruction) -> None:
@@ -330,7 +333,7 @@ def test_levels_of_the_slider_hold_every_point_once(
 
 def test_the_page_recolours_and_hides(folder: Path) -> None:
     pytest.importorskip("viser")
-    page = serve(folder, port=0)
+    page = serve(folder, Address(port=0))
     try:
         image = {level: points.colors.copy() for level, points in page._static_points.items()}
         page._color.value = "uncertainty"
@@ -482,7 +485,7 @@ def test_a_page_shows_the_cloud_in_a_browser(lady: Path, tmp_path: Path) -> None
     with running(recon4d("view", str(lady), "--web")) as server:
         assert server.stdout is not None
         lines = iter(server.stdout.readline, "")
-        line = next(line for line in lines if line.startswith("open http://localhost:"))
+        line = next(line for line in lines if line.startswith("open http://127.0.0.1:"))
         with browser(line.split()[1], tmp_path / "profile") as (page, process):
             wait_for(lambda: is_colorful(page.picture()), process)
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from recon4d.viewer.address import THIS_MACHINE
+from recon4d.viewer.address import Address as Address
 from recon4d.viewer.uncertainty import COLORS as COLORS
 from recon4d.viewer.uncertainty import PLAIN as PLAIN
 from recon4d.viewer.uncertainty import Style as Style
@@ -11,22 +13,32 @@ Tell = Callable[[str], None]
 """Shows the user a line: the keys, the address, what is not known."""
 
 
-def view_desktop(result: Path, tell: Tell = print, style: Style = PLAIN) -> None:
-    """Open a window with the result folder's point cloud; returns when it is closed."""
+def view_desktop(
+    result: Path, tell: Tell = print, style: Style = PLAIN, frame: int | None = None
+) -> None:
+    """Open a window with the result folder's point cloud, at a frame (the first); returns when it is closed."""
     from recon4d.viewer.desktop import view_desktop as view
 
-    view(result, tell, style)
+    view(result, tell, style, frame)
 
 
-def view_web(result: Path, port: int = 8080, tell: Tell = print, style: Style = PLAIN) -> None:
-    """Serve the result folder's point cloud to a browser until interrupted."""
+def view_web(
+    result: Path,
+    address: Address = THIS_MACHINE,
+    tell: Tell = print,
+    style: Style = PLAIN,
+    frame: int | None = None,
+) -> None:
+    """Serve the result folder's point cloud to a browser until interrupted, at a frame (the first)."""
     from recon4d.viewer.web import view_web as view
 
-    view(result, port, tell, style)
+    view(result, address, tell, style, frame)
 
 
-def render_png(result: Path, file: Path, tell: Tell = print, style: Style = PLAIN) -> Path:
-    """Write a picture of the result folder's point cloud; needs no display."""
+def render_png(
+    result: Path, file: Path, tell: Tell = print, style: Style = PLAIN, frame: int | None = None
+) -> Path:
+    """Write a picture of the result folder's point cloud at a frame (the middle one); needs no display."""
     from recon4d.viewer.headless import render_png as render
 
-    return render(result, file, tell, style)
+    return render(result, file, tell, style, frame)

@@ -16,7 +16,9 @@ from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
 from recon4d.viewer.cloud import PointCloud, median_depth, moving_cloud, static_cloud
 from recon4d.viewer.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
+from recon4d.viewer.moment import checked_frame, describe_frame
 from recon4d.viewer.packages import import_package
+from recon4d.viewer.screen_text import before_eye, text_rows
 from recon4d.viewer.uncertainty import (
     PLAIN,
     StdScale,
@@ -32,6 +34,9 @@ HELP = (
     "keys: space play/pause, right/left step, Home first frame, +/- point size, "
     "C cameras, M moving points, T path, U colours by uncertainty, E ellipsoids of camera positions, Q quit"
 )
+NEAR = 0.004
+"""Distance of the nearest thing that is drawn, in median depths of the scene; text is just behind it."""
+INK = (0.12, 0.12, 0.14)
 KEY_RIGHT, KEY_LEFT, KEY_HOME, KEY_SPACE = 262, 263, 268, 32
 """GLFW's key codes."""
 
@@ -64,11 +69,18 @@ class Playback:
         return replace(self, style=replace(self.style, color=color))
 
 
-def view_desktop(result: Path, tell: Callable[[str], None] = print, style: Style = PLAIN) -> None:
+def view_desktop(
+    result: Path,
+    tell: Callable[[str], None] = print,
+    style: Style = PLAIN,
+    frame: int | None = None,
+) -> None:
     """Open a window and return when it is closed."""
     o3d = import_package("open3d")
     reconstruction = read_result(result)
-    window = _Window(o3d, reconstruction, title(result, reconstruction), style)
+    state = Playback(len(reconstruction.images), style=style)
+    state = replace(state, frame=checked_frame(frame, state.num_frames, 0))
+    window = _Window(o3d, reconstruction, title(result, reconstruction), state)
     for line in explanation(reconstruction):
         tell(line)
     window.run()
@@ -93,10 +105,9 @@ class _Window:
     """Keeps Open3D's objects in step with a `Playback`. Mutable: it is what the screen shows."""
 
     def __init__(
-        self, o3d: ModuleType, reconstruction: Reconstruction, title: str, style: Style
+        self, o3d: ModuleType, reconstruction: Reconstruction, title: str, state: Playback
     ) -> None:
-        self._o3d, self._reconstruction = o3d, reconstruction
-        self._state = Playback(len(reconstruction.images), style=style)
+        self._o3d, self._reconstruction, self._state = o3d, reconstruction, state
         self._scale = StdScale.of(reconstruction)
         self._window: Any = o3d.visualization.VisualizerWithKeyCallback()
         if not _has_screen() or not self._window.create_window(title, width=1280, height=800):
@@ -113,16 +124,35 @@ class _Window:
         self._bind()
         self._look()
         self._window.get_render_option().point_size = self._state.point_size
+        self._near = NEAR * median_depth(reconstruction)
+        self._window.get_view_control().set_constant_z_near(self._near)
+        self._text, self._written = _lines(o3d, np.zeros((0, 2, 3)), INK), b""
+        self._write()
+        self._window.add_geometry(self._text, reset_bounding_box=False)
 
     def run(self) -> None:
         """Show it until the user closes it."""
         shown = time.monotonic()
         while self._window.poll_events():
+            self._write()
             self._window.update_renderer()
             if self._state.playing and time.monotonic() - shown >= 1 / FRAMES_PER_S:
                 shown = time.monotonic()
                 self._set(self._state.stepped(1))
         self._window.destroy_window()
+
+    def _write(self) -> None:
+        """Number and time of the frame into the corner of the view, wherever that looks from."""
+        view = self._window.get_view_control().convert_to_pinhole_camera_parameters()
+        pixels, pose = np.array(view.intrinsic.intrinsic_matrix), np.array(view.extrinsic)
+        state = pixels.tobytes() + pose.tobytes() + bytes(str(self._state.frame), "ascii")
+        if state == self._written:
+            return
+        rows = text_rows(describe_frame(self._reconstruction, self._state.frame))
+        fresh = _lines(self._o3d, before_eye(rows, pixels, pose, 1.5 * self._near), INK)
+        self._text.points, self._text.lines = fresh.points, fresh.lines
+        self._text.colors, self._written = fresh.colors, state
+        self._window.update_geometry(self._text)
 
     def _draw_static(self) -> Any:
         cloud = styled(self._static_cloud, self._state.style, self._scale)
@@ -177,8 +207,8 @@ class _Window:
                 self._window.remove_geometry(geometry, reset_bounding_box=False)
 
     def _look(self) -> None:
-        """Start behind the first camera, looking along it."""
-        pose = self._reconstruction.world_from_cam[0]
+        """Start behind the first camera that is shown, looking along it."""
+        pose = self._reconstruction.world_from_cam[self._state.frame]
         depth = median_depth(self._reconstruction)
         control = self._window.get_view_control()
         control.set_lookat(pose[:3, 3] + depth * pose[:3, 2])

@@ -31,11 +31,16 @@ def frustum_corners(reconstruction: Reconstruction, frame: int) -> Float64[np.nd
     return np.asarray(in_cam @ pose[:3, :3].T + pose[:3, 3])
 
 
+def frustum_lines(reconstruction: Reconstruction, frame: int) -> Float[np.ndarray, "lines 2 3"]:
+    """The frustum of one camera."""
+    corners = frustum_corners(reconstruction, frame)
+    return np.stack([corners[list(edge)] for edge in EDGES])
+
+
 def camera_lines(reconstruction: Reconstruction) -> Float[np.ndarray, "lines 2 3"]:
     """Frustums of cameras spread over the video."""
     chosen = spread_evenly(len(reconstruction.world_from_cam), MAX_CAMERAS)
-    corners = [frustum_corners(reconstruction, int(frame)) for frame in chosen]
-    return np.stack([c[list(edge)] for c in corners for edge in EDGES])
+    return np.concatenate([frustum_lines(reconstruction, int(frame)) for frame in chosen])
 
 
 def path_lines(reconstruction: Reconstruction) -> Float[np.ndarray, "lines 2 3"]:

@@ -11,22 +11,32 @@ from recon4d.io.images import write_image
 from recon4d.io.preview import write_text
 from recon4d.io.result import read_result
 from recon4d.scene import Reconstruction
-from recon4d.spread import spread_evenly
 from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
 from recon4d.viewer.drawer import PointDrawer, point_drawer
-from recon4d.viewer.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
+from recon4d.viewer.frustums import (
+    camera_lines,
+    ellipsoid_legend,
+    ellipsoid_lines,
+    frustum_lines,
+    path_lines,
+)
+from recon4d.viewer.moment import checked_frame, describe_frame
 from recon4d.viewer.uncertainty import PLAIN, StdScale, Style, missing_uncertainty, styled, viridis
 
 SIZE_PX = (1280, 960)
 BACKGROUND = (250, 250, 252)
-MOVING_FRAMES = 3
-"""Frames whose moving points are shown, spread over the video."""
 ELEVATION_DEG, AZIMUTH_DEG = 22.0, 24.0
 """How far the view is turned up and to the side of the first camera: a three-quarter view."""
-BACK_OFF = 1.5
-"""How far the view stands behind the cameras, in median depths of the scene: they are seen too."""
 FIELD_OF_VIEW_DEG = 50.0
-CAMERA_COLOR, PATH_COLOR = (70, 110, 255), (235, 60, 60)
+MARGIN = 0.9
+"""Share of the picture, from its centre, within which the whole path and most points lie."""
+INNER_PERCENT = (4.0, 96.0)
+"""Percentiles of the points' places, along each axis of the view, that must be in the picture."""
+MAX_FITTED = 5000
+"""Points that the view is fitted to."""
+STEP_BACK, MAX_STEPS = 1.05, 120
+"""Factor by which the view's distance grows until it sees all that, and how often at most: 350 times as far."""
+CAMERA_COLOR, PATH_COLOR, CURRENT_COLOR = (70, 110, 255), (235, 60, 60), (255, 140, 0)
 ELLIPSOID_COLOR = (230, 30, 160)
 INK = (40, 40, 44)
 LEGEND_PX, RAMP_PX = 64, 200
@@ -34,21 +44,33 @@ LEGEND_PX, RAMP_PX = 64, 200
 
 
 def render_png(
-    result: Path, file: Path, tell: Callable[[str], None] = print, style: Style = PLAIN
+    result: Path,
+    file: Path,
+    tell: Callable[[str], None] = print,
+    style: Style = PLAIN,
+    frame: int | None = None,
 ) -> Path:
-    """Write a three-quarter view of a result folder's static cloud, movers, cameras and path."""
+    """Write a three-quarter view of a result folder: static cloud, movers of one frame, cameras and path.
+
+    Without a frame it is the middle one, which the user is told.
+    """
     reconstruction = read_result(result)
+    count = len(reconstruction.images)
+    shown = checked_frame(frame, count, count // 2)
+    if frame is None:
+        tell(f"shown is {describe_frame(reconstruction, shown)}; --frame N shows another one")
     missing = missing_uncertainty(reconstruction) if style.needs_uncertainty else None
     if missing is not None:
         tell(missing.message)
     draw_points = point_drawer(splat, BACKGROUND, tell)
-    picture = draw(reconstruction, style=style, draw_points=draw_points)
+    picture = draw(reconstruction, shown, style=style, draw_points=draw_points)
     write_image(file, picture[..., ::-1], suffix=".png")
     return file
 
 
 def draw(
     reconstruction: Reconstruction,
+    frame: int,
     size: tuple[int, int] = SIZE_PX,
     style: Style = PLAIN,
     draw_points: PointDrawer | None = None,
@@ -57,33 +79,28 @@ def draw(
 
     Args:
         reconstruction: The result.
+        frame: Whose moving points are shown.
         size: (width, height) in pixels.
         style: How points are shown.
         draw_points: What draws the points; `splat` by default.
     """
-    static, movers = _clouds(reconstruction)
-    view_from_world = _view(reconstruction, join([static, *movers]))
+    cloud = join([static_cloud(reconstruction), moving_cloud(reconstruction, frame)])
     has_legend = style.color == "uncertainty"
     size = (size[0], size[1] - LEGEND_PX) if has_legend else size
     focal = size[0] / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
-    scale = StdScale.of(reconstruction)
-    shown = [styled(cloud, style, scale) for cloud in (static, *movers)]
-    picture = (draw_points or splat)(join(shown), view_from_world, focal, size)
+    view_from_world = path_view(reconstruction, cloud, (size[0] / 2 / focal, size[1] / 2 / focal))
+    shown = styled(cloud, style, StdScale.of(reconstruction))
+    picture = (draw_points or splat)(shown, view_from_world, focal, size)
     drawings = [
         (camera_lines(reconstruction), CAMERA_COLOR),
         (path_lines(reconstruction), PATH_COLOR),
+        (frustum_lines(reconstruction, frame), CURRENT_COLOR),
         (ellipsoid_lines(reconstruction) if has_legend else np.zeros((0, 2, 3)), ELLIPSOID_COLOR),
     ]
     for lines, color in drawings:
         _draw_lines(picture, lines, view_from_world, focal, color)
+    write_text(picture, describe_frame(reconstruction, frame), (16, 30), 18, INK)
     return np.concatenate((picture, _legend(reconstruction, size[0]))) if has_legend else picture
-
-
-def _clouds(reconstruction: Reconstruction) -> tuple[PointCloud, list[PointCloud]]:
-    """Static points, and the moving ones of some frames."""
-    frames = spread_evenly(len(reconstruction.images), MOVING_FRAMES + 2)[1:-1]
-    movers = [moving_cloud(reconstruction, int(frame)) for frame in frames]
-    return static_cloud(reconstruction), movers
 
 
 def _legend(reconstruction: Reconstruction, width: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -99,26 +116,80 @@ def _legend(reconstruction: Reconstruction, width: int) -> UInt8[np.ndarray, "he
     return strip
 
 
-def _view(reconstruction: Reconstruction, cloud: PointCloud) -> Float64[np.ndarray, "4 4"]:
-    """A camera behind and above the mean camera that looks at the middle of the cloud."""
+def path_view(
+    reconstruction: Reconstruction, cloud: PointCloud, reach: tuple[float, float]
+) -> Float64[np.ndarray, "4 4"]:
+    """A camera behind and above the mean camera that sees the whole path and most of the cloud.
+
+    Args:
+        reconstruction: The result.
+        cloud: What is shown of it.
+        reach: Largest |x / z| and |y / z| that the picture shows.
+    """
     poses, depth = reconstruction.world_from_cam, median_depth(reconstruction)
-    centre = poses[:, :3, 3].mean(axis=0)
     forward = _unit(poses[:, :3, 2].mean(axis=0), poses[0, :3, 2])
     down = _unit(poses[:, :3, 1].mean(axis=0), poses[0, :3, 1])
     right = _unit(np.cross(down, forward), poses[0, :3, 0])
-    target = centre + depth * forward
-    if cloud.num_points:
-        target = np.median(cloud.points.astype(np.float64), axis=0)
     up, side = np.radians(ELEVATION_DEG), np.radians(AZIMUTH_DEG)
-    reach = np.linalg.norm(target - centre) + BACK_OFF * depth
     away = -np.cos(up) * np.cos(side) * forward - np.cos(up) * np.sin(side) * right
-    eye = target + reach * (away - np.sin(up) * down)
-    look = _unit(target - eye, forward)
+    away -= np.sin(up) * down
+    target, distance = poses[:, :3, 3].mean(axis=0) + depth * forward, depth
+    view = _looking(target, target + distance * away, down, right)
+    box = _box(view, np.concatenate((poses[:, :3, 3], _inner(view, cloud.points))))
+    target = np.linalg.inv(view)[:3] @ np.append(box.mean(axis=0), 1)
+    for _ in range(MAX_STEPS):
+        view = _looking(target, target + distance * away, down, right)
+        if _sees(view, poses[:, :3, 3], reach) and _sees(view, _inner(view, cloud.points), reach):
+            break
+        distance *= STEP_BACK
+    return view
+
+
+def _inner(
+    view_from_world: Float64[np.ndarray, "4 4"], points: Float[np.ndarray, "points 3"]
+) -> Float64[np.ndarray, "inner 3"]:
+    """Points in the world without the outermost ones along the view's axes; few of them are enough."""
+    few = points[:: max(1, len(points) // MAX_FITTED)].astype(np.float64)
+    if not len(few):
+        return few
+    in_view = few @ view_from_world[:3, :3].T
+    low, high = np.percentile(in_view, INNER_PERCENT, axis=0)
+    return np.asarray(few[((in_view >= low) & (in_view <= high)).all(axis=1)])
+
+
+def _box(
+    view_from_world: Float64[np.ndarray, "4 4"], points: Float64[np.ndarray, "points 3"]
+) -> Float64[np.ndarray, "2 3"]:
+    """Smallest and largest coordinates in the view."""
+    in_view = points @ view_from_world[:3, :3].T + view_from_world[:3, 3]
+    return np.stack((in_view.min(axis=0), in_view.max(axis=0)))
+
+
+def _looking(
+    target: Float64[np.ndarray, "3"],
+    eye: Float64[np.ndarray, "3"],
+    down: Float64[np.ndarray, "3"],
+    right: Float64[np.ndarray, "3"],
+) -> Float64[np.ndarray, "4 4"]:
+    """`view_from_world` of a camera at `eye` that looks at `target`, upright."""
+    look = _unit(target - eye, np.cross(right, down))
     across = _unit(np.cross(down, look), right)
     pose = np.eye(4)
     pose[:3, :3] = np.stack((across, np.cross(look, across), look), axis=1)
     pose[:3, 3] = eye
     return np.asarray(np.linalg.inv(pose))
+
+
+def _sees(
+    view_from_world: Float64[np.ndarray, "4 4"],
+    points: Float64[np.ndarray, "points 3"],
+    reach: tuple[float, float],
+) -> bool:
+    """Whether all points are in the picture, at `MARGIN` of it."""
+    x, y, z = (points @ view_from_world[:3, :3].T + view_from_world[:3, 3]).T
+    limit = MARGIN * z
+    inside = (np.abs(x) < limit * reach[0]) & (np.abs(y) < limit * reach[1])
+    return bool(((z > 0) & inside).all())
 
 
 def _unit(
