@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from recon4d import cli_parser, cli_streams
-from recon4d.cli_screen import logging_to_screen, remark, say
+from recon4d.cli_screen import complain, logging_to_screen, remark, say
 from recon4d.cli_streams import EXIT_INTERRUPTED
 from recon4d.errors import Recon4DError
 from recon4d.io.output import WHAT_TO_DO
@@ -36,16 +36,16 @@ def _outcome(words: Sequence[str]) -> int:
         with logging_to_screen():
             return _dispatch(words)
     except Recon4DError as error:
-        remark(f"recon4d: error: {error}")
+        complain(f"recon4d: error: {error}")
         return EXIT_USER
     except OSError as error:
         if error.errno not in WHAT_TO_DO:
             raise  # a bug: the traceback and exit code 1 of the interpreter
         place = f": {error.filename}" if error.filename else ""
-        remark(f"recon4d: error: {error.strerror}{place}; {WHAT_TO_DO[error.errno]}")
+        complain(f"recon4d: error: {error.strerror}{place}; {WHAT_TO_DO[error.errno]}")
         return EXIT_USER
     except KeyboardInterrupt:
-        remark(_explain_interrupt(words))
+        complain(_explain_interrupt(words))
         return EXIT_INTERRUPTED
 
 

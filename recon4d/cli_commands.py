@@ -10,6 +10,7 @@ from recon4d.cli_screen import remark, say, show_progress
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError
 from recon4d.io.output import check_file_output
+from recon4d.io.text import printable
 
 _DEMO_OUT = Path("demo_recon4d")
 
@@ -32,7 +33,7 @@ def run(arguments: Namespace) -> None:
         config, resume=arguments.resume, overwrite=arguments.overwrite, progress=show_progress
     )
     say(describe_result(result))
-    shown = shlex.quote(str(result))
+    shown = printable(shlex.quote(str(result)))
     say(f"next:       recon4d view {shown}\n            recon4d export {shown} --to ply")
 
 
@@ -55,7 +56,7 @@ def view(arguments: Namespace) -> None:
     style = viewer.Style(arguments.colour, arguments.max_std)
     if arguments.png is not None:
         viewer.render_png(arguments.result, arguments.png, remark, style, arguments.frame)
-        say(f"wrote {arguments.png}")
+        say(f"wrote {printable(str(arguments.png))}")
     elif arguments.web:
         host = viewer.Address.host if arguments.host is None else arguments.host
         address = viewer.Address(host, arguments.port)
@@ -95,7 +96,7 @@ def export(arguments: Namespace) -> None:
     wrote = export_result(
         arguments.result, arguments.to, arguments.out, arguments.depth_size, show_progress
     )
-    say(f"wrote {wrote}")
+    say(f"wrote {printable(str(wrote))}")
 
 
 def info(arguments: Namespace) -> None:
@@ -115,7 +116,7 @@ def models(arguments: Namespace) -> None:
     path = models.fetch(
         arguments.name, arguments.revision, yes=arguments.yes, offline=arguments.offline
     )
-    say(f"the weights of {arguments.name} are at {path}")
+    say(f"the weights of {arguments.name} are at {printable(str(path))}")
 
 
 def train(arguments: Namespace) -> None:
@@ -131,7 +132,7 @@ def train(arguments: Namespace) -> None:
         from recon4d.masks.train import command
 
         weights = command.train_d2mif(command.from_arguments(arguments, words), show_progress)
-    shown = shlex.quote(str(weights))
+    shown = printable(shlex.quote(str(weights)))
     say(
         f"wrote {shown} and its card\nnext:       recon4d run VIDEO --masks {name} --weights {name}={shown}"
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from recon4d.cli_streams import write
+from recon4d.io.text import printable
 from recon4d.progress import Counter
 
 _PLAIN_INTERVAL_S = 10.0
@@ -17,20 +18,25 @@ def say(text: str, needed: bool = False) -> None:
     """Write a result to standard output.
 
     Args:
-        text: What to write.
+        text: What to write; what a screen would obey, e.g. of a file's name, is escaped (`printable`).
         needed: It is all that the command gives: where the disk is full, that is an error.
     """
-    write(sys.stdout, text + "\n", needed)
+    write(sys.stdout, printable(text, keep="\n") + "\n", needed)
 
 
 def remark(text: str) -> None:
-    """Write a message about the work, not a result, to standard error."""
-    write(sys.stderr, text + "\n")
+    """Write a message about the work, not a result, to standard error; escaped like a result."""
+    write(sys.stderr, printable(text, keep="\n") + "\n")
+
+
+def complain(text: str) -> None:
+    """Write one sentence to standard error: line ends in it are of names, and are escaped, too."""
+    remark(printable(text))
 
 
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        remark(f"recon4d: {record.levelname.lower()}: {record.getMessage()}")
+        complain(f"recon4d: {record.levelname.lower()}: {record.getMessage()}")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from recon4d.demo_world import make_camera, make_world
 from recon4d.errors import InputError
 from recon4d.io.images import write_image
 from recon4d.io.output import check_output, refuse_strangers, writing
+from recon4d.io.text import printable
 from recon4d.io.trajectory import Trajectory, write_trajectory
 from recon4d.io.tum import DEPTH_UNITS_PER_M
 from recon4d.io.video_file import write_video
@@ -85,14 +86,14 @@ def run_demo(out: Path, progress: Progress) -> str:
     with writing(truth):
         _replace(truth, lambda folder: render_demo(folder, progress=progress))
     result, errors = _reconstruct(truth, out, progress)
-    shown = shlex.quote(str(result))
+    shown = printable(shlex.quote(str(result)))
     return "\n".join(
         (
             f"video:      {truth / VIDEO_NAME} ({FRAMES} frames, {SIZE[0]}x{SIZE[1]}; its intrinsics were not given)",
-            f"result:     {result}",
+            f"result:     {printable(str(result))}",
             "errors against the exact truth (lengths in metres, after the best scale):",
             errors,
-            f"preview:    {result / 'preview.png'}",
+            f"preview:    {printable(str(result / 'preview.png'))}",
             f"next:       recon4d view {shown}",
             f"            recon4d view {shown} --web",
             f"            recon4d export {shown} --to ply",

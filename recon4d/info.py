@@ -5,6 +5,7 @@ from pathlib import Path
 
 from recon4d.errors import InputError
 from recon4d.io.ours import is_result
+from recon4d.io.text import printable
 
 _METHODS = ("geometry", "flow", "masks", "refine")
 """Entries of `run.json` that name what was used."""
@@ -65,8 +66,8 @@ def describe_result(folder: Path) -> str:
 
 
 def format_rows(rows: Mapping[str, str]) -> str:
-    """Lay out names and texts in two columns; rows without text are left out."""
-    return "\n".join(f"{name + ':':<12}{text}" for name, text in rows.items() if text)
+    """Lay out names and texts, one line each, in two columns; rows without text are left out."""
+    return "\n".join(f"{name + ':':<12}{printable(text)}" for name, text in rows.items() if text)
 
 
 def _scale_text(run: Mapping[str, object]) -> str:
@@ -100,7 +101,7 @@ def _seconds_text(stages: object) -> str:
 def _warnings_text(warnings: object) -> str:
     if not isinstance(warnings, list):
         return ""
-    return "".join(f"\nwarning:    {warning['message']}" for warning in warnings)
+    return "".join(f"\nwarning:    {printable(warning['message'])}" for warning in warnings)
 
 
 def describe_weights(path: Path) -> str:
@@ -110,11 +111,13 @@ def describe_weights(path: Path) -> str:
     shapes, metadata = (
         _safetensors_header(path) if path.suffix == ".safetensors" else _pth_content(path)
     )
-    rows = [f"  {name}: {shapes[name]}" for name in sorted(shapes)]
-    lines = [f"weights:    {path}, {path.stat().st_size / 1e6:.1f} MB, {len(rows)} tensors"]
+    rows = [f"  {printable(name)}: {shapes[name]}" for name in sorted(shapes)]
+    lines = [
+        f"weights:    {printable(str(path))}, {path.stat().st_size / 1e6:.1f} MB, {len(rows)} tensors"
+    ]
     what = recognise(shapes)
     lines += [f"model:      {what}"] if what else []
-    lines += [f"  {key} = {value}" for key, value in sorted(metadata.items())]
+    lines += [f"  {printable(key)} = {printable(value)}" for key, value in sorted(metadata.items())]
     lines += rows[:_LARGEST_LISTING]
     if len(rows) > _LARGEST_LISTING:
         lines.append(f"  and {len(rows) - _LARGEST_LISTING} more")

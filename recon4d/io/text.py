@@ -1,24 +1,86 @@
-"""Small text files with one record per line, `#` for comments."""
+"""Text of users' files: read within bounds, and made fit for a screen."""
 
 import math
+import os
+import stat
+import unicodedata
 from pathlib import Path
 
 from recon4d.errors import InputError
 
+LARGEST_TEXT = 64_000_000
+"""Bytes: a million lines of a trajectory; what is larger is no text file of ours."""
+_SHOWN_NEITHER = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+"""Unicode's categories of what a screen obeys or cannot show: controls, formats (bidi), surrogates, separators."""
+_JOINERS = "\u200c\u200d"
+"""Formats that words of some scripts need."""
 
-def read_rows(path: Path) -> list[tuple[int, str]]:
-    """Return (line number from 1, stripped text) of every line that is neither empty nor a comment."""
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Escape what a screen would obey instead of showing it, as Python writes it (`\x1b`, `\u202e`).
+
+    Args:
+        text: From a file, or a name of one: control characters, line ends, separators, bidirectional controls and lone
+            surrogates (bytes of a name that are not UTF-8) are escaped; every other letter stays.
+        keep: Characters that stay all the same, e.g. the line ends of our own messages.
+    """
+    return "".join(
+        letter
+        if letter in keep
+        or letter in _JOINERS
+        or unicodedata.category(letter) not in _SHOWN_NEITHER
+        else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """Read a text file in UTF-8, a byte-order mark or not.
+
+    Args:
+        path: A file, or a pipe of the shell (`<(command)`); no other device.
+        largest: Bytes that are read at most.
+
+    Raises:
+        InputError: It cannot be read, is no file, is too large, or is not text.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        _check_kind(path, os.stat(path).st_mode)
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"the name {path} is none of a file ({error}); correct it") from error
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); give a text file that exists and is readable"
         ) from error
+    if len(data) > largest:
+        raise InputError(
+            f"{path} has more than {largest / 1e6:g} MB; a text file was needed: was another file meant?"
+        )
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text; a text file was needed: was another file meant?"
         ) from error
-    lines = enumerate((line.strip() for line in text.splitlines()), start=1)
+    if "\0" in text:
+        raise InputError(
+            f"{path} is not text, it has NUL bytes; a text file was needed: was another file meant?"
+        )
+    return text
+
+
+def _check_kind(path: Path, mode: int) -> None:
+    is_pipe_of_shell = stat.S_ISFIFO(mode) and path.parts[:2] == ("/", "dev")
+    if not (stat.S_ISREG(mode) or is_pipe_of_shell):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device"
+        raise InputError(f"{path} is {what}, no text file; give a text file")
+
+
+def read_rows(path: Path) -> list[tuple[int, str]]:
+    """Return (line number from 1, stripped text) of every line that is neither empty nor a comment."""
+    lines = enumerate((line.strip() for line in read_text(path).splitlines()), start=1)
     return [(number, line) for number, line in lines if line and not line.startswith("#")]
 
 
