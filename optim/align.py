@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64
 
-from recon4d.errors import DegenerateError
 from recon4d.optim.assemble import assemble, main_piece
 from recon4d.optim.calibrate import pair_geometry, search_focal, seed_pairs, usual_intrinsics
 from recon4d.optim.initialise import initialise
@@ -20,6 +19,7 @@ from recon4d.optim.setting import USUAL_FOCAL, AlignOptions, Setting
 from recon4d.optim.unknowns import State
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
+from recon4d.unrelated import unrelated_frames
 
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75
 """Probabilities of motion at which a pixel has its whole weight, and none."""
@@ -47,10 +47,7 @@ def initial_scene(
             problem, pairs, geometry, intrinsics, counter.advance, own_focals=options.own_focals
         )
     if not start.is_posed.any():
-        raise DegenerateError(
-            f"no two of the {video.num_frames} frames could be related by optical flow; recon4d needs frames with "
-            "texture and overlap: check that the video is not black, blank, or too fast"
-        )
+        raise unrelated_frames(video)
     problem = problem.with_static_weight(start.static)
     setting = Setting(problem, start.components, video, options)
     state = setting.task(start.state).solve(start.state, START_KERNEL_PX)

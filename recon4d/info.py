@@ -52,11 +52,10 @@ def describe_result(folder: Path) -> str:
     focals = [float(line.split()[0]) for _, line in read_rows(folder / "intrinsics.txt")]
     width, height = (folder / "intrinsics.txt").read_text(encoding="utf-8").split()[1:3]
     frames, posed = len(focals), run.get("posed", len(focals))
-    low, high = min(focals), max(focals)
     rows = {
         "result": str(folder),
         "frames": f"{frames}, {'all' if posed == frames else posed} posed from the images",
-        "focal": f"{low:.1f} px" + (f" to {high:.1f} px" if high - low > 0.05 else ""),
+        "focal": _focal_text(focals, run),
         "size": f"{width}x{height} px",
         "scale": _scale_text(run),
         "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
@@ -68,6 +67,12 @@ def describe_result(folder: Path) -> str:
 def format_rows(rows: Mapping[str, str]) -> str:
     """Lay out names and texts, one line each, in two columns; rows without text are left out."""
     return "\n".join(f"{name + ':':<12}{printable(text)}" for name, text in rows.items() if text)
+
+
+def _focal_text(focals: Sequence[float], run: Mapping[str, object]) -> str:
+    low, high = min(focals), max(focals)
+    text = f"{low:.1f} px" + (f" to {high:.1f} px" if high - low > 0.05 else "")
+    return f"not known (assumed {text})" if run.get("focal_source") == "assumed" else text
 
 
 def _scale_text(run: Mapping[str, object]) -> str:

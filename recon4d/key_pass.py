@@ -9,7 +9,6 @@ from jaxtyping import Float32, Int64
 from recon4d.checkpoint import load_stage, run_stage
 from recon4d.clip_pass import ClipJob, Keyframes, clip_flow
 from recon4d.clips import Clip, divide, settled
-from recon4d.errors import DegenerateError
 from recon4d.flow.guided import guided_pairs, overlapping
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.growing import create_array
@@ -23,6 +22,7 @@ from recon4d.optim.triangulate import triangulate
 from recon4d.parallel import one_torch_thread
 from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.stage_options import align_options
+from recon4d.unrelated import unrelated_frames
 
 KEY_OFFSETS = (1, 2, 3, 5, 8)
 """Places in the list of keyframes between which flow is measured: neighbours, and skips while the pictures overlap."""
@@ -110,10 +110,7 @@ def _collect(job: ClipJob) -> _Locals:
     for clip, scene in zip(clips, scenes, strict=True):
         pieces += pieces_of(clip.index, clip.first, scene)
     if not pieces:
-        raise DegenerateError(
-            f"no two of the {video.num_frames} frames could be related by optical flow; recon4d needs frames with "
-            "texture and overlap: check that the video is not black, blank, or too fast"
-        )
+        raise unrelated_frames(video)
     is_given = np.zeros(video.num_frames, bool) if poses is None else poses.is_given
     found = {}
     for clip, scene in zip(clips, scenes, strict=True):

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float16, Float64, Int64, UInt8
 from recon4d.checkpoint import stage_costs
 from recon4d.config import RunConfig
 from recon4d.flow.dis import flow_pairs
+from recon4d.focal_source import focal_notices, focal_source
 from recon4d.geometry import transfer
 from recon4d.rounds import Rounds
 from recon4d.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
@@ -112,7 +113,9 @@ def report(
 ) -> dict[str, object]:
     """The content of run.json."""
     prediction = () if video.predicted_depth is None else video.predicted_depth.notices
-    notices = (*video.notices, *prediction, *scene.notices, *motion.notices, *rounds.notices)
+    source = focal_source(video, scene)
+    of_scene = (*scene.notices, *focal_notices(source, scene))
+    notices = (*video.notices, *prediction, *of_scene, *motion.notices, *rounds.notices)
     costs = stage_costs(folder)
     width, height = video.size
     return {
@@ -132,6 +135,7 @@ def report(
         "refine": config.refine,
         "focal_px": [float(v) for v in scene.intrinsics[0, :2]],
         "focal_known": video.intrinsics is not None,
+        "focal_source": source,
         "static_flow_residual_px": check.residual_px,
         "rounds": [dataclasses.asdict(entry) for entry in rounds.history],
         "stages": costs,

@@ -10,9 +10,14 @@ from jaxtyping import Float64
 
 from recon4d.errors import InputError
 from recon4d.io.text import parse_numbers, read_rows
+from recon4d.scene import Notice
 
 FOCAL_RANGE = (0.1, 20.0)
 """Focal length over the long side of the image; outside, the field of view is above 157 or below 3 degrees."""
+USUAL_OFF_CENTRE = 0.1
+"""Principal points of whole pictures are nearer to the middle, as a part of the side."""
+ODD_OFF_CENTRE = 0.25
+"""Beyond, a principal point is worth a word wherever it comes from."""
 FILE_PARAMETERS = (4, 8, 9)
 """Numbers in a FILE: fx fy cx cy, then k1 k2 p1 p2, then k3."""
 
@@ -123,6 +128,29 @@ def check_camera(camera: Camera, size: tuple[int, int]) -> None:
             f"{camera.origin}: the principal point ({camera.cx - 0.5:g}, {camera.cy - 0.5:g}) is outside the image "
             f"of {width}x{height} px; give intrinsics in pixels of the input images"
         )
+
+
+def camera_notices(camera: Camera, size: tuple[int, int]) -> tuple[Notice, ...]:
+    """What is odd about a camera that may have taken images of `size` (width, height) all the same."""
+    width, height = size
+    off = max(abs(camera.cx / width - 0.5), abs(camera.cy / height - 0.5))
+    if off <= USUAL_OFF_CENTRE:
+        return ()
+    place = (
+        f"{camera.origin}: the principal point ({camera.cx - 0.5:g}, {camera.cy - 0.5:g}) is {off:.0%} of a side off "
+        f"the middle of the images of {width}x{height} px"
+    )
+    turned = max(abs(camera.cx / height - 0.5), abs(camera.cy / width - 0.5))
+    if turned <= USUAL_OFF_CENTRE:
+        message = (
+            f"{place}, and in the middle of {height}x{width} px: it is that of the turned picture. Give the camera of "
+            "the upright images (fx and fy, cx and cy change places)."
+        )
+        return (Notice("turned_intrinsics", message),)
+    if off <= ODD_OFF_CENTRE:
+        return ()
+    message = f"{place}: right for a picture that was cut out of a larger one, else not."
+    return (Notice("odd_principal_point", message),)
 
 
 def camera_to_array(camera: Camera) -> Float64[np.ndarray, " values"]:

@@ -188,10 +188,11 @@ def _gradient(sheet: Image, x: int, base: int, reverse: bool) -> int:
 def _title(reconstruction: Reconstruction, count: int) -> str:
     height, width = reconstruction.depth.shape[1:]
     focal = np.median(reconstruction.intrinsics[:, :2], axis=0)
+    is_assumed = reconstruction.run.get("focal_source") == "assumed"
     parts = [
         f"{count} frames",
         f"{width}x{height} px",
-        f"focal length {focal[0]:.1f}, {focal[1]:.1f} px",
+        f"focal length {'not known, assumed ' if is_assumed else ''}{focal[0]:.1f}, {focal[1]:.1f} px",
         "metres" if reconstruction.is_metric else "relative scale",
     ]
     for key in ("geometry", "masks"):

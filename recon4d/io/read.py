@@ -12,6 +12,7 @@ import numpy as np
 from recon4d.errors import InputError
 from recon4d.io.camera import (
     Camera,
+    camera_notices,
     camera_to_array,
     check_camera,
     parse_intrinsics,
@@ -147,7 +148,7 @@ class _Reading:
             source_indices=tuple(self.indices),
             depth_factor=self.opened.depth_factor,
             lens=camera_to_array(self.camera) if self.camera and self.lens else None,
-            notices=(*self.opened.notices(), *self._depth_notices()),
+            notices=(*self.opened.notices(), *self._camera_notices(), *self._depth_notices()),
         )
 
     def _take(self, frame: SourceFrame) -> None:
@@ -204,6 +205,9 @@ class _Reading:
         return np.array(
             [camera.fx * scale_x, camera.fy * scale_y, camera.cx * scale_x, camera.cy * scale_y]
         )
+
+    def _camera_notices(self) -> tuple[Notice, ...]:
+        return camera_notices(self.camera, self.source_size) if self.camera else ()
 
     def _depth_notices(self) -> tuple[Notice, ...]:
         if self.opened.has_depth and not self.options.with_depth:

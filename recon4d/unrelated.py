@@ -1,0 +1,38 @@
+"""What is said of a video none of whose frames could be related: the likely cause is often an option."""
+
+import numpy as np
+
+from recon4d.errors import DegenerateError
+from recon4d.scene import Video
+
+USUAL_SIZE_PX = 512
+"""Long side of the working size by default; below, fine texture is lost before flow is measured."""
+
+
+def unrelated_frames(video: Video) -> DegenerateError:
+    """The error for a video no two frames of which optical flow relates."""
+    causes = [*_small_size(video), *_far_apart(video)]
+    if causes:
+        check = f"{' and '.join(causes)}; or is the video black, blank, or too fast?"
+    else:
+        check = "check that the video is not black, blank, or too fast"
+    return DegenerateError(
+        f"no two of the {video.num_frames} frames could be related by optical flow; recon4d needs frames with texture "
+        f"and overlap: {check}"
+    )
+
+
+def _small_size(video: Video) -> list[str]:
+    width, height = video.size
+    if max(width, height) >= min(USUAL_SIZE_PX, max(video.source_size)):
+        return []
+    return [
+        f"the working size of {width}x{height} px is likely too small (try --size {USUAL_SIZE_PX})"
+    ]
+
+
+def _far_apart(video: Video) -> list[str]:
+    apart = int(np.diff(video.source_indices).min()) if len(video.source_indices) > 1 else 1
+    if apart <= 1:
+        return []
+    return [f"the frames are {apart} apart in the input (try a smaller --stride or a higher --fps)"]
