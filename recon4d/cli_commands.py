@@ -91,11 +91,10 @@ def evaluate(arguments: Namespace) -> None:
 
 def export(arguments: Namespace) -> None:
     """Write a result for other programs."""
-    from recon4d.export import export_result
+    from recon4d.export import ExportOptions, export_result
 
-    wrote = export_result(
-        arguments.result, arguments.to, arguments.out, arguments.depth_size, show_progress
-    )
+    options = ExportOptions(arguments.depth_size, arguments.cameras == "yes")
+    wrote = export_result(arguments.result, arguments.to, arguments.out, options, show_progress)
     say(f"wrote {printable(str(wrote))}")
 
 

@@ -15,6 +15,7 @@ ALIGN = Choice(now=("auto", "sim3", "se3", "none"))
 COLOUR = Choice(now=("image", "uncertainty"))
 DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
 EXPORT_TO = Choice(now=("ply", "colmap", "nerfstudio", "glb", "overlay"))
+DRAWN = Choice(now=("yes", "no"))
 DEPTH_SIZE = Choice(now=("working", "original"))
 
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -282,8 +283,8 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", type=Path, metavar="RESULT")
     text = (
         "ply: static cloud, and moving cloud per frame; colmap: images, masks, sparse model, depth; nerfstudio: "
-        "transforms.json, images, masks, depth, points; glb: points and cameras (Blender, browsers); overlay: masks "
-        "over the images"
+        "transforms.json, images, masks, depth, points; glb: points, animated, and cameras (Blender, browsers); "
+        "overlay: masks over the images"
     )
     add_choice(parser, "--to", EXPORT_TO, text, required=True)
     text = "folder to write to, for glb also a .glb file (RESULT/export/FORMAT)"
@@ -293,6 +294,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "the input, which must still be where it was; edges of depth and masks follow its images"
     )
     add_choice(parser, "--depth-size", DEPTH_SIZE, text)
+    add_choice(parser, "--cameras", DRAWN, "of glb: draw the cameras' frustums and their path")
 
 
 def run_options(arguments: argparse.Namespace) -> dict[str, object]:

@@ -55,11 +55,45 @@ EXPORTERS = {
 DEPTH_SIZES = ("working", "original")
 
 
+@dataclass(frozen=True)
+class ExportOptions:
+    """What of a result is written, where a format leaves a choice."""
+
+    depth_size: str = "working"
+    """`original`: images, masks and depth at the size of the input, which is read again."""
+    draws_cameras: bool = True
+    """Draw cameras and their path as lines."""
+
+    def check(self, to: str) -> None:
+        """Refuse what a format has no choice about.
+
+        Raises:
+            ConfigError: There is no such size, or the format has nothing of the kind.
+        """
+        if self.depth_size not in DEPTH_SIZES:
+            raise ConfigError(
+                f"the depth size cannot be '{self.depth_size}'; available: {', '.join(DEPTH_SIZES)}"
+            )
+        if self.depth_size == "original" and not EXPORTERS[to].has_images:
+            able = ", ".join(name for name, each in EXPORTERS.items() if each.has_images)
+            raise ConfigError(
+                f"--depth-size original is for exports with images ({able}), and {to} has none; leave it out"
+            )
+        if not self.draws_cameras and to != "glb":
+            raise ConfigError(
+                f"--cameras no is for the lines that glb draws, and {to} draws none; leave it out"
+            )
+
+
+AS_EVER = ExportOptions()
+"""What is written where nothing is chosen."""
+
+
 def export_result(
     result: Path,
     to: str,
     out: Path | None = None,
-    depth_size: str = "working",
+    options: ExportOptions = AS_EVER,
     progress: Progress = no_progress,
 ) -> Path:
     """Write a result folder in another format; it appears at its place when it is complete.
@@ -68,7 +102,7 @@ def export_result(
         result: The result folder.
         to: One of `EXPORTERS`.
         out: Where to; `RESULT/export/FORMAT` if not given. For glb also the name of a .glb file.
-        depth_size: `original`: images, masks and depth at the size of the input, which is read again.
+        options: What is written.
         progress: Told how many frames are written.
 
     Returns:
@@ -79,33 +113,25 @@ def export_result(
         InputError: The result, the input or the place cannot be used.
         MissingDependencyError: The format needs a package that is not installed.
     """
-    exporter = _find(to, depth_size)
+    exporter = _find(to)
+    options.check(to)
     target = result / EXPORTS / to if out is None else out
     file = FILE if to == "glb" and target.suffix.lower() == ".glb" else None
     reconstruction = read_result(result)
     with placed(target, inside=result if out is None else None, file=file) as folder:
-        export = _choose(reconstruction, result, exporter, depth_size)
+        export = _choose(reconstruction, result, exporter, options.depth_size)
+        export = dataclasses.replace(export, draws_cameras=options.draws_cameras)
         _write(exporter, export, folder, progress)
         _describe(export, to, reconstruction, folder / EXPORT_MARKER)
     return target
 
 
-def _find(to: str, depth_size: str) -> Exporter:
+def _find(to: str) -> Exporter:
     if to not in EXPORTERS:
         raise ConfigError(
             f"export to '{to}' is not known{did_you_mean(to, EXPORTERS)}; available: {', '.join(EXPORTERS)}"
         )
-    if depth_size not in DEPTH_SIZES:
-        raise ConfigError(
-            f"the depth size cannot be '{depth_size}'; available: {', '.join(DEPTH_SIZES)}"
-        )
-    exporter = EXPORTERS[to]
-    if depth_size == "original" and not exporter.has_images:
-        able = ", ".join(name for name, each in EXPORTERS.items() if each.has_images)
-        raise ConfigError(
-            f"--depth-size original is for exports with images ({able}), and {to} has none; leave it out"
-        )
-    return exporter
+    return EXPORTERS[to]
 
 
 def _choose(

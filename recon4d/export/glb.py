@@ -1,8 +1,9 @@
-"""One binary glTF file: static points, moving points, cameras. Blender, three.js and most viewers read it.
+"""One binary glTF file: static points, moving points frame by frame, cameras. Blender and three.js read it.
 
 glTF has +Y up, and a camera looks along -Z with +Y up; the world is turned by half a turn about X to match. Every
 camera is a node whose matrix is in double precision, with its frustum as lines, a glTF camera, and the exact intrinsics
-under `extras` (a glTF camera has no principal point). Points are float32, as glTF has nothing longer.
+under `extras` (a glTF camera has no principal point). Points are float32, as glTF has nothing longer. An animation
+shows the moving points of one frame at a time, at the times of the result (`recon4d.export.glb_animation`).
 """
 
 import importlib
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from recon4d.errors import MissingDependencyError
+from recon4d.export.glb_animation import shown_one_by_one
 from recon4d.export.nerfstudio import GL_FROM_CV
 from recon4d.export.views import Export
 from recon4d.io.output import writing
@@ -24,10 +26,10 @@ from recon4d.viewer.frustums import EDGES, SIZE
 FILE = "scene.glb"
 MAX_STATIC = 500_000
 """Static points: 8 MB, which browsers load at once."""
-MAX_MOVING = 500_000
-"""Moving points of all frames together."""
-MAX_MOVING_FRAMES = 30
-"""Frames whose moving points are exported, spread evenly: more hide each other."""
+MAX_MOVING = 800_000
+"""Moving points of all frames together: 13 MB."""
+MAX_MOVING_FRAMES = 60
+"""Frames whose moving points are exported, spread evenly: more would be too thin."""
 CAMERA_RGBA = (0, 130, 255, 255)
 """Of frustums and of the camera's path."""
 
@@ -37,16 +39,20 @@ def export_glb(export: Export, folder: Path) -> None:
     trimesh = import_trimesh()
     scene = trimesh.Scene(metadata=_description(export))
     _add_points(scene, "static", static_cloud(export.result, max_points=MAX_STATIC))
-    for frame, cloud in moving_clouds(export).items():
-        _add_points(scene, f"moving_{frame:06d}", cloud)
+    clouds = moving_clouds(export)
+    for row, cloud in clouds.items():
+        _add_points(scene, _moving_name(export, row), cloud)
     _add_cameras(scene, export)
-    if len(export.frames) > 1:
+    if export.draws_cameras and len(export.frames) > 1:
         centres = export.result.world_from_cam[:, :3, 3] @ GL_FROM_CV[:3, :3]
         steps = tuple((row, row + 1) for row in range(len(centres) - 1))
         scene.add_geometry(_lines(centres, steps), node_name="path", geom_name="path")
     data = scene.export(
         file_type="glb", tree_postprocessor=lambda tree: add_gltf_cameras(tree, export)
     )
+    rows = moving_rows(export)
+    seen = {rows.index(row): _moving_name(export, row) for row in clouds}
+    data = shown_one_by_one(data, seen, export.result.timestamps_s[rows])
     with writing(folder / FILE):
         (folder / FILE).write_bytes(data)
 
@@ -70,15 +76,22 @@ def gltf_pose(world_from_cam: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray,
     return np.asarray(GL_FROM_CV @ world_from_cam @ GL_FROM_CV)
 
 
+def moving_rows(export: Export) -> list[int]:
+    """Places in `export.frames` of the frames whose moving points are exported."""
+    return [int(row) for row in spread_evenly(len(export.frames), MAX_MOVING_FRAMES)]
+
+
+def _moving_name(export: Export, row: int) -> str:
+    return f"moving_{export.frames[row]:06d}"
+
+
 def moving_clouds(export: Export) -> dict[int, PointCloud]:
-    """Moving points by frame, limited by `MAX_MOVING` and `MAX_MOVING_FRAMES`; frames without any are left out."""
-    rows = [int(row) for row in spread_evenly(len(export.frames), MAX_MOVING_FRAMES)]
+    """Moving points by place in `export.frames`, at most `MAX_MOVING`; frames without any are left out."""
+    rows = moving_rows(export)
     total = int(export.result.is_dynamic[rows].sum())
     stride = max(1, int(np.ceil((total / MAX_MOVING) ** 0.5)))
-    clouds = {
-        export.frames[row]: moving_cloud(export.result, row, pixel_stride=stride) for row in rows
-    }
-    return {frame: cloud for frame, cloud in clouds.items() if cloud.num_points > 0}
+    clouds = {row: moving_cloud(export.result, row, pixel_stride=stride) for row in rows}
+    return {row: cloud for row, cloud in clouds.items() if cloud.num_points > 0}
 
 
 def add_gltf_cameras(tree: dict[str, Any], export: Export) -> None:
@@ -108,13 +121,13 @@ def _perspective(export: Export, row: int, far: float) -> dict[str, float]:
 def _add_cameras(scene: Any, export: Export) -> None:
     for row, frame in enumerate(export.frames):
         name = "frustum" if export.shares_intrinsics else f"frustum_{frame:06d}"
-        if name not in scene.geometry:
+        if export.draws_cameras and name not in scene.geometry:
             scene.geometry[name] = _lines(_frustum(export, row), EDGES)
         fx, fy, cx, cy = export.intrinsics[row].tolist()
         scene.graph.update(
             frame_to=f"camera_{frame:06d}",
             matrix=gltf_pose(export.result.world_from_cam[row]),
-            geometry=name,
+            geometry=name if export.draws_cameras else None,
             metadata={
                 "fx": fx,
                 "fy": fy,

@@ -55,6 +55,8 @@ class Export:
     """(fx, fy, cx, cy) in pixels of the exported images, centre of the first pixel at (0.5, 0.5)."""
     views: Callable[[], Iterator[View]]
     """One after the other, in the order of `frames`: at the input's size they would not fit into memory."""
+    draws_cameras: bool = True
+    """Whether cameras and their path are drawn as lines, in formats that hold drawings."""
 
     @property
     def shares_intrinsics(self) -> bool:
