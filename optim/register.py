@@ -18,6 +18,8 @@ SHIFT_FLOOR, TURN_FLOOR = 0.01, np.radians(1.0)
 """... or within this part of the path's extent, and this angle, by which a good estimate may be off, too."""
 CONTRADICTION, TURN_CONTRADICTION = 0.2, np.radians(15.0)
 """Median errors (of the extent, and angle) of poses of another video, or in another convention."""
+OPENGL_AXES = np.diag((1.0, -1.0, -1.0, 1.0))
+"""From cameras with +Y up that look along -Z (OpenGL, Blender, nerfstudio) to OpenCV's, and back."""
 MOST_PAIRS = 600
 """Pairs of poses that are tried as the two that are right."""
 FAR = 0.5
@@ -68,6 +70,23 @@ def register(
     Raises:
         InputError: Not even half of the poses agree.
     """
+    registration = _agreed(found, given, tolerance, scale)
+    off = _contradiction(registration.similarity, found, given, tolerance)
+    if off is not None:
+        raise InputError(
+            f"the {len(found)} given poses do not fit to what the video shows: half of them are off by more than "
+            f"{off}; {_likely_cause(found, given, tolerance, scale)}"
+        )
+    return registration
+
+
+def _agreed(
+    found: Float64[np.ndarray, "poses 4 4"],
+    given: Float64[np.ndarray, "poses 4 4"],
+    tolerance: Tolerance,
+    scale: float | None,
+) -> Registration:
+    """As `register`, whether it fits or not."""
     apart = _distances(given)
     has_scale = bool(
         apart.max() > SIGMAS * tolerance.sigma
@@ -82,7 +101,6 @@ def register(
     for _ in range(REFITS):
         best = _fit(found[fits], given[fits], scale)
         fits = _fitting(best, found, given, tolerance)
-    _refuse_contradiction(best, found, given, tolerance)
     return Registration(best, fits, has_scale)
 
 
@@ -162,18 +180,48 @@ def _fitting(
     return np.asarray(near & (turn <= max(turn_limit, USUAL_FACTOR * _median(turn))))
 
 
-def _refuse_contradiction(
+def _contradiction(
     similarity: Similarity,
     found: Float64[np.ndarray, "poses 4 4"],
     given: Float64[np.ndarray, "poses 4 4"],
     tolerance: Tolerance,
-) -> None:
+) -> str | None:
+    """How far half of the poses are off, where that is too far."""
     shift, turn = (_median(errors) for errors in _errors(similarity, found, given, tolerance))
     stated = SIGMAS * tolerance.sigma / similarity.scale
     too_far = shift * tolerance.extent > max(CONTRADICTION * tolerance.extent, stated)
-    if too_far or turn > max(TURN_CONTRADICTION, stated / tolerance.depth):
-        raise InputError(
-            f"the {len(found)} given poses do not fit to what the video shows: half of them are off by more than "
-            f"{shift:.0%} of the path's extent or {np.degrees(turn):.0f} degrees; give world_from_cam with OpenCV axes "
-            "(+X right, +Y down, +Z forward) and the video's own times, or leave --poses out"
-        )
+    if not too_far and turn <= max(TURN_CONTRADICTION, stated / tolerance.depth):
+        return None
+    way = f"{shift:.0%} of the path's extent" if shift <= 1 else "the path's whole extent"
+    return f"{way} or {np.degrees(turn):.0f} degrees"
+
+
+def _likely_cause(
+    found: Float64[np.ndarray, "poses 4 4"],
+    given: Float64[np.ndarray, "poses 4 4"],
+    tolerance: Tolerance,
+    scale: float | None,
+) -> str:
+    """What to do: where the poses fit in another convention, which it is."""
+    inverted = np.linalg.inv(given)
+    for poses, cause in (
+        (
+            inverted,
+            "inverted they fit: they are camera-from-world; give world_from_cam, their inverses",
+        ),
+        (
+            given @ OPENGL_AXES,
+            "with OpenGL's axes they fit (+Y up, looking along -Z); turn +Y and +Z of every camera round",
+        ),
+        (
+            inverted @ OPENGL_AXES,
+            "inverted and with OpenGL's axes (+Y up, looking along -Z) they fit; give world_from_cam with OpenCV axes",
+        ),
+    ):
+        similarity = _agreed(found, poses, tolerance, scale).similarity
+        if _contradiction(similarity, found, poses, tolerance) is None:
+            return f"{cause}, or leave --poses out"
+    return (
+        "give world_from_cam with OpenCV axes (+X right, +Y down, +Z forward) and the video's own times, or leave "
+        "--poses out"
+    )

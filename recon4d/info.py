@@ -88,6 +88,9 @@ def _frames_text(known: Mapping[str, object]) -> str:
     text = f"{known['frames']}" if known["frames"] else "number unknown until they are decoded"
     if known["duration_s"]:
         text += f", {known['duration_s']:.2f} s at {known['fps']:.4g} per second"
+    start_s = known["start_s"]
+    if isinstance(start_s, float) and start_s != 0:
+        text += f", the first at {start_s:.6f} s"
     return text + ("" if known["times"] == "file" else " (assumed; --fps states another rate)")
 
 

@@ -20,7 +20,7 @@ def describe_input(source: Path) -> dict[str, object]:
 
     Returns:
         kind, frames (None where only decoding would tell), width, height, working_width, working_height, fps,
-        duration_s, times (`file`, or `assumed`), intrinsics, distortion and depth.
+        duration_s, start_s, times (`file`, or `assumed`), intrinsics, distortion and depth.
     """
     opened = open_source(source, ReadOptions())
     first = next(opened.frames())
@@ -36,6 +36,7 @@ def describe_input(source: Path) -> dict[str, object]:
         "working_height": working[1],
         "fps": fps,
         "duration_s": duration_s,
+        "start_s": first.time_s,
         "times": "file" if opened.is_timed else "assumed",
         **_camera(opened),
         "depth": opened.has_depth,
