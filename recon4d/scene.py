@@ -221,6 +221,29 @@ class Reconstruction:
     config_toml: str = ""
     """The content of `config.toml`."""
 
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.sources)
+
+    def __repr__(self) -> str:
+        """One line that says what it is."""
+        from recon4d.summary import summary
+
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same line, the preview, and the warnings."""
+        from recon4d.summary import summary_html
+
+        return summary_html(self)
+
+    @property
+    def warnings(self) -> tuple[Notice, ...]:
+        """What the run found that the user should know, as in `run.json`."""
+        from recon4d.summary import warnings_of
+
+        return warnings_of(self.run)
+
     def save(self, folder: str | PathLike[str], overwrite: bool = False) -> None:
         """Write a result folder; it appears under its name only when it is complete.
 
