@@ -2,11 +2,16 @@
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+import numpy as np
+
 from recon4d.config import OptimConfig
+from recon4d.errors import ConfigError
+from recon4d.io.arrays import IN_MEMORY, Frames, intrinsics_text, is_path, open_array
 from recon4d.io.output import check_output, publish
 from recon4d.io.result import read_result, write_result
 from recon4d.options import build, to_toml
@@ -23,7 +28,7 @@ class RunOptions(TypedDict, total=False):
     flow: str
     refine: str
     weights: tuple[str, ...]
-    intrinsics: str | PathLike[str] | None
+    intrinsics: str | PathLike[str] | Sequence[float] | np.ndarray | None
     focal: str
     poses: str | PathLike[str] | None
     pose_sigma: float | None
@@ -42,25 +47,40 @@ class RunOptions(TypedDict, total=False):
 
 
 def reconstruct(
-    input: str | PathLike[str], *, progress: Progress = no_progress, **options: Unpack[RunOptions]
+    input: str | PathLike[str] | Frames,
+    *,
+    timestamps: Sequence[float] | np.ndarray | None = None,
+    progress: Progress = no_progress,
+    **options: Unpack[RunOptions],
 ) -> Reconstruction:
-    """Reconstruct a video, a folder of images, or an RGB-D folder.
+    """Reconstruct a video, a folder of images, an RGB-D folder, or frames in memory.
 
     Args:
-        input: Path of a video file, a folder of images, or an RGB-D folder in TUM layout.
+        input: Path of a video file, a folder of images, or an RGB-D folder in TUM layout; or frames: an array or tensor
+            (N, height, width, 3) or a list of images, uint8 RGB, which is read frame by frame.
+        timestamps: Of frames in memory: seconds of each, rising; without them, `fps` is their rate (30).
         progress: Told how far each stage is; `recon4d.cli_screen.show_progress` shows it on the screen.
-        options: Options of `recon4d run` by the names of `recon4d.config.RunConfig`.
+        options: Options of `recon4d run` by the names of `recon4d.config.RunConfig`; `intrinsics` may also be numbers:
+            (fx, fy, cx, cy) or K (3, 3), pixels of the input, centre of the first pixel at (0, 0).
 
     Returns:
         The result in memory. Its `save(folder)` writes a result folder; no other file is left behind.
     """
-    config = build({**options, "input": input})
+    given: dict[str, object] = {**options, "input": input if is_path(input) else IN_MEMORY}
+    camera = options.get("intrinsics")
+    if camera is not None and not is_path(camera):
+        given["intrinsics"] = intrinsics_text(camera)
+    config = build(given)
+    if is_path(input) and timestamps is not None:
+        raise ConfigError("timestamps are for frames in memory; a file has its own: leave them out")
 
     from recon4d import pipeline
+    from recon4d.stage_options import read_options
 
+    frames = None if is_path(input) else open_array(input, timestamps, read_options(config))
     with tempfile.TemporaryDirectory(prefix="recon4d-") as folder:
         inside = dataclasses.replace(config, out=Path(folder) / "result")
-        pipeline.run(inside, resume=False, overwrite=False, progress=progress)
+        pipeline.run(inside, resume=False, overwrite=False, progress=progress, frames=frames)
         result = read_result(inside.out_folder)
         return dataclasses.replace(result, config_toml=to_toml(config))
 

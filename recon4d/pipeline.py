@@ -21,6 +21,7 @@ from recon4d.executor import refuse_in_worker
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
+from recon4d.io.frames import Source
 from recon4d.io.masks import check_mask_folder, read_mask_folder
 from recon4d.io.output import (
     PlaceTakenError,
@@ -34,7 +35,7 @@ from recon4d.io.output import (
 )
 from recon4d.io.poses import read_known_poses
 from recon4d.io.preview import write_preview
-from recon4d.io.read import read_video
+from recon4d.io.read import open_source, read_opened
 from recon4d.io.result import write_result
 from recon4d.masks.features import Features
 from recon4d.masks.sam2 import check_sam2
@@ -65,6 +66,7 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = no_progress,
+    frames: Source | None = None,
 ) -> Path:
     """Reconstruct a video and write its result folder.
 
@@ -73,6 +75,7 @@ def run(
         resume: Go on with the finished stages of an interrupted run of the same configuration.
         overwrite: Replace a result that is already there.
         progress: Told how far each stage is.
+        frames: Frames in memory, which are read in the place of `config.input`.
 
     Returns:
         The result folder.
@@ -97,6 +100,8 @@ def run(
             _check_weights(config)
             if not goes_on:
                 begin(folder, config)
+            if frames is not None:
+                read_stage(config, folder, progress, frames)
             _fill(out, config, folder, overwrite, progress)
     finally:
         remove_empty(new_parents)
@@ -196,9 +201,11 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
     )
 
 
-def read_stage(config: RunConfig, folder: Path, progress: Progress) -> Video:
+def read_stage(
+    config: RunConfig, folder: Path, progress: Progress, frames: Source | None = None
+) -> Video:
     """The first stage: the frames, and what the user knows of their cameras."""
-    video = run_stage(folder, "read", Video, lambda f: _read(config, f, progress))
+    video = run_stage(folder, "read", Video, lambda f: _read(config, f, progress, frames))
     if config.focal == "per-frame" and video.intrinsics is not None:
         raise ConfigError(
             f"{config.input} has known intrinsics, and --focal per-frame has every frame's focal length estimated; "
@@ -216,9 +223,11 @@ def read_stage(config: RunConfig, folder: Path, progress: Progress) -> Video:
     return replace(video, poses=poses)
 
 
-def _read(config: RunConfig, folder: Path, progress: Progress) -> Video:
+def _read(config: RunConfig, folder: Path, progress: Progress, frames: Source | None) -> Video:
     """The frames; the user's masks are looked at, too, so that a wrong folder is refused before work starts."""
-    video = read_video(config.input, read_options(config), folder, progress)
+    options = read_options(config)
+    opened = open_source(config.input, options) if frames is None else frames
+    video = read_opened(opened, options, folder, progress)
     if config.masks_folder is None:
         return video
     notices = check_mask_folder(

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from recon4d.errors import InputError
 from recon4d.export.upsample import upsample
 from recon4d.export.views import Export, View, layers_of, select, size_of
+from recon4d.io.arrays import refuse_memory
 from recon4d.io.options import ReadOptions
 from recon4d.io.originals import Originals, open_originals
 from recon4d.io.resize import working_size
@@ -34,6 +35,7 @@ def at_original_size(result: Reconstruction, frames: tuple[int, ...]) -> Export:
         InputError: The input is gone, or is not what it was.
     """
     source, options = _read_options(result.config_toml)
+    refuse_memory(source)
     camera = options.intrinsics if options.intrinsics and "," not in options.intrinsics else None
     for needed in (source, *([Path(camera)] if camera else [])):
         if not needed.exists():

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from recon4d.errors import InputError
+from recon4d.io.arrays import refuse_memory
 from recon4d.io.camera import (
     Camera,
     camera_notices,
@@ -48,7 +49,13 @@ def read_video(
         folder: An existing folder for the arrays.
         progress: Told how many frames of the input have been passed.
     """
-    opened = open_source(source, options)
+    return read_opened(open_source(source, options), options, folder, progress)
+
+
+def read_opened(
+    opened: Source, options: ReadOptions, folder: Path, progress: Progress = no_progress
+) -> Video:
+    """Read an input that was opened: `read_video`."""
     camera = camera_of(opened, options)
     with ExitStack() as files, progress("read", opened.expected_frames) as counter:
         images = files.enter_context(GrowingArray(folder / "images.npy"))
@@ -62,6 +69,7 @@ def read_video(
 
 def open_source(source: Path, options: ReadOptions) -> Source:
     """Find out what kind of input `source` is and open it."""
+    refuse_memory(source)
     if not source.exists():
         raise InputError(
             f"{source} does not exist; a video file, a folder of images or an RGB-D folder was needed: check the path"
