@@ -2,7 +2,8 @@
 
 glTF has +Y up, and a camera looks along -Z with +Y up; the world is turned by half a turn about X to match. Every
 camera is a node whose matrix is in double precision, with its frustum as lines, a glTF camera, and the exact intrinsics
-under `extras` (a glTF camera has no principal point). Points are float32, as glTF has nothing longer. An animation
+under `extras` (a glTF camera has no principal point). Points are float32, as glTF has nothing longer; their colours are
+linear, as glTF wants them: taken for a picture's own values they would look washed out. An animation
 shows the moving points of one frame at a time, at the times of the result (`recon4d.export.glb_animation`).
 """
 
@@ -12,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt8
 
 from recon4d.errors import MissingDependencyError
 from recon4d.export.glb_animation import shown_one_by_one
@@ -74,6 +75,13 @@ def import_trimesh() -> ModuleType:
 def gltf_pose(world_from_cam: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:
     """Matrix of a camera's node: glTF's camera axes in glTF's world."""
     return np.asarray(GL_FROM_CV @ world_from_cam @ GL_FROM_CV)
+
+
+def linear_colors(colors: UInt8[np.ndarray, "points 3"]) -> UInt8[np.ndarray, "points 3"]:
+    """A picture's RGB values (sRGB, IEC 61966-2-1) as light, 0 to 255: off by at most 7 of a picture's levels."""
+    share = np.arange(256) / 255
+    light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return np.asarray(np.rint(255 * light).astype(np.uint8)[colors])
 
 
 def moving_rows(export: Export) -> list[int]:
@@ -163,7 +171,7 @@ def _add_points(scene: Any, name: str, cloud: PointCloud) -> None:
         return
     points: Float32[np.ndarray, "points 3"] = cloud.points * np.array([1, -1, -1], np.float32)
     opaque = np.full((cloud.num_points, 1), 255, np.uint8)
-    colors = np.concatenate((cloud.colors, opaque), axis=1)
+    colors = np.concatenate((linear_colors(cloud.colors), opaque), axis=1)
     geometry = import_trimesh().PointCloud(points, colors=colors)
     scene.add_geometry(geometry, node_name=name, geom_name=name)
 
