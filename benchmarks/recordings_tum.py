@@ -27,7 +27,7 @@ from benchmarks.recordings import (
 )
 from recon4d.errors import InputError
 from recon4d.evaluate.truth import Truth, read_true_depth
-from recon4d.io.images import TIME_NAME
+from recon4d.io.picture_names import is_seconds
 from recon4d.io.trajectory import Trajectory, read_trajectory
 from recon4d.io.tum import DEPTH_UNITS_PER_M, is_tum_folder, read_list
 
@@ -146,7 +146,7 @@ def associate(
 
 
 def _timed(path: Path) -> Frame:
-    if TIME_NAME.fullmatch(path.stem) is None:
+    if not is_seconds(path.stem):
         raise InputError(f"{path}: its name is not a time in seconds, as TUM's are; {LAYOUT}")
     return Frame(float(path.stem), path)
 

@@ -8,8 +8,9 @@ import pytest
 
 from recon4d.errors import InputError
 from recon4d.io.describe import describe_input
-from recon4d.io.images import natural_key, read_rgb, write_image
+from recon4d.io.images import read_rgb, write_image
 from recon4d.io.options import ReadOptions
+from recon4d.io.picture_names import natural_key
 from recon4d.io.read import read_video
 from recon4d.io.resize import resize_nearest
 from recon4d.scene import Video

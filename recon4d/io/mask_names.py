@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recon4d.errors import InputError
-from recon4d.io.images import IMAGE_SUFFIXES, list_images
+from recon4d.io.images import list_images
+from recon4d.io.picture_kinds import IMAGE_SUFFIXES
 from recon4d.scene import Video
 
 MARK = re.compile(r"^masks?[_\-. ]|[_\-. ]masks?$", re.IGNORECASE)

@@ -22,7 +22,7 @@ from recon4d.io.camera import (
 from recon4d.io.captures import is_capture_folder, open_capture_folder
 from recon4d.io.frames import Source, SourceFrame, select_frames
 from recon4d.io.growing import GrowingArray
-from recon4d.io.images import open_image_folder
+from recon4d.io.image_folder import open_image_folder
 from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.options import ReadOptions
 from recon4d.io.resize import resize_nearest, working_size

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from recon4d.errors import InputError
+from recon4d.io.bit_depth import colour_reader
 from recon4d.io.depth_unit import TUM_FACTOR, DepthUnit, find_depth_unit, read_depth_values
 from recon4d.io.frames import Source, SourceFrame
-from recon4d.io.images import check_times, read_rgb
+from recon4d.io.image_folder import check_times
 from recon4d.io.options import ReadOptions
 from recon4d.io.text import parse_numbers, read_rows
 
@@ -34,13 +35,16 @@ def open_tum_folder(folder: Path, options: ReadOptions) -> Source:
         partners = _partners(folder, colours)
         unit = find_depth_unit([path for path in partners if path], options.depth_factor)
     camera_file = folder / "intrinsics.txt"
+    read, said = colour_reader([path for _, path in colours])
+    if unit:
+        said = (*said, *unit.notices)
 
     def frames() -> Iterator[SourceFrame]:
         for index, ((time_s, path), depth_path) in enumerate(zip(colours, partners, strict=True)):
             depth: Callable[[], np.ndarray] | None = None
             if depth_path and unit:
                 depth = partial(read_depth_m, depth_path, unit.factor)
-            yield SourceFrame(index, time_s, path.name, partial(read_rgb, path), depth)
+            yield SourceFrame(index, time_s, path.name, partial(read, path), depth)
 
     return Source(
         folder,
@@ -48,7 +52,7 @@ def open_tum_folder(folder: Path, options: ReadOptions) -> Source:
         is_timed=True,
         expected_frames=len(colours),
         frames=frames,
-        notices=lambda: unit.notices if unit else (),
+        notices=lambda: said,
         has_depth=has_depth,
         depth_factor=unit.factor if unit else None,
         camera_file=camera_file if camera_file.is_file() else None,

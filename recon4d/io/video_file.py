@@ -1,10 +1,11 @@
 """Video files, through PyAV: true time stamps, rotation, damaged files; decoded and encoded as a stream."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import UInt8
 
 from recon4d.errors import InputError
 from recon4d.io.frames import Source, SourceFrame
+from recon4d.io.hdr import KINDS, is_hdr, standard_range
 from recon4d.io.output import writing
 from recon4d.scene import Notice
 
@@ -34,6 +36,7 @@ class _Reader:
         self._repeated: list[int] = []
         self._is_cut = False
         self._rate_used: float | None = None
+        self._hdr = ""
 
     def frames(self) -> Iterator[SourceFrame]:
         """Yield the frames whose time advances; time stamps are the file's own."""
@@ -52,6 +55,7 @@ class _Reader:
                     self._repeated.append(index)
                     continue
                 last_s = time_s
+                self._hdr = self._hdr or KINDS.get(int(frame.color_trc), "")
                 yield SourceFrame(index, float(time_s), str(index), partial(_upright_rgb, frame))
             self._is_cut = _ends_before_its_index(self._path, stream) or (
                 _stated_end_s(container, stream) > last_s + MATROSKA_SLACK_S
@@ -85,6 +89,14 @@ class _Reader:
                 Notice(
                     "no_timestamps",
                     f"{self._path.name} has no time stamps; {self._rate_used:g} frames per second are assumed",
+                )
+            )
+        if self._hdr:
+            found.append(
+                Notice(
+                    "tone_mapped",
+                    f"{self._path.name} is high dynamic range video ({self._hdr}): it is tone-mapped to the standard "
+                    "range",
                 )
             )
         return tuple(found)
@@ -126,8 +138,13 @@ class _Reader:
 def open_video(path: Path) -> av.container.InputContainer:
     """Open a file that holds a video, and nothing but that file."""
     try:
-        # `file:` keeps FFmpeg from reading a colon in the name as a protocol; playlists cannot reach the network
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        # playlists cannot reach the network
+        container = av.open(
+            _opened(path),
+            "r",
+            options={"protocol_whitelist": "file"},
+            metadata_errors="replace",  # titles of other encodings; nobody reads them
+        )
     except (av.FFmpegError, OSError) as error:
         raise InputError(
             f"{path} is not a video that can be read ({error.strerror}); a complete video file was needed: check that "
@@ -137,6 +154,15 @@ def open_video(path: Path) -> av.container.InputContainer:
         container.close()
         raise InputError(f"{path} holds no video; a video file was needed: check that it plays")
     return container
+
+
+def _opened(path: Path) -> str | BinaryIO:
+    """What FFmpeg is given: `file:` keeps it from reading a colon in the name as a protocol."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # PyAV takes names in UTF-8 alone
+        return path.open("rb")
+    return f"file:{path}"
 
 
 def open_video_source(path: Path) -> Source:
@@ -208,13 +234,15 @@ def _stated_end_s(container: av.container.InputContainer, stream: av.VideoStream
     """End of the video as a Matroska header states it (such files have no table of frames up front); else 0."""
     if "matroska" not in container.format.name:
         return 0.0
-    if "DURATION" in stream.metadata:  # of this track; 00:00:01.600000000
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return 3600 * float(hours) + 60 * float(minutes) + float(seconds)
+    stated = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if stated:  # of this track; 00:00:01.600000000
+        hours, minutes, seconds = (float(part) for part in stated.groups())
+        return 3600 * hours + 60 * minutes + seconds
     is_alone = len(container.streams) == 1  # else the duration may be that of the sound
     return (container.duration or 0) / av.time_base if is_alone else 0.0
 
 
 def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
     """Convert to RGB and apply the rotation that the file asks of players (FFmpeg: degrees counterclockwise)."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90))
+    pixels = standard_range(frame) if is_hdr(frame) else frame.to_ndarray(format="rgb24")
+    return np.rot90(pixels, k=round(frame.rotation / 90))
