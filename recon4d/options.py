@@ -8,6 +8,7 @@ import os
 import tomllib
 import types
 import typing
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from recon4d.errors import ConfigError
 
 _NESTED: dict[str, type] = {"optim": OptimConfig}
 _RIVALS = {"fps": "stride", "stride": "fps"}  # one given on the command line replaces the other
+_URI = "file://"
 _WORDS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
@@ -81,7 +83,8 @@ def parse_assignment(text: str) -> tuple[str, str]:
 def read_toml(path: Path) -> dict[str, object]:
     """Read the options in a TOML file as a flat mapping."""
     try:
-        return dict(_flatten(tomllib.loads(path.read_text(encoding="utf-8"))))
+        flat = _flatten(tomllib.loads(path.read_text(encoding="utf-8")))
+        return {key: _stored(value) for key, value in flat}
     except OSError as error:
         raise ConfigError(
             f"the configuration {path} cannot be read ({error.strerror}); give the path of a TOML file"
@@ -112,8 +115,33 @@ def to_toml(config: RunConfig) -> str:
         if field.name in _NESTED:
             tables[field.name] = dataclasses.asdict(value)
         elif value is not None:
-            head[field.name] = str(value) if isinstance(value, Path) else value
+            head[field.name] = _storable(value)
     return tomli_w.dumps(head | tables)
+
+
+def _storable(value: Any) -> Any:
+    """A value as TOML takes it: a path whose name is not UTF-8 becomes a `file:` URI."""
+    if isinstance(value, tuple | list):
+        return [_storable(item) for item in value]
+    text = str(value) if isinstance(value, Path) else value
+    if not isinstance(text, str) or text.isprintable():
+        return text
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        name, equals, path = text.rpartition("=") if not text.startswith("/") else ("", "", text)
+        return f"{name}{equals}{_URI}{urllib.parse.quote(os.fsencode(path))}"
+
+
+def _stored(value: object) -> object:
+    """The inverse of `_storable`."""
+    if isinstance(value, list):
+        return [_stored(item) for item in value]
+    if not isinstance(value, str) or _URI not in value:
+        return value
+    before, _, path = value.partition(_URI)
+    return before + os.fsdecode(urllib.parse.unquote_to_bytes(path))
 
 
 def _flatten(values: Mapping[str, object]) -> list[tuple[str, object]]:

@@ -55,7 +55,7 @@ def _decoded(path: Path, data: np.ndarray, flags: int) -> np.ndarray | None:
             return cv2.imdecode(data, flags) if data.size else None
     except (cv2.error, MemoryError) as error:
         raise InputError(
-            f"{path} cannot be decoded: it claims more pixels than OpenCV takes (2^30), or than fit into the memory; make "
+            f"{path} cannot be decoded: it claims more pixels than OpenCV (2^30) or the memory takes; make "
             "it smaller, or restore it"
         ) from error
 

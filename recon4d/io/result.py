@@ -16,7 +16,7 @@ from recon4d.errors import InputError
 from recon4d.io.growing import save_array
 from recon4d.io.images import read_image, read_rgb, write_image
 from recon4d.io.output import FORMAT, writing
-from recon4d.io.text import parse_numbers, read_rows
+from recon4d.io.text import parse_numbers, read_rows, storable_name, stored_name
 from recon4d.io.trajectory import (
     Trajectory,
     format_number,
@@ -191,7 +191,9 @@ def _write_text(path: Path, text: str) -> None:
 
 def _frames_text(cameras: Cameras) -> str:
     rows = zip(cameras.timestamps_s, cameras.sources, strict=True)
-    return "".join(f"{i} {format_time(time)} {name}\n" for i, (time, name) in enumerate(rows))
+    return "".join(
+        f"{i} {format_time(time)} {storable_name(name)}\n" for i, (time, name) in enumerate(rows)
+    )
 
 
 def _intrinsics_text(cameras: Cameras) -> str:
@@ -209,7 +211,9 @@ def _read_frames(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         raise InputError(
             f"{path} is not a list of 'index timestamp_s source' from 0 without gaps; {DAMAGED}"
         )
-    return np.array(parse_numbers([row[1] for row in rows], str(path))), tuple(r[2] for r in rows)
+    return np.array(parse_numbers([row[1] for row in rows], str(path))), tuple(
+        stored_name(r[2]) for r in rows
+    )
 
 
 def _read_intrinsics(path: Path) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Text of users' files: read within bounds, and made fit for a screen."""
 
+import json
 import math
 import os
 import stat
@@ -32,6 +33,22 @@ def printable(text: str, keep: str = "") -> str:
         else letter.encode("unicode_escape").decode("ascii")
         for letter in text
     )
+
+
+def storable_name(name: str) -> str:
+    """A name as one word or more of a line of text: as it is, or, where a line would not keep it, as a JSON string."""
+    is_plain = name == name.strip() and not name.startswith('"') and printable(name) == name
+    return name if is_plain else json.dumps(name)
+
+
+def stored_name(text: str) -> str:
+    """The inverse of `storable_name`; what is no JSON string is the name itself."""
+    if not text.startswith('"'):
+        return text
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
