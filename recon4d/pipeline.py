@@ -16,6 +16,7 @@ from recon4d.checkpoint import load_stage, run_stage
 from recon4d.clips import is_long
 from recon4d.config import NETWORKS, RunConfig
 from recon4d.depth_spread import DepthSpread, depth_spread
+from recon4d.dissolves import dissolve_notices
 from recon4d.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.executor import refuse_in_worker
 from recon4d.flow.dis import compute_flow
@@ -228,12 +229,11 @@ def _read(config: RunConfig, folder: Path, progress: Progress, frames: Source | 
     options = read_options(config)
     opened = open_source(config.input, options) if frames is None else frames
     video = read_opened(opened, options, folder, progress)
-    if config.masks_folder is None:
-        return video
-    notices = check_mask_folder(
-        config.masks_folder, video, means_static=config.masks_mean == "static"
-    )
-    return replace(video, notices=(*video.notices, *notices))
+    notices = (*video.notices, *dissolve_notices(video.images))
+    if config.masks_folder is not None:
+        is_static = config.masks_mean == "static"
+        notices += check_mask_folder(config.masks_folder, video, means_static=is_static)
+    return replace(video, notices=notices)
 
 
 def observe(
