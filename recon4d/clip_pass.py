@@ -24,6 +24,7 @@ from recon4d.optim.similarity import take
 from recon4d.optim.stitch import carry
 from recon4d.parallel import one_torch_thread
 from recon4d.progress import no_progress
+from recon4d.reading import given_masks
 from recon4d.report import check_flow
 from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
 from recon4d.stage_options import align_options
@@ -101,7 +102,7 @@ def align_alone(job: ClipJob) -> None:
 
 def _align_alone(job: ClipJob) -> Scene:
     video = job.video()
-    given = pipeline.given_masks(job.config, video)
+    given = given_masks(job.config, video)
     try:
         rounds, _, _ = pipeline.mutual_rounds(job.config, job.own, video, given, no_progress)
     except DegenerateError:
@@ -190,7 +191,7 @@ def _write(job: ClipJob) -> Written:
     seen = dataclasses.replace(job.clip, first=job.clip.own_first, last=job.clip.own_last).of(
         load_stage(job.folder / "read", Video)
     )
-    given = pipeline.given_masks(job.config, seen)
+    given = given_masks(job.config, seen)
     mine = dataclasses.replace(motion, probability=np.array(motion.probability[part]))
     final = pipeline.finish_masks(job.config, seen, mine, given, no_progress)
     is_dynamic = final.is_dynamic

@@ -16,14 +16,12 @@ from recon4d.checkpoint import load_stage, run_stage
 from recon4d.clips import is_long
 from recon4d.config import NETWORKS, RunConfig
 from recon4d.depth_spread import DepthSpread, depth_spread
-from recon4d.dissolves import dissolve_notices
 from recon4d.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.executor import refuse_in_worker
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.frames import Source
-from recon4d.io.masks import check_mask_folder, read_mask_folder
 from recon4d.io.output import (
     PlaceTakenError,
     check_output,
@@ -36,7 +34,6 @@ from recon4d.io.output import (
 )
 from recon4d.io.poses import read_known_poses
 from recon4d.io.preview import write_preview
-from recon4d.io.read import open_source, read_opened
 from recon4d.io.result import write_result
 from recon4d.masks.features import Features
 from recon4d.masks.sam2 import check_sam2
@@ -45,6 +42,7 @@ from recon4d.optim.densify import densify
 from recon4d.options import to_toml
 from recon4d.parallel import one_torch_thread
 from recon4d.progress import Progress, no_progress
+from recon4d.reading import given_masks, read_frames
 from recon4d.report import Check, check_flow, report
 from recon4d.resume import begin, clear, is_begun, is_published, locked, will_publish
 from recon4d.rounds import Rounds, next_round
@@ -58,7 +56,7 @@ from recon4d.scene import (
     Scene,
     Video,
 )
-from recon4d.stage_options import align_options, read_options
+from recon4d.stage_options import align_options
 
 
 def run(
@@ -206,7 +204,7 @@ def read_stage(
     config: RunConfig, folder: Path, progress: Progress, frames: Source | None = None
 ) -> Video:
     """The first stage: the frames, and what the user knows of their cameras."""
-    video = run_stage(folder, "read", Video, lambda f: _read(config, f, progress, frames))
+    video = run_stage(folder, "read", Video, lambda f: read_frames(config, f, progress, frames))
     if config.focal == "per-frame" and video.intrinsics is not None:
         raise ConfigError(
             f"{config.input} has known intrinsics, and --focal per-frame has every frame's focal length estimated; "
@@ -222,18 +220,6 @@ def read_stage(
         lambda _: read_known_poses(path, config.pose_sigma or 0.0, video),
     )
     return replace(video, poses=poses)
-
-
-def _read(config: RunConfig, folder: Path, progress: Progress, frames: Source | None) -> Video:
-    """The frames; the user's masks are looked at, too, so that a wrong folder is refused before work starts."""
-    options = read_options(config)
-    opened = open_source(config.input, options) if frames is None else frames
-    video = read_opened(opened, options, folder, progress)
-    notices = (*video.notices, *dissolve_notices(video.images))
-    if config.masks_folder is not None:
-        is_static = config.masks_mean == "static"
-        notices += check_mask_folder(config.masks_folder, video, means_static=is_static)
-    return replace(video, notices=notices)
 
 
 def observe(
@@ -300,13 +286,6 @@ def _with_answer(
 
     run_stage(folder, "geometry", DepthPrior, ask)
     return with_prediction(folder, video)
-
-
-def given_masks(config: RunConfig, video: Video) -> Bool[np.ndarray, "frames height width"] | None:
-    """The user's own masks; None where there are none."""
-    if config.masks_folder is None:
-        return None
-    return read_mask_folder(config.masks_folder, video, means_static=config.masks_mean == "static")
 
 
 def finish_masks(

@@ -1,0 +1,44 @@
+"""What a run reads of its user: the frames, and masks of one's own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from recon4d.config import RunConfig
+from recon4d.dissolves import dissolve_notices
+from recon4d.io.frames import Source
+from recon4d.io.masks import check_mask_folder, read_mask_folder
+from recon4d.io.read import open_source, read_opened
+from recon4d.progress import Progress
+from recon4d.scene import Video
+from recon4d.stage_options import read_options
+
+
+def read_frames(
+    config: RunConfig, folder: Path, progress: Progress, frames: Source | None = None
+) -> Video:
+    """The frames; the user's masks are looked at, too, so that a wrong folder is refused before work starts.
+
+    Args:
+        config: Which frames, and how.
+        folder: An existing folder for the arrays.
+        progress: Told how many frames of the input have been passed.
+        frames: An input that is open already; None: the one that `config` names.
+    """
+    options = read_options(config)
+    opened = open_source(config.input, options) if frames is None else frames
+    video = read_opened(opened, options, folder, progress)
+    notices = (*video.notices, *dissolve_notices(video.images))
+    if config.masks_folder is not None:
+        is_static = config.masks_mean == "static"
+        notices += check_mask_folder(config.masks_folder, video, means_static=is_static)
+    return replace(video, notices=notices)
+
+
+def given_masks(config: RunConfig, video: Video) -> Bool[np.ndarray, "frames height width"] | None:
+    """The user's own masks; None where there are none."""
+    if config.masks_folder is None:
+        return None
+    return read_mask_folder(config.masks_folder, video, means_static=config.masks_mean == "static")
