@@ -46,6 +46,7 @@ def test_the_calibration_of_the_turned_picture_is_named(
         ((96, 160), (192, 320), []),
         ((160, 96), (192, 320), ["turned_intrinsics"]),
         ((320, 240), (480, 640), ["turned_intrinsics"]),
+        ((240, 200), (400, 480), ["turned_intrinsics"]),
         ((80, 240), (400, 480), ["odd_principal_point"]),
         ((110, 240), (400, 480), []),  # a part of a wider picture
     ],

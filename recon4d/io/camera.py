@@ -14,8 +14,8 @@ from recon4d.scene import Notice
 
 FOCAL_RANGE = (0.1, 20.0)
 """Focal length over the long side of the image; outside, the field of view is above 157 or below 3 degrees."""
-USUAL_OFF_CENTRE = 0.1
-"""Principal points of whole pictures are nearer to the middle, as a part of the side."""
+USUAL_OFF_CENTRE, LARGEST_OFF_CENTRE = 0.05, 0.1
+"""Principal points of whole pictures are nearer to the middle, as a part of the side: usually, and always."""
 ODD_OFF_CENTRE = 0.25
 """Beyond, a principal point is worth a word wherever it comes from."""
 FILE_PARAMETERS = (4, 8, 9)
@@ -141,7 +141,7 @@ def camera_notices(camera: Camera, size: tuple[int, int]) -> tuple[Notice, ...]:
         f"the middle of the images of {width}x{height} px"
     )
     turned = max(abs(camera.cx / height - 0.5), abs(camera.cy / width - 0.5))
-    if turned <= USUAL_OFF_CENTRE:
+    if turned <= min(LARGEST_OFF_CENTRE, off / 2):
         message = (
             f"{place}, and in the middle of {height}x{width} px: it is that of the turned picture. Give the camera of "
             "the upright images (fx and fy, cx and cy change places)."
