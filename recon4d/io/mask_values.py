@@ -20,6 +20,8 @@ MOST_LABELS = 16
 """Levels of an image with labels of objects (DAVIS: up to 10); more, up to bright ones, are soft values."""
 LOOKED_AT = 32
 """Masks that are looked at, spread evenly over the folder."""
+LOOKED_AT_PX = 512
+"""Pixels of their long side that are looked at, about."""
 NEARLY_ALL = 0.85
 """Share of moving pixels in the mean over the frames above which the masks are taken to be inverted: people who fill a
 third of the picture are much, and under a seventh of a picture no camera is found."""
@@ -65,7 +67,7 @@ def survey_masks(
         InputError: Nearly everything would be moving.
     """
     paths = [masks[index] for index in spread_evenly(len(masks), LOOKED_AT)]
-    stored = [read_image(path, cv2.IMREAD_UNCHANGED) for path in paths]
+    stored = [_thinned(read_image(path, cv2.IMREAD_UNCHANGED)) for path in paths]
     by_opacity = _opacity_varies(stored)
     lossless = [
         _levels(pixels, by_opacity)
@@ -75,6 +77,12 @@ def survey_masks(
     values = MaskValues(by_opacity, _are_soft(lossless), means_static)
     _refuse_nearly_all(folder, paths, values)
     return values, _notices(values)
+
+
+def _thinned(stored: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+    """Some of the pixels: of many large masks all would fill the memory."""
+    step = max(1, max(stored.shape[:2]) // LOOKED_AT_PX)
+    return stored[::step, ::step].copy()
 
 
 def _levels(
@@ -100,7 +108,7 @@ def _opacity_varies(stored: Sequence[Shaped[np.ndarray, "..."]]) -> bool:
     )
 
 
-def _are_soft(levels: Sequence[Shaped[np.ndarray, "height width"]]) -> bool:
+def _are_soft(levels: Sequence[Shaped[np.ndarray, "..."]]) -> bool:
     if not levels or levels[0].dtype not in (np.uint8, np.uint16):
         return False
     seen = np.unique(np.concatenate([np.unique(one) for one in levels]))
