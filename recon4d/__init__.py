@@ -47,6 +47,8 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and that other n
             return version("recon4d")
         if name not in __all__:
             raise AttributeError(f"module 'recon4d' has no attribute '{name}'")
+        if name in _HOMES:
+            import_module("recon4d.limits").check_address_space()
         return getattr(import_module(_HOMES.get(name, "recon4d.errors")), name)
 
 

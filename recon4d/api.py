@@ -74,8 +74,11 @@ def reconstruct(
     if is_path(input) and timestamps is not None:
         raise ConfigError("timestamps are for frames in memory; a file has its own: leave them out")
 
-    from recon4d import pipeline
+    from recon4d.parallel import own_torch
     from recon4d.stage_options import read_options
+
+    with own_torch():
+        from recon4d import pipeline  # constants of its modules are tensors
 
     frames = None if is_path(input) else open_array(input, timestamps, read_options(config))
     with tempfile.TemporaryDirectory(prefix="recon4d-") as folder:
@@ -93,10 +96,12 @@ def load(folder: str | PathLike[str]) -> Reconstruction:
 def save(result: Reconstruction, folder: Path, overwrite: bool) -> None:
     """Write a result folder: `Reconstruction.save`."""
     from recon4d.io.preview import write_preview
+    from recon4d.parallel import own_torch
 
     check_output(folder, overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+    aside_of = tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent)
+    with aside_of as aside, own_torch():
         finished = Path(aside) / "result"
         write_result(result, finished)
         write_preview(result, finished / "preview.png")

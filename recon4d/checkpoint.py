@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from recon4d.io.growing import save_array
+from recon4d.io.growing import map_array, save_array
 from recon4d.scene import Notice
 
 T = TypeVar("T")
@@ -136,5 +136,5 @@ def load_stage(folder: Path, kind: type[T]) -> T:
             Notice(n["code"], n["message"], tuple(n["frames"])) for n in plain["notices"]
         )
     for path in folder.glob("*.npy"):
-        values[path.stem] = np.load(path, mmap_mode="c")  # copy on write: torch wants writable
+        values[path.stem] = map_array(path)  # copy on write: torch wants writable
     return kind(**values)

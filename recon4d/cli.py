@@ -12,8 +12,13 @@ from recon4d.cli_screen import complain, logging_to_screen, remark, say
 from recon4d.cli_streams import EXIT_INTERRUPTED
 from recon4d.errors import Recon4DError
 from recon4d.io.output import WHAT_TO_DO
+from recon4d.limits import check_address_space
 
 EXIT_DONE, EXIT_USER = 0, 2
+_NO_MEMORY = (
+    "there is not enough memory; close other programs, raise the limit (ulimit -v), or give a smaller --size, "
+    "--max-frames or --workers"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,6 +49,9 @@ def _outcome(words: Sequence[str]) -> int:
         place = f": {error.filename}" if error.filename else ""
         complain(f"recon4d: error: {error.strerror}{place}; {WHAT_TO_DO[error.errno]}")
         return EXIT_USER
+    except MemoryError:
+        remark(f"recon4d: error: {_NO_MEMORY}")
+        return EXIT_USER
     except KeyboardInterrupt:
         complain(_explain_interrupt(words))
         return EXIT_INTERRUPTED
@@ -59,6 +67,7 @@ def _dispatch(words: Sequence[str]) -> int:
     if arguments.command is None:
         remark(cli_parser.format_help())
         return EXIT_USER
+    check_address_space()
     from recon4d.cli_commands import COMMANDS
 
     COMMANDS[arguments.command](arguments)

@@ -22,12 +22,16 @@ from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.problem import sample_positions, samples_to_px
 from recon4d.optim.similarity import take
 from recon4d.optim.stitch import carry
+from recon4d.overall import BETWEEN, noted, noting_progress, rounds_plan
 from recon4d.parallel import one_torch_thread
-from recon4d.progress import no_progress
+from recon4d.progress import Progress
 from recon4d.reading import given_masks
 from recon4d.report import check_flow
 from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
 from recon4d.stage_options import align_options
+
+ALONE_NOTE, BETWEEN_NOTE = "alone.share", "between.share"
+"""Files in a clip's folder that say how far its two jobs are."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +102,15 @@ def align_alone(job: ClipJob) -> None:
     """Align a clip without the others: cameras, depth and masks in a world of its own."""
     with one_torch_thread():
         run_stage(job.own, "local", Scene, lambda f: _align_alone(job))
+        noted(job.own / ALONE_NOTE)
 
 
 def _align_alone(job: ClipJob) -> Scene:
     video = job.video()
     given = given_masks(job.config, video)
     try:
-        rounds, _, _ = pipeline.mutual_rounds(job.config, job.own, video, given, no_progress)
+        progress = noting_progress(job.own / ALONE_NOTE, rounds_plan(job.config.loop))
+        rounds, _, _ = pipeline.mutual_rounds(job.config, job.own, video, given, progress)
     except DegenerateError:
         run_stage(job.own, "motion", MotionMasks, lambda f: _no_motion(video))
         run_stage(job.own, "history", History, lambda f: History(()))
@@ -146,11 +152,13 @@ def clip_flow(own: Path) -> Flow:
 def finish_clip(job: ClipJob) -> None:
     """Align a clip between the keyframes, refine its masks, find its depth, and write its frames."""
     with one_torch_thread():
-        run_stage(job.own, "aligned", Scene, lambda f: _align_between(job))
-        run_stage(job.own, "written", Written, lambda f: _write(job))
+        progress = noting_progress(job.own / BETWEEN_NOTE, BETWEEN)
+        run_stage(job.own, "aligned", Scene, lambda f: _align_between(job, progress))
+        run_stage(job.own, "written", Written, lambda f: _write(job, progress))
+        noted(job.own / BETWEEN_NOTE)
 
 
-def _align_between(job: ClipJob) -> Scene:
+def _align_between(job: ClipJob, progress: Progress) -> Scene:
     video, clip = job.video(), job.clip
     local = load_stage(job.own / "local", Scene)
     keyframes = load_stage(job.folder / "keyframes", Keyframes)
@@ -170,7 +178,7 @@ def _align_between(job: ClipJob) -> Scene:
     held = np.zeros(len(component), bool)
     held[keys if job.config.optim.keyframes == "fixed" else keys[:1]] = True
     options, flow = align_options(job.config), clip_flow(job.own)
-    scene = optimise_between(video, flow, scene, motion, held, options)
+    scene = optimise_between(video, flow, scene, motion, held, options, progress)
     of_keys = load_stage(job.folder / "key_moves", Moves).of(np.flatnonzero(inside)[held[keys]])
     moves = moves_between(video, flow, scene, motion, HeldMoves(held, of_keys), options)
     return dataclasses.replace(scene, pose_covariance=pose_covariance(moves, scene))
@@ -183,7 +191,7 @@ def shifted(notices: tuple[Notice, ...], start: int) -> tuple[Notice, ...]:
     )
 
 
-def _write(job: ClipJob) -> Written:
+def _write(job: ClipJob, progress: Progress) -> Written:
     video, scene = job.video(), load_stage(job.own / "aligned", Scene)
     flow, motion = clip_flow(job.own), load_stage(job.own / "motion", MotionMasks)
     own = range(job.clip.own_first - job.clip.first, job.clip.own_last - job.clip.first)
@@ -193,12 +201,12 @@ def _write(job: ClipJob) -> Written:
     )
     given = given_masks(job.config, seen)
     mine = dataclasses.replace(motion, probability=np.array(motion.probability[part]))
-    final = pipeline.finish_masks(job.config, seen, mine, given, no_progress)
+    final = pipeline.finish_masks(job.config, seen, mine, given, progress)
     is_dynamic = final.is_dynamic
     outlines = np.array(motion.probability)
     outlines[part] = masks.outlines(is_dynamic).probability
     device = torch.device(align_options(job.config).device)
-    dense = densify(video, flow, scene, MotionMasks(outlines), 1, device=device, only=own)
+    dense = densify(video, flow, scene, MotionMasks(outlines), 1, progress, device, own)
     cameras = take(scene, np.array(own))
     spread = depth_spread(cameras, dense, is_dynamic)
     std = spread.std(dense, is_dynamic, seen.sensor_depth is not None)

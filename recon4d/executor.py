@@ -6,13 +6,19 @@ order. Every worker computes with one thread: results do not depend on how many 
 
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import active_children, get_context, parent_process
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from multiprocessing import active_children, current_process, parent_process
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any, Protocol
 
 import cv2
@@ -24,6 +30,10 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 """What linear algebra libraries read when they are loaded."""
 
 
+TICK_S = 1.0
+"""Seconds between two looks at how far the workers are."""
+END_S = 10.0
+"""Seconds that workers without work have to end before they are killed: one that was stopped never does."""
 WORKER_OF = "RECON4D_WORKER_OF"
 """Environment variable with the process whose worker this is."""
 DIED = (
@@ -48,14 +58,14 @@ class Executor(Protocol):
         self,
         work: Callable[[Any], None],
         jobs: Sequence[Any],
-        done: Callable[[], None] = lambda: None,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         """Run `work` on every job; returns when all are finished, raises what the first failing one raised.
 
         Args:
             work: A function of a module.
             jobs: What can be pickled.
-            done: Called after every finished job.
+            tick: Called after every finished job, and about once a second meanwhile.
         """
 
 
@@ -70,8 +80,48 @@ def executor(name: str, workers: int) -> Iterator[Executor]:
     Raises:
         MissingDependencyError: Ray is asked for and not installed.
     """
-    with _ray(workers) if name == "ray" else _local(workers) as made:
+    how: AbstractContextManager[Executor]
+    if name == "ray":
+        how = _ray(workers)
+    elif current_process().daemon:  # of a pool of the user's: such a process may not have children
+        how = nullcontext(_Here())
+    else:
+        how = _local(workers)
+    with how as made:
         yield made
+
+
+class _Here:
+    """Jobs one after the other in this process."""
+
+    def run(
+        self,
+        work: Callable[[Any], None],
+        jobs: Sequence[Any],
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        for job in jobs:
+            work(job)
+            tick()
+
+
+class _Worker(SpawnProcess):
+    """A process that does not load the user's script, which may come from standard input, or begin a run itself.
+
+    A job is a function of a module of ours: nothing in the script is needed.
+    """
+
+    def start(self) -> None:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = script
+
+
+class _Context(SpawnContext):
+    Process = _Worker
 
 
 @contextmanager
@@ -80,20 +130,30 @@ def _local(workers: int) -> Iterator[Executor]:
     variables = {**dict.fromkeys(THREAD_VARIABLES, "1"), WORKER_OF: str(os.getpid())}
     saved = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_begin)
+    end_s = END_S
     try:
         yield _Local(pool)
     except BaseException:  # an interrupt, too: a clip takes a minute, nobody waits for it
-        for process in set(active_children()) - before:
-            process.terminate()
+        end_s = 0.0
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        _end(pool, set(active_children()) - before, end_s)
         for name, value in saved.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _end(pool: ProcessPoolExecutor, workers: set[BaseProcess], end_s: float) -> None:
+    """End a pool; workers that have not ended by then are killed, which also ends one that was stopped."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    last_s = time.monotonic() + end_s
+    for process in workers:
+        process.join(max(0.0, last_s - time.monotonic()))
+        process.kill()
+        process.join()
 
 
 class _Local:
@@ -104,12 +164,15 @@ class _Local:
         self,
         work: Callable[[Any], None],
         jobs: Sequence[Any],
-        done: Callable[[], None] = lambda: None,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         try:
-            for future in as_completed([self._pool.submit(work, job) for job in jobs]):
-                future.result()
-                done()
+            running = {self._pool.submit(work, job) for job in jobs}
+            while running:
+                finished, running = wait_for(running, TICK_S, FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                tick()
         except BrokenProcessPool as error:
             raise WorkerError(DIED) from error
 
@@ -161,13 +224,13 @@ class _Ray:
         self,
         work: Callable[[Any], None],
         jobs: Sequence[Any],
-        done: Callable[[], None] = lambda: None,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         variables = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}
         remote = self._ray.remote(num_cpus=1, max_retries=0, runtime_env=variables)(_alone)
         running = [remote.remote(work, job) for job in jobs]
         while running:
-            finished, running = self._ray.wait(running)
+            finished, running = self._ray.wait(running, timeout=TICK_S)
             try:
                 self._ray.get(finished)
             except self._ray.exceptions.RayTaskError as error:
@@ -176,7 +239,7 @@ class _Ray:
             except self._ray.exceptions.WorkerCrashedError as error:
                 self._cancel(running)
                 raise WorkerError(DIED) from error
-            done()
+            tick()
 
     def _cancel(self, running: Sequence[Any]) -> None:
         for other in running:

@@ -16,7 +16,16 @@ import numpy as np
 from jaxtyping import Float64
 
 from recon4d.checkpoint import load_stage, stage_costs
-from recon4d.clip_pass import ClipJob, History, Keyframes, Written, align_alone, finish_clip
+from recon4d.clip_pass import (
+    ALONE_NOTE,
+    BETWEEN_NOTE,
+    ClipJob,
+    History,
+    Keyframes,
+    Written,
+    align_alone,
+    finish_clip,
+)
 from recon4d.clip_scale import scale_notices
 from recon4d.clips import Clip, divide, with_bounds
 from recon4d.config import RunConfig
@@ -28,6 +37,7 @@ from recon4d.optim.assemble import interpolate_lost, lost_notices
 from recon4d.optim.known import pose_notices
 from recon4d.optim.similarity import join, take
 from recon4d.options import to_toml
+from recon4d.overall import Watch
 from recon4d.progress import Progress
 from recon4d.report import Check, report
 from recon4d.rounds import Round, Rounds
@@ -77,14 +87,17 @@ def write_long(config: RunConfig, folder: Path, progress: Progress) -> Path:
     make_frame_folders(folder / "result", has_std=True)
     jobs, workers = run.jobs(), min(align_options(config).threads, len(run.clips))
     with executor(config.executor, workers) as pool:
-        with progress("clips alone", total=len(jobs)) as counter:
-            pool.run(align_alone, jobs, counter.advance)
+        with progress("clips alone", total=len(jobs) * Watch.PARTS) as counter:
+            notes = [job.own / ALONE_NOTE for job in jobs]
+            pool.run(align_alone, jobs, Watch(counter, notes))
         with progress("keyframes", total=1) as counter:
-            pool.run(align_keyframes, jobs[:1], counter.advance)
+            pool.run(align_keyframes, jobs[:1])
+            counter.advance()
         run = run.settled()
         jobs = run.jobs()
-        with progress("clips between keyframes", total=len(jobs)) as counter:
-            pool.run(finish_clip, jobs, counter.advance)
+        with progress("clips between keyframes", total=len(jobs) * Watch.PARTS) as counter:
+            notes = [job.own / BETWEEN_NOTE for job in jobs]
+            pool.run(finish_clip, jobs, Watch(counter, notes))
     return _write_whole(run)
 
 

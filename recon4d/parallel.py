@@ -6,9 +6,10 @@ with one thread.
 """
 
 import ctypes
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
 import cv2
@@ -49,10 +50,33 @@ def one_torch_thread() -> AbstractContextManager[None]:
 
 
 @contextmanager
+def own_torch() -> Iterator[None]:
+    """Run torch as recon4d needs it, with one thread each, whatever the caller has set; that is restored.
+
+    Its own are the default type and device, and gradients.
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    with ExitStack() as settings:
+        settings.enter_context(one_torch_thread())
+        if (
+            device.type != "cpu"
+        ):  # a mode that every call of torch goes through: only where it is needed
+            settings.enter_context(torch.device("cpu"))
+        settings.enter_context(torch.inference_mode(False))
+        settings.enter_context(torch.enable_grad())
+        settings.callback(torch.set_default_dtype, dtype)
+        torch.set_default_dtype(torch.float32)
+        yield
+
+
+@contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Run torch operations with so many threads each, for large networks; the former number is restored."""
+    """Run torch operations with so many threads each, for large networks; the former number is restored.
+
+    With one thread in a process that was forked: it would wait for ever for the threads of the one it came from.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(1 if _forked else count)
     try:
         yield
     finally:
@@ -68,3 +92,27 @@ def one_opencv_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(before)
+
+
+_opencv_threads_at_fork: list[int] = []
+_forked: list[int] = []
+"""Has this process in it where it is a fork of one that had loaded this module."""
+
+
+def _before_fork() -> None:
+    """End OpenCV's threads: a forked child has none of them, and would wait for them for ever."""
+    _opencv_threads_at_fork.append(cv2.getNumThreads())
+    cv2.setNumThreads(1)
+
+
+def _after_fork() -> None:
+    cv2.setNumThreads(_opencv_threads_at_fork.pop())
+
+
+def _in_child() -> None:
+    _after_fork()
+    _forked.append(os.getpid())
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

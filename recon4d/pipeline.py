@@ -40,7 +40,7 @@ from recon4d.masks.sam2 import check_sam2
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.densify import densify
 from recon4d.options import to_toml
-from recon4d.parallel import one_torch_thread
+from recon4d.parallel import own_torch
 from recon4d.progress import Progress, no_progress
 from recon4d.reading import given_masks, read_frames
 from recon4d.report import Check, check_flow, report
@@ -110,7 +110,7 @@ def run(
 def _fill(out: Path, config: RunConfig, folder: Path, overwrite: bool, progress: Progress) -> None:
     """Compute the result in the partial folder and move it to its place; an error that the user can mend clears all."""
     try:
-        with writing(folder), one_torch_thread():
+        with writing(folder), own_torch():
             finished = _finished(config, folder, progress)
             will_publish(folder, finished)
             publish(finished, out, overwrite)

@@ -52,14 +52,14 @@ class InOrder:
         self,
         work: Callable[[Any], None],
         jobs: Sequence[Any],
-        done: Callable[[], None] = lambda: None,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         for job in self.order(jobs):
             if self.last == 0:
                 raise KeyboardInterrupt
             self.last -= 1
             work(job)
-            done()
+            tick()
         self.looked = [self.look(job) for job in jobs]
 
 

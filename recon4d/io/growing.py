@@ -4,6 +4,7 @@ numpy's own writers do not tell a full disk: `np.save` raises an error without i
 with holes ends the process by a signal.
 """
 
+import math
 import os
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +77,30 @@ def create_array(
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
+
+
+def map_array(path: Path) -> np.ndarray:
+    """Map an `.npy` file, copied where it is written to; unlike numpy's maps, this one keeps no file open.
+
+    A long video has many: what may be open at a time is limited, often to 256 or 1,024 files.
+    """
+    import torch  # not to read a result
+
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, is_fortran, dtype = read(file)
+        begin = file.tell()
+    if dtype.hasobject:
+        raise ValueError(f"{path} holds Python objects")
+    size = dtype.itemsize * math.prod(shape)
+    content = torch.from_file(str(path), shared=False, size=begin + size, dtype=torch.uint8)
+    flat: np.ndarray = content.numpy()[begin:].view(dtype)
+    return flat.reshape(shape, order="F" if is_fortran else "C")
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

@@ -13,8 +13,10 @@ from recon4d.io.text import parse_numbers, read_rows
 
 LARGEST_NORM_ERROR = 0.01
 """Of a quaternion; files are rounded to 4 digits or more, further off the columns are something else."""
-SIGNIFICANT_DIGITS = 10
-"""Of positions and quaternions: far below any uncertainty of a pose."""
+SIGNIFICANT_DIGITS = 9
+"""Of positions, quaternions and intrinsics: far below any uncertainty of a pose."""
+MOST_DECIMALS = 15
+"""Behind the point: what is smaller is rounding of a zero, and would be written with up to 320 digits."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def format_time(time_s: float) -> str:
 
 
 def format_number(value: float) -> str:
-    """Write a number without an exponent, rounded to `SIGNIFICANT_DIGITS`."""
+    """Write a number without an exponent, rounded to `SIGNIFICANT_DIGITS` and at most `MOST_DECIMALS`."""
+    rounded = round(float(value), MOST_DECIMALS) + 0.0  # no -0.0
     return np.format_float_positional(
-        value, precision=SIGNIFICANT_DIGITS, fractional=False, trim="0"
+        rounded, precision=SIGNIFICANT_DIGITS, fractional=False, trim="0"
     )
