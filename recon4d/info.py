@@ -21,8 +21,8 @@ def describe(path: Path) -> str:
         raise InputError(f"{path} does not exist; give an input, a result folder, or a weight file")
     if path.suffix in (".safetensors", ".pth", ".pt", ".ckpt"):
         return describe_weights(path)
-    if is_result(path):
-        return describe_result(path)
+    if is_result(path) or ((path / "run.json").is_file() and (path / "frames.txt").is_file()):
+        return describe_result(path)  # or says what is wrong with it
     return describe_source(path)
 
 
@@ -44,13 +44,14 @@ def describe_source(path: Path) -> str:
 
 
 def describe_result(folder: Path) -> str:
-    """Summarise a result folder from its text files."""
-    from recon4d.io.result import read_run
-    from recon4d.io.text import read_rows
+    """Summarise a result folder from its text files; the others are checked, but not decoded."""
+    from recon4d.io.result import check_files
+    from recon4d.io.result_texts import read_cameras
 
-    run = read_run(folder)
-    focals = [float(line.split()[0]) for _, line in read_rows(folder / "intrinsics.txt")]
-    width, height = (folder / "intrinsics.txt").read_text(encoding="utf-8").split()[1:3]
+    cameras = read_cameras(folder)
+    check_files(folder, cameras)
+    run, (width, height) = cameras.run, cameras.size
+    focals = [float(focal) for focal in cameras.intrinsics[:, 0]]
     frames, posed = len(focals), run.get("posed", len(focals))
     rows = {
         "result": str(folder),

@@ -273,7 +273,7 @@ def _clip_costs(run: Run) -> dict[str, dict[str, float]]:
 def _write_preview(cameras: Cameras, folder: Path) -> None:
     """Draw the preview from some frames, read back."""
     chosen = spread_evenly(len(cameras.sources), PREVIEW_FRAMES)
-    frames = [read_frame(folder, int(index)) for index in chosen]
+    frames = [read_frame(folder, int(index), cameras.size) for index in chosen]
     some = Reconstruction(
         world_from_cam=cameras.world_from_cam[chosen],
         intrinsics=cameras.intrinsics[chosen],

@@ -43,7 +43,7 @@ def small_result(count: int = 3) -> Reconstruction:
         confidence=rng.integers(0, 256, (count, 96, 128), dtype=np.uint8),
         is_dynamic=rng.uniform(size=(count, 96, 128)) > 0.8,
         is_metric=True,
-        run={"seed": 0, "residual_px": np.float32(0.5), "worst": float("inf"), "frames": (1, 2)},
+        run={"seed": 0, "residual_px": np.float32(0.5), "worst": float("inf"), "kept": (1, 2)},
         config_toml='input = "a.mp4"\n',
     )
 
@@ -66,7 +66,7 @@ def test_a_result_survives_writing_and_reading(tmp_path: Path) -> None:
         "seed": 0,
         "residual_px": 0.5,
         "worst": None,
-        "frames": [1, 2],
+        "kept": [1, 2],
         "scale": "metric",
     }
 
@@ -129,7 +129,10 @@ def remove_pose(folder: Path) -> None:
         (remove_pose, r"poses\.txt has 2 lines for the 3 frames"),
         (lambda f: (f / "depth/000001.npy").unlink(), r"depth/000001\.npy cannot be read"),
         (lambda f: (f / "masks/000001.png").unlink(), r"masks/000001\.png cannot be read"),
-        (lambda f: np.save(f / "depth/000001.npy", np.zeros((9, 9), np.float32)), "has 9x9 px"),
+        (
+            lambda f: np.save(f / "depth/000001.npy", np.zeros((9, 9), np.float32)),
+            r"holds float32 \(9, 9\)",
+        ),
         (lambda f: np.save(f / "depth/000001.npy", np.zeros((96, 128))), "holds float64"),
         (
             lambda f: (f / "frames.txt").write_text("0 0.0 a\n2 0.1 b\n"),

@@ -257,7 +257,8 @@ def test_one_posed_frame_tells_nothing() -> None:
 
 def test_result_folder_keeps_what_is_stated(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    covariance, result = rng.normal(size=(3, 6, 6)), small_result(3)
+    factor, result = rng.normal(size=(3, 6, 6)), small_result(3)
+    covariance = factor @ factor.mT
     covariance[1] = np.inf
     std = rng.uniform(0, 1, result.depth.shape).astype(np.float16)
     std[result.depth == 0] = np.inf
@@ -285,7 +286,7 @@ def test_result_folder_keeps_what_is_stated(tmp_path: Path) -> None:
         (np.full((96, 128), 1.0, np.float32), "float16"),
         (np.full((96, 128), -1.0, np.float16), "no standard deviation"),
         (np.full((96, 128), np.nan, np.float16), "no standard deviation"),
-        (np.full((95, 128), 1.0, np.float16), "128x95 px"),
+        (np.full((95, 128), 1.0, np.float16), "holds float16"),
     ],
 )
 def test_deviations_that_cannot_be_are_refused(

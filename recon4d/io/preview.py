@@ -10,6 +10,7 @@ from jaxtyping import Float64, UInt8
 
 from recon4d.io.images import write_image
 from recon4d.io.overlay import color_depth, depth_range, tint_moving, turbo
+from recon4d.io.text import printable
 from recon4d.scene import Reconstruction
 from recon4d.spread import spread_evenly
 from recon4d.viewer.cloud import depth_edges, lift, near_moving
@@ -231,5 +232,5 @@ def write_text(
     color: tuple[int, int, int] = TEXT,
 ) -> int:
     """Write text whose baseline starts at `place`; returns the column where it ends."""
-    end, _ = cv2.putText(image, text, place, color, cv2.FontFace("sans"), size_px, 400)
+    end, _ = cv2.putText(image, printable(text), place, color, cv2.FontFace("sans"), size_px, 400)
     return int(end[0])

@@ -12,16 +12,28 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float16, Float32, UInt8
 
-from recon4d.errors import InputError
+from recon4d.io.frame_files import (
+    LARGEST_NUMBER,
+    Wanted,
+    check_array,
+    check_count,
+    check_picture,
+    damaged,
+    read_array,
+    read_colors,
+    read_grey,
+)
 from recon4d.io.growing import save_array
-from recon4d.io.images import read_image, read_rgb, write_image
+from recon4d.io.images import write_image
+from recon4d.io.ours import RESULT_FOLDERS
 from recon4d.io.output import FORMAT, writing
-from recon4d.io.text import parse_numbers, read_rows, storable_name, stored_name
+from recon4d.io.result_texts import COVARIANCE, read_cameras
+from recon4d.io.run_file import check_run
+from recon4d.io.text import storable_name
 from recon4d.io.trajectory import (
     Trajectory,
     format_number,
     format_time,
-    read_trajectory,
     write_trajectory,
 )
 from recon4d.scene import Cameras, Reconstruction
@@ -31,10 +43,8 @@ T = TypeVar("T")
 JPEG_QUALITY = 95
 PNG_COMPRESSION = 1
 """zlib level: half the time of the default for files a tenth larger."""
-COVARIANCE = "pose_covariance.npy"
 DEPTH_STD = "depth_std"
 """Folder of the standard deviations of the depth."""
-DAMAGED = "the result is damaged: run recon4d again"
 THREADS = 4
 """Encoding images releases the interpreter's lock."""
 
@@ -97,55 +107,65 @@ def write_texts(cameras: Cameras, folder: Path) -> None:
     scale = "metric" if cameras.is_metric else "relative"
     run = {"format": FORMAT, **cameras.run, "scale": scale}
     run["format"] = FORMAT
-    _write_text(folder / "run.json", json.dumps(_plain(run), indent=2) + "\n")
+    plain = _plain(run)
+    check_run(plain, folder / "run.json")
+    _write_text(folder / "run.json", json.dumps(plain, indent=2) + "\n")
 
 
 def read_result(folder: Path) -> Reconstruction:
-    """Read a result folder."""
-    run = read_run(folder)
-    timestamps_s, sources = _read_frames(folder / "frames.txt")
-    count = len(sources)
-    world_from_cam = read_trajectory(folder / "poses.txt").world_from_cam
-    intrinsics = _read_intrinsics(folder / "intrinsics.txt")
-    for name, rows in (("poses.txt", len(world_from_cam)), ("intrinsics.txt", len(intrinsics))):
-        if rows != count:
-            raise InputError(
-                f"{folder / name} has {rows} lines for the {count} frames of frames.txt; {DAMAGED}"
-            )
-    config = folder / "config.toml"
+    """Read a result folder.
+
+    Raises:
+        InputError: It is none, or a file of it is missing or not what it must be (`recon4d.io.result_texts`,
+            `recon4d.io.frame_files`).
+    """
+    cameras = read_cameras(folder)
+    check_files(folder, cameras)
+    count, size = len(cameras.sources), cameras.size
     return Reconstruction(
-        world_from_cam=world_from_cam,
-        intrinsics=intrinsics,
-        timestamps_s=timestamps_s,
-        sources=sources,
-        images=_read_stack(folder, "images/{:06d}.jpg", count, read_rgb),
-        depth=_read_stack(folder, "depth/{:06d}.npy", count, _read_depth),
-        depth_std=_read_std(folder, count),
-        confidence=_read_stack(folder, "confidence/{:06d}.png", count, _read_grey),
-        is_dynamic=_read_stack(folder, "masks/{:06d}.png", count, _read_grey) > 0,
-        is_metric=run.get("scale") == "metric",
-        pose_covariance=_read_covariance(folder / COVARIANCE, count),
-        run=run,
-        config_toml=config.read_text(encoding="utf-8") if config.is_file() else "",
+        world_from_cam=cameras.world_from_cam,
+        intrinsics=cameras.intrinsics,
+        timestamps_s=cameras.timestamps_s,
+        sources=cameras.sources,
+        images=_read_stack(
+            folder, "images/{:06d}.jpg", count, lambda path: read_colors(path, size)
+        ),
+        depth=_read_stack(folder, "depth/{:06d}.npy", count, lambda path: _read_depth(path, size)),
+        depth_std=_read_std(folder, count, size),
+        confidence=_read_stack(
+            folder, "confidence/{:06d}.png", count, lambda path: read_grey(path, size)
+        ),
+        is_dynamic=_read_stack(
+            folder, "masks/{:06d}.png", count, lambda path: read_grey(path, size) > 0
+        ),
+        is_metric=cameras.is_metric,
+        pose_covariance=cameras.pose_covariance,
+        run=cameras.run,
+        config_toml=cameras.config_toml,
     )
 
 
-def read_run(folder: Path) -> dict[str, object]:
-    """Read `run.json` of a result folder whose format this version knows."""
-    try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        run = None
-    if not isinstance(run, dict) or "format" not in run:
-        raise InputError(
-            f"{folder} is not a result of recon4d (no run.json with a format); give the folder that recon4d run wrote"
-        )
-    if run["format"] != FORMAT:
-        raise InputError(
-            f"{folder} has result format {run['format']}, this version reads {FORMAT}; use the recon4d that wrote "
-            "it, or run again"
-        )
-    return run
+def check_files(folder: Path, cameras: Cameras) -> None:
+    """Check the files of all frames by their names, headers and lengths; nothing is decoded.
+
+    Raises:
+        InputError: One is missing, belongs to no frame, or does not fit to the others.
+    """
+    count, size = len(cameras.sources), cameras.size
+    for name, suffix in RESULT_FOLDERS.items():
+        if name == DEPTH_STD and not (folder / name).exists():
+            continue  # results of earlier versions have none
+        check_count(folder / name, suffix, count)
+        for index in range(count):
+            path = folder / name / f"{index:06d}{suffix}"
+            if suffix == ".npy":
+                check_array(path, _map(np.float16 if name == DEPTH_STD else np.float32, size))
+            else:
+                check_picture(path, size)
+
+
+def _map(dtype: type[np.generic], size: tuple[int, int]) -> Wanted:
+    return Wanted(dtype, size[::-1])
 
 
 @dataclass(frozen=True)
@@ -174,13 +194,19 @@ def write_frame(folder: Path, index: int, frame: Frame) -> None:
         save_array(folder / f"{DEPTH_STD}/{name}.npy", frame.depth_std)
 
 
-def read_frame(folder: Path, index: int) -> Frame:
-    """Read the files of one frame of a result, but for the standard deviation of its depth."""
+def read_frame(folder: Path, index: int, size: tuple[int, int]) -> Frame:
+    """Read the files of one frame of a result, but for the standard deviation of its depth.
+
+    Args:
+        folder: The result folder.
+        index: Of the frame.
+        size: (width, height) of the result's images.
+    """
     return Frame(
-        read_rgb(folder / f"images/{index:06d}.jpg"),
-        _read_depth(folder / f"depth/{index:06d}.npy"),
-        _read_grey(folder / f"confidence/{index:06d}.png"),
-        _read_grey(folder / f"masks/{index:06d}.png") > 0,
+        read_colors(folder / f"images/{index:06d}.jpg", size),
+        _read_depth(folder / f"depth/{index:06d}.npy", size),
+        read_grey(folder / f"confidence/{index:06d}.png", size),
+        read_grey(folder / f"masks/{index:06d}.png", size) > 0,
     )
 
 
@@ -205,95 +231,36 @@ def _intrinsics_text(cameras: Cameras) -> str:
     return "".join(lines)
 
 
-def _read_frames(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    rows = [line.split(maxsplit=2) for _, line in read_rows(path)]
-    if not rows or any(len(row) != 3 or row[0] != str(i) for i, row in enumerate(rows)):
-        raise InputError(
-            f"{path} is not a list of 'index timestamp_s source' from 0 without gaps; {DAMAGED}"
-        )
-    return np.array(parse_numbers([row[1] for row in rows], str(path))), tuple(
-        stored_name(r[2]) for r in rows
-    )
-
-
-def _read_intrinsics(path: Path) -> np.ndarray:
-    rows = [
-        parse_numbers(line.split(), f"{path}, line {number}") for number, line in read_rows(path)
-    ]
-    if not rows or any(len(row) != 4 for row in rows):
-        raise InputError(f"{path} needs lines of 'fx fy cx cy'; {DAMAGED}")
-    intrinsics: np.ndarray = np.array(rows) + np.array([0, 0, 0.5, 0.5])
-    return intrinsics
-
-
 def _read_stack(
     folder: Path, pattern: str, count: int, read: Callable[[Path], np.ndarray]
 ) -> np.ndarray:
-    """Read one file per frame; all must have the size of the first image."""
-    paths = [folder / pattern.format(index) for index in range(count)]
-    arrays = _each_frame(lambda index: read(paths[index]), count)
-    size = read_rgb(folder / "images/000000.jpg").shape[:2]
-    for path, array in zip(paths, arrays, strict=True):
-        if array.shape[:2] != size:
-            raise InputError(
-                f"{path} has {array.shape[1]}x{array.shape[0]} px, the first image {size[1]}x{size[0]} px; {DAMAGED}"
-            )
-    return np.stack(arrays)
+    """Read one file per frame."""
+    return np.stack(_each_frame(lambda index: read(folder / pattern.format(index)), count))
 
 
-def _read_depth(path: Path) -> np.ndarray:
-    return _read_map(path, np.float32)
+def _read_depth(path: Path, size: tuple[int, int]) -> np.ndarray:
+    depth = read_array(path, _map(np.float32, size))
+    if not ((depth >= 0) & (depth <= LARGEST_NUMBER)).all():
+        raise damaged(
+            path, "has values that are no depth (negative, infinite, enormous, or not a number)"
+        )
+    return depth
 
 
-def _read_std(folder: Path, count: int) -> np.ndarray | None:
+def _read_std(folder: Path, count: int, size: tuple[int, int]) -> np.ndarray | None:
     """Results of earlier versions have none."""
     if not (folder / DEPTH_STD).exists():
         return None
-    found = _read_stack(
-        folder, f"{DEPTH_STD}/{{:06d}}.npy", count, lambda path: _read_map(path, np.float16)
-    )
-    bad = np.flatnonzero(~(found >= 0).all((1, 2)))
-    if len(bad):
-        raise InputError(
-            f"{folder / DEPTH_STD}/{bad[0]:06d}.npy has values that are no standard deviation (negative, or not a "
-            f"number); {DAMAGED}"
-        )
-    return found
 
+    def read(path: Path) -> np.ndarray:
+        found = read_array(path, _map(np.float16, size))
+        if not (found >= 0).all():
+            raise damaged(
+                path, "has values that are no standard deviation (negative, or not a number)"
+            )
+        return found
 
-def _read_map(path: Path, dtype: type[np.generic]) -> np.ndarray:
-    array = _read_array(path)
-    if array.dtype != dtype or array.ndim != 2:
-        raise InputError(
-            f"{path} holds {array.dtype} {array.shape}, {np.dtype(dtype)} (height, width) was needed; {DAMAGED}"
-        )
-    return array
-
-
-def _read_covariance(path: Path, frames: int) -> np.ndarray | None:
-    """Results of earlier versions have none, or none of the first frame, which is 0."""
-    if not path.exists():
-        return None
-    covariance = _read_array(path)
-    if covariance.shape == (frames - 1, 6, 6):
-        covariance = np.concatenate((np.zeros((1, 6, 6)), covariance))
-    if covariance.shape != (frames, 6, 6):
-        raise InputError(
-            f"{path} has shape {covariance.shape}; {frames} frames need ({frames}, 6, 6); {DAMAGED}"
-        )
-    return covariance
-
-
-def _read_array(path: Path) -> np.ndarray:
-    try:
-        array: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); {DAMAGED}") from error
-    return array
-
-
-def _read_grey(path: Path) -> np.ndarray:
-    return read_image(path, cv2.IMREAD_GRAYSCALE)
+    return _read_stack(folder, f"{DEPTH_STD}/{{:06d}}.npy", count, read)
 
 
 def _each_frame(work: Callable[[int], T], count: int) -> list[T]:

@@ -35,8 +35,8 @@ def serve(
     result: Path, address: Address = THIS_MACHINE, style: Style = PLAIN, frame: int | None = None
 ) -> Page:
     """Start the server and fill the scene; returns at once."""
-    viser = import_package("viser")
     reconstruction = read_result(result)
+    viser = import_package("viser")
     first = checked_frame(frame, len(reconstruction.images), 0)
     address.check_free()
     port = FIRST_PORT if address.port is None else address.port
