@@ -11,6 +11,7 @@ from recon4d.clip_scale import scale_gaps
 from recon4d.clips import divide
 from recon4d.config import OptimConfig, RunConfig
 from recon4d.evaluate import EvalOptions, compare
+from recon4d.finish import Clock
 from recon4d.longvideo import write_long
 from recon4d.parallel import one_torch_thread
 from recon4d.pipeline import read_stage
@@ -31,7 +32,7 @@ def run_keyframes(clip: str, root: Path, masks: str, seed: int) -> dict[str, Any
             folder = Path(name)
             with one_torch_thread():
                 video = read_stage(config, folder, no_progress)
-                result = write_long(config, folder, no_progress)
+                result = write_long(config, folder, Clock.started(None), no_progress)
             found = compare(result, root / clip, EvalOptions())
             assert found.poses is not None and found.depth is not None
             row["keyframes"][mode] = {

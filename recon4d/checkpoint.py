@@ -6,6 +6,7 @@ fields go to `stage.json`. A stage folder appears under its name only when it is
 
 import dataclasses
 import json
+import logging
 import os
 import resource
 import shutil
@@ -22,6 +23,7 @@ from recon4d.io.growing import map_array, save_array
 from recon4d.scene import Notice
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 _COST, _SUMS = "cost.json", "checksums.json"
 _BLOCK_BYTES = 1 << 24
 """Bytes of a file that are summed at once."""
@@ -48,6 +50,11 @@ def run_stage(folder: Path, name: str, kind: type[T], compute: Callable[[Path], 
         (growing / _COST).write_text(json.dumps(cost))
         (growing / _SUMS).write_text(json.dumps(_checksums(growing)))
         os.replace(growing, final)
+        logger.info(
+            "stage %s: %.1f s, peak memory %.0f MB", name, cost["seconds"], cost["peak_rss_mb"]
+        )
+    else:
+        logger.info("stage %s: was done before", name)
     return load_stage(final, kind)
 
 

@@ -5,6 +5,7 @@ Exit codes: 0 done; 2 the user can fix it (one sentence on standard error); 130 
 
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 
 from recon4d import cli_parser, cli_streams
@@ -58,7 +59,9 @@ def _outcome(words: Sequence[str]) -> int:
 
 
 def _dispatch(words: Sequence[str]) -> int:
+    began_s = time.monotonic()
     arguments = cli_parser.parse(words)
+    arguments.began_s = began_s
     if arguments.version:
         from recon4d import __version__
 

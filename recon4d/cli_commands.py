@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recon4d import cli_parser, options
-from recon4d.cli_screen import remark, say, show_progress
+from recon4d.cli_screen import remark, say, show_progress, show_run
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError
 from recon4d.io.output import check_file_output
@@ -29,9 +29,14 @@ def run(arguments: Namespace) -> None:
     from recon4d import pipeline
     from recon4d.info import describe_result
 
-    result = pipeline.run(
-        config, resume=arguments.resume, overwrite=arguments.overwrite, progress=show_progress
-    )
+    with show_run(config.loop) as progress:
+        result = pipeline.run(
+            config,
+            resume=arguments.resume,
+            overwrite=arguments.overwrite,
+            progress=progress,
+            began_s=arguments.began_s,
+        )
     say(describe_result(result))
     shown = printable(shlex.quote(str(result)))
     say(f"next:       recon4d view {shown}\n            recon4d export {shown} --to ply")

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 from recon4d.cli_streams import write
 from recon4d.io.text import printable
-from recon4d.progress import Counter
+from recon4d.overall import LONG_PLAN, Overall, run_plan
+from recon4d.progress import Counter, Progress
 
 _PLAIN_INTERVAL_S = 10.0
 """Seconds between lines of a long stage where the screen is no terminal: enough to see that it lives."""
@@ -71,6 +72,42 @@ def _bar(stage: str, total: int) -> Iterator[Counter]:
     bar = _Bar(stage, total)
     with bar.tqdm:
         yield bar
+
+
+@contextmanager
+def show_run(loop: int) -> Iterator[Progress]:
+    """Show a whole run: one bar with the time left on a terminal, a line per stage otherwise.
+
+    Args:
+        loop: Rounds that the run has at most, which tells its stages beforehand.
+    """
+    if not sys.stderr.isatty():
+        yield show_progress
+        return
+    whole = _WholeRun(loop)
+    with whole.bar.tqdm:
+        yield whole
+
+
+class _WholeRun:
+    """A `Progress` of all stages together; which they are is known when the frames are read."""
+
+    PARTS = 1000
+    """Parts of the bar."""
+
+    def __init__(self, loop: int) -> None:
+        self.bar = _Bar("run", self.PARTS)
+        self._loop = loop
+        self._overall = Overall(run_plan(loop), self._tell)
+
+    def __call__(self, stage: str, total: int) -> AbstractContextManager[Counter]:
+        if stage == LONG_PLAN[1][0]:  # a long video, after reading
+            self._overall = Overall(LONG_PLAN, self._tell)
+        return self._overall(stage, total)
+
+    def _tell(self, stage: str, share: float) -> None:
+        self.bar.tqdm.set_description(f"{stage:<12}", refresh=False)
+        self.bar.tqdm.update(max(0, round(share * self.PARTS) - self.bar.tqdm.n))
 
 
 class _PlainLines:

@@ -60,7 +60,7 @@ def describe_result(folder: Path) -> str:
         "size": f"{width}x{height} px",
         "scale": _scale_text(run),
         "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
-        "time": _seconds_text(run.get("stages")),
+        "time": _seconds_text(run.get("stages"), run.get("wall_seconds")),
     }
     return format_rows(rows) + _warnings_text(run.get("warnings"))
 
@@ -99,12 +99,14 @@ def _numbers_text(numbers: object) -> str:
     return " ".join(f"{value:g}" for value in numbers) if isinstance(numbers, list) else ""
 
 
-def _seconds_text(stages: object) -> str:
+def _seconds_text(stages: object, wall_s: object) -> str:
+    """Wall time where it is known, and seconds by stage; those of parallel workers are summed up."""
     if not isinstance(stages, dict):
         return ""
     seconds = {name: float(cost["seconds"]) for name, cost in stages.items()}
     parts = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
-    return f"{sum(seconds.values()):.1f} s ({parts})"
+    whole_s = wall_s if isinstance(wall_s, int | float) else sum(seconds.values())
+    return f"{whole_s:.1f} s ({parts})"
 
 
 def _warnings_text(warnings: object) -> str:

@@ -9,6 +9,7 @@
 Clips are independent of each other: they run in worker processes, in any order. Memory is that of one clip per worker.
 """
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from recon4d.clip_scale import scale_notices
 from recon4d.clips import Clip, divide, with_bounds
 from recon4d.config import RunConfig
 from recon4d.executor import executor
+from recon4d.finish import Clock, add_costs
 from recon4d.io.preview import write_preview
 from recon4d.io.result import make_frame_folders, read_frame, write_texts
 from recon4d.key_pass import align_keyframes
@@ -71,12 +73,13 @@ class Run:
         return [ClipJob(alone, self.folder, clip) for clip in self.clips]
 
 
-def write_long(config: RunConfig, folder: Path, progress: Progress) -> Path:
+def write_long(config: RunConfig, folder: Path, clock: Clock, progress: Progress) -> Path:
     """Compute all stages after reading, and write the result beside its final place, frame by frame.
 
     Args:
         config: What to do.
         folder: The run's folder, with the stage `read`.
+        clock: When the run began.
         progress: Told about every finished clip.
 
     Returns:
@@ -98,10 +101,10 @@ def write_long(config: RunConfig, folder: Path, progress: Progress) -> Path:
         with progress("clips between keyframes", total=len(jobs) * Watch.PARTS) as counter:
             notes = [job.own / BETWEEN_NOTE for job in jobs]
             pool.run(finish_clip, jobs, Watch(counter, notes))
-    return _write_whole(run)
+    return _write_whole(run, clock)
 
 
-def _write_whole(run: Run) -> Path:
+def _write_whole(run: Run, clock: Clock) -> Path:
     """Write what the result has once."""
     finished, video, scene = run.folder / "result", run.video, _whole_scene(run)
     cameras = Cameras(
@@ -115,8 +118,10 @@ def _write_whole(run: Run) -> Path:
         config_toml=to_toml(run.config.anchored()),
         pose_covariance=scene.pose_covariance,
     )
+    begun_s = time.monotonic()
     _write_preview(cameras, finished)
     write_texts(cameras, finished)
+    add_costs(finished, clock, {"preview": time.monotonic() - begun_s})
     return finished
 
 

@@ -17,6 +17,21 @@ END: Plan = (("refine", 1.0), ("depth", 11.0))
 BETWEEN: Plan = (("align clip", 5.0), *END)
 
 
+READ: Plan = (("read", 2.0),)
+LONG_PLAN: Plan = (
+    *READ,
+    ("clips alone", 80.0),
+    ("keyframes", 8.0),
+    ("clips between keyframes", 30.0),
+)
+"""A long video; shares as above, of 300 frames in clips."""
+
+
+def run_plan(loop: int) -> Plan:
+    """The stages of a video that is aligned in one piece."""
+    return (*READ, *rounds_plan(loop), *END)
+
+
 def rounds_plan(loop: int) -> Plan:
     """The stages from the flow to the last round of masks and optimization."""
     return (*BEGIN, *(GUIDED if loop else ()), *LATER_ROUND * loop)

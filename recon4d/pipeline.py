@@ -1,6 +1,5 @@
 """The run, top to bottom: read, flow, initialise, rounds of masks and optimization, depth, write."""
 
-import shutil
 import tempfile
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from recon4d.config import NETWORKS, RunConfig
 from recon4d.depth_spread import DepthSpread, depth_spread
 from recon4d.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.executor import refuse_in_worker
+from recon4d.finish import Clock, write_all
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
@@ -33,8 +33,6 @@ from recon4d.io.output import (
     writing,
 )
 from recon4d.io.poses import read_known_poses
-from recon4d.io.preview import write_preview
-from recon4d.io.result import write_result
 from recon4d.masks.features import Features
 from recon4d.masks.sam2 import check_sam2
 from recon4d.optim.align import initial_scene, optimise
@@ -66,6 +64,7 @@ def run(
     overwrite: bool = False,
     progress: Progress = no_progress,
     frames: Source | None = None,
+    began_s: float | None = None,
 ) -> Path:
     """Reconstruct a video and write its result folder.
 
@@ -75,6 +74,7 @@ def run(
         overwrite: Replace a result that is already there.
         progress: Told how far each stage is.
         frames: Frames in memory, which are read in the place of `config.input`.
+        began_s: When the command began (`time.monotonic`), for the times in run.json; None: now.
 
     Returns:
         The result folder.
@@ -99,19 +99,22 @@ def run(
             _check_weights(config)
             if not goes_on:
                 begin(folder, config)
+            clock = Clock.started(began_s)
             if frames is not None:
                 read_stage(config, folder, progress, frames)
-            _fill(out, config, folder, overwrite, progress)
+            _fill(out, config, folder, overwrite, clock, progress)
     finally:
         remove_empty(new_parents)
     return out
 
 
-def _fill(out: Path, config: RunConfig, folder: Path, overwrite: bool, progress: Progress) -> None:
+def _fill(
+    out: Path, config: RunConfig, folder: Path, overwrite: bool, clock: Clock, progress: Progress
+) -> None:
     """Compute the result in the partial folder and move it to its place; an error that the user can mend clears all."""
     try:
         with writing(folder), own_torch():
-            finished = _finished(config, folder, progress)
+            finished = _finished(config, folder, clock, progress)
             will_publish(folder, finished)
             publish(finished, out, overwrite)
     except WorkerError:
@@ -141,13 +144,13 @@ def _check_weights(config: RunConfig) -> None:
         check_sam2(config.refine_weights)
 
 
-def _finished(config: RunConfig, folder: Path, progress: Progress) -> Path:
+def _finished(config: RunConfig, folder: Path, clock: Clock, progress: Progress) -> Path:
     """The complete result, beside its final place; a long video's is written clip by clip."""
     from recon4d.longvideo import write_long  # which uses the stages below for every clip
 
     if is_long(read_stage(config, folder, progress).num_frames, config.optim):
-        return write_long(config, folder, progress)
-    return _write(reconstruct_in(config, folder, progress), folder)
+        return write_long(config, folder, clock, progress)
+    return write_all(reconstruct_in(config, folder, progress), folder, clock)
 
 
 def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Reconstruction:
@@ -380,12 +383,3 @@ def _flow(config: RunConfig, video: Video, folder: Path, progress: Progress) -> 
 
     device, weights = torch.device(options.device), config.flow_weights
     return raft_flow(video.images, pairs, folder, weights, device, options.threads, progress)
-
-
-def _write(result: Reconstruction, folder: Path) -> Path:
-    """Write the whole result beside its final place."""
-    finished = folder / "result"
-    shutil.rmtree(finished, ignore_errors=True)
-    write_result(result, finished)
-    write_preview(result, finished / "preview.png")
-    return finished

@@ -40,6 +40,7 @@ class Kind:
 
 
 RUN = ("--out", "made", "--masks", "none", "--loop", "0", "--max-frames", "2", "--size", "64")
+WEIGHTS = ("--intrinsics", K, "--weights", "d2mif=d2mif.safetensors")
 KINDS = (
     *(Kind(f"in.{end}", (("info", f"in.{end}"),)) for end in ("mp4", "mkv", "avi")),
     Kind("in.mp4", (("run", "in.mp4", *RUN, "--intrinsics", K),)),
@@ -78,7 +79,7 @@ KINDS = (
         )
     ),
     Kind("d2mif.safetensors", (("info", "d2mif.safetensors"),)),
-    Kind("d2mif.safetensors", (("run", "images", *RUN[:2], *RUN[4:], "--intrinsics", K, "--weights", "d2mif=d2mif.safetensors"),)),
+    Kind("d2mif.safetensors", (("run", "images", *RUN[:2], *RUN[4:], *WEIGHTS),)),
 )  # fmt: skip
 
 

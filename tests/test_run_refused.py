@@ -315,7 +315,7 @@ def test_a_full_disk_is_named_in_any_stage(
     """Every part of the run that writes fails as it does on a full disk."""
     write_images(Path("in"), textured_frames(4))
     name = {"read": "read_frames", "flow": "compute_flow", "depth": "densify"}.get(
-        stage, "write_preview"
+        stage, "write_all"
     )
 
     def fill(*_: object) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from recon4d import checkpoint, cli, pipeline
+from recon4d import checkpoint, cli, pipeline, resume
+from recon4d import finish as finish_steps
 from recon4d.io.preview import write_preview
 from tests.media import write_images
 from tests.synthetic import make_scene
@@ -63,8 +64,9 @@ def _child(argv: tuple[str, ...], stage: str | None, number: int) -> None:
         real_preview(*arguments)
         finish(WRITE)
 
-    for name, replacement in (("run_stage", run_stage), ("write_preview", preview)):
-        setattr(pipeline, name, replacement)
+    replacements = ((pipeline, "run_stage", run_stage), (finish_steps, "write_preview", preview))
+    for module, name, replacement in replacements:
+        setattr(module, name, replacement)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
     os._exit(cli.main(argv))
 
@@ -88,8 +90,8 @@ def content(folder: Path) -> dict[str, object]:
     }
     facts = json.loads((folder / "run.json").read_text())
     costs = facts.pop("stages")
-    assert set(costs) == set(STAGES)
-    for name in ("seconds", "peak_rss_mb"):
+    assert set(costs) == {"start", *STAGES, WRITE, "preview"}
+    for name in ("seconds", "wall_seconds", "peak_rss_mb"):
         facts.pop(name)
     return files | {"run.json": facts}
 
@@ -165,6 +167,8 @@ def test_a_replacing_run_keeps_the_old_result_until_it_is_done() -> None:
 
 def test_a_run_that_was_killed_while_tidying_up_is_done() -> None:
     assert run(RUN, WRITE, signal.SIGKILL)[0] == -signal.SIGKILL
+    folder = Path(".out.partial")
+    resume.will_publish(folder, folder / "result")
     Path(".out.partial/result").rename("out")  # what publishing does
     assert run((*RUN, "--resume")) == (0, [])
     assert not Path(".out.partial").exists()

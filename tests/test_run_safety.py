@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon4d import cli, inputs, pipeline, resume
+from recon4d import cli, finish, inputs, pipeline, resume
 from recon4d.io import output
 from recon4d.io.preview import write_preview
 from tests.media import textured_frames, write_images
@@ -321,7 +321,7 @@ def test_what_appears_at_the_place_during_a_run_stays_and_so_do_the_stages(
         precious("out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "write_preview", appear)
+        patch.setattr(finish, "write_preview", appear)
         assert cli.main(RUN) == 2
     sentence = capsys.readouterr().err.splitlines()[-1]
     assert "all that was computed is kept" in sentence and "--resume" in sentence

@@ -13,7 +13,7 @@ from recon4d.io.overlay import color_depth, depth_range, tint_moving, turbo
 from recon4d.io.text import printable
 from recon4d.scene import Reconstruction
 from recon4d.spread import spread_evenly
-from recon4d.viewer.cloud import depth_edges, lift, near_moving
+from recon4d.viewer.cloud import depth_edges, lift_points, near_moving
 
 COLUMNS = 5
 """Frames that are shown, spread over the video."""
@@ -111,7 +111,7 @@ def _plan(reconstruction: Reconstruction) -> Plan:
         usable &= ~depth_edges(reconstruction.depth[frame])
         grid = np.zeros_like(usable)
         grid[::PLAN_STRIDE, ::PLAN_STRIDE] = True
-        points.append(lift(reconstruction, int(frame), usable & grid).points @ axes)
+        points.append(lift_points(reconstruction, int(frame), usable & grid) @ axes)
     return Plan(poses[:, :3, 3] @ axes, poses[:, :3, 2] @ axes, np.concatenate(points))
 
 

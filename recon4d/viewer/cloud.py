@@ -197,21 +197,35 @@ def lift(
     stride: int = 1,
 ) -> PointCloud:
     """Points of the chosen ones among every `stride`-th pixel of a frame."""
+    in_cam = _in_cam(reconstruction, frame, stride)
+    pose = reconstruction.world_from_cam[frame].astype(np.float32)
+    return PointCloud(
+        in_cam[chosen] @ pose[:3, :3].T + pose[:3, 3],
+        reconstruction.images[frame, ::stride, ::stride][chosen],
+        _normals(in_cam)[chosen] @ pose[:3, :3].T,
+        reconstruction.confidence[frame, ::stride, ::stride][chosen],
+        relative_std(reconstruction, frame, stride)[chosen],
+    )
+
+
+def lift_points(
+    reconstruction: Reconstruction, frame: int, chosen: Bool[np.ndarray, "height width"]
+) -> Float32[np.ndarray, "points 3"]:
+    """Where the chosen pixels of a frame are, nothing else of them."""
+    pose = reconstruction.world_from_cam[frame].astype(np.float32)
+    found = _in_cam(reconstruction, frame, 1)[chosen] @ pose[:3, :3].T + pose[:3, 3]
+    return np.asarray(found, np.float32)
+
+
+def _in_cam(
+    reconstruction: Reconstruction, frame: int, stride: int
+) -> Float32[np.ndarray, "rows cols 3"]:
     depth = reconstruction.depth[frame, ::stride, ::stride]
     fx, fy, cx, cy = reconstruction.intrinsics[frame]
     rows, cols = depth.shape
     x = ((np.arange(cols) * stride + 0.5 - cx) / fx).astype(np.float32) * depth
     y = ((np.arange(rows) * stride + 0.5 - cy) / fy).astype(np.float32)[:, None] * depth
-    in_cam = np.stack((x, y, depth), axis=-1)
-    normals = _normals(in_cam)[chosen]
-    pose = reconstruction.world_from_cam[frame].astype(np.float32)
-    return PointCloud(
-        in_cam[chosen] @ pose[:3, :3].T + pose[:3, 3],
-        reconstruction.images[frame, ::stride, ::stride][chosen],
-        normals @ pose[:3, :3].T,
-        reconstruction.confidence[frame, ::stride, ::stride][chosen],
-        relative_std(reconstruction, frame, stride)[chosen],
-    )
+    return np.stack((x, y, depth), axis=-1)
 
 
 def relative_std(
