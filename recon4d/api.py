@@ -12,7 +12,7 @@ import numpy as np
 from recon4d.config import OptimConfig
 from recon4d.errors import ConfigError
 from recon4d.io.arrays import IN_MEMORY, Frames, intrinsics_text, is_path, open_array
-from recon4d.io.output import check_output, publish
+from recon4d.io.output import check_output, publish, resolved
 from recon4d.io.result import read_result, write_result
 from recon4d.options import build, to_toml
 from recon4d.progress import Progress, no_progress
@@ -99,9 +99,9 @@ def save(result: Reconstruction, folder: Path, overwrite: bool) -> None:
     from recon4d.parallel import own_torch
 
     check_output(folder, overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside_of = tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent)
-    with aside_of as aside, own_torch():
+    parent = resolved(folder).parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".recon4d.", dir=parent) as aside, own_torch():
         finished = Path(aside) / "result"
         write_result(result, finished)
         write_preview(result, finished / "preview.png")

@@ -68,11 +68,15 @@ def drop_damaged(folder: Path) -> list[str]:
         The names of the damaged ones.
     """
     stages = sorted((p.parent for p in folder.rglob(_SUMS)), key=lambda p: p.stat().st_mtime_ns)
-    stages += [p.parent for p in folder.rglob("stage.json") if not (p.parent / _SUMS).exists()]
+    with_files = (*folder.rglob("stage.json"), *folder.rglob(_COST))
+    stages += {p.parent for p in with_files if not (p.parent / _SUMS).exists()}
     damaged = [stage for stage in stages if not _is_whole(stage)]
     if damaged:
         for stage in stages[min(stages.index(stage) for stage in damaged) :]:
             shutil.rmtree(stage)
+    for path in sorted(folder.rglob("*"), reverse=True):  # the innermost first
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
     return [stage.name for stage in damaged]
 
 

@@ -8,11 +8,15 @@ from pathlib import Path
 
 from recon4d.config import RunConfig
 from recon4d.errors import ConfigError
+from recon4d.io.ours import is_result
 
 WHOLE_BYTES = 64_000_000
-"""Files up to this size are hashed whole; of larger ones the time of the last change counts, and the samples below."""
+"""Files up to this size are hashed whole; of larger ones, and of
+folders with more in all, the time of the last change counts, and the samples below."""
 SAMPLES, SAMPLE_BYTES = 16, 65_536
 """Pieces of a large file that are hashed, spread over it evenly, first and last included."""
+DEPTH = 2
+"""Levels of a folder that can be input: its files, and those in folders like rgb/ and depth/."""
 
 
 def fingerprint(config: RunConfig) -> dict[str, str]:
@@ -70,25 +74,44 @@ def _inputs(config: RunConfig) -> Iterator[Path]:
 
 def _of_path(path: Path) -> str:
     found = hashlib.blake2b(digest_size=16)
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    whole = sum(file.stat().st_size for file in files if file.exists()) <= WHOLE_BYTES
+    files = sorted(_files(path, DEPTH)) if path.is_dir() else [path]
+    whole = sum(file.stat().st_size for file in files if file.is_file()) <= WHOLE_BYTES
     for file in files:
         found.update(os.fsencode(file.relative_to(path)) + b"\0")
         if file.is_file():
-            found.update(_of_file(file, whole))
+            found.update(_of_file(file, whole, samples=max(1, SAMPLES // len(files))))
     return found.hexdigest()
 
 
-def _of_file(path: Path, whole: bool) -> bytes:
+def _files(folder: Path, depth: int) -> Iterator[Path]:
+    """Files that can be input; neither what is hidden, as the folder of a run is, nor results that lie there."""
+    if (
+        depth == 0
+        or (depth < DEPTH and is_result(folder))
+        or not os.access(folder, os.R_OK | os.X_OK)
+    ):
+        return
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _files(path, depth - 1)
+        elif path.is_file():
+            yield path
+
+
+def _of_file(path: Path, whole: bool, samples: int) -> bytes:
     facts = path.stat()
     found = hashlib.blake2b(str(facts.st_size).encode(), digest_size=16)
+    if not os.access(path, os.R_OK):  # the reader tells, if it needs it
+        return found.digest()
     with path.open("rb") as file:
         if whole:
             found.update(file.read())
             return found.digest()
         found.update(str(facts.st_mtime_ns).encode())
         room = max(0, facts.st_size - SAMPLE_BYTES)
-        for sample in range(SAMPLES if facts.st_size > SAMPLE_BYTES else 1):
-            file.seek(room * sample // (SAMPLES - 1))
+        for sample in range(samples if room else 1):
+            file.seek(room * sample // max(1, samples - 1))
             found.update(file.read(SAMPLE_BYTES))
     return found.digest()

@@ -38,8 +38,9 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if {path.name for path in folder.iterdir()} <= {_LOCK}:  # nothing to go on with
-                shutil.rmtree(folder)
+            left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            if left == {_LOCK}:  # nothing to go on with
+                shutil.rmtree(folder, ignore_errors=True)  # another run may come here right now
 
 
 @contextmanager
@@ -48,7 +49,11 @@ def _lock_file(folder: Path) -> Iterator[TextIO]:
     lock = folder / _LOCK
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        with lock.open("a+") as file:
+        try:
+            opened = lock.open("a+")
+        except FileNotFoundError:  # the folder was removed by the end of the other run
+            continue
+        with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -90,18 +95,18 @@ def is_begun(folder: Path, config: RunConfig) -> bool:
     Stages whose files are damaged, and those that came after them, are removed: they are computed again.
     """
     settings, inputs = folder / _SETTINGS, folder / _INPUTS
-    if not (settings.exists() and inputs.exists()):
+    if not settings.exists():
         return False
-    if settings.read_text(encoding="utf-8") != to_toml(config.anchored()):
+    if settings.read_text(encoding="utf-8", errors="replace") != to_toml(config.anchored()):
         raise ConfigError(
             f"{folder} was begun with other options than these; give the same options to resume it, or run without "
             "--resume to begin anew"
         )
     try:
         begun = json.loads(inputs.read_text(encoding="utf-8"))
-    except ValueError:
+    except (FileNotFoundError, ValueError):
         begun = {}
-    refuse_changes(begun, config, folder)
+    refuse_changes(begun if isinstance(begun, dict) else {}, config, folder)
     for name in drop_damaged(folder):
         _log.warning("the stored stage '%s' is damaged; it is computed again", name)
     return True

@@ -23,7 +23,7 @@ from recon4d.export.views import (
     has_no_parallax,
     unposed_frames,
 )
-from recon4d.io.ours import EXPORT_MARKER, EXPORTS
+from recon4d.io.ours import EXPORT_MARKER, EXPORTS, written_files
 from recon4d.io.output import writing
 from recon4d.io.result import read_result
 from recon4d.progress import Progress, no_progress
@@ -183,7 +183,7 @@ def _describe(export: Export, to: str, reconstruction: Reconstruction, path: Pat
         "scale": "metric" if reconstruction.is_metric else "relative",
         "frames": {frame: sources.pop(frame) for frame in export.frames},
         "left_out": sources,
-        "entries": sorted(written.name for written in path.parent.iterdir()),
+        "entries": sorted(written_files(path.parent)),
     }
     with writing(path):
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

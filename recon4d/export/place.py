@@ -9,7 +9,8 @@ from pathlib import Path
 from recon4d.errors import InputError
 from recon4d.io.ours import first_link, is_export, strangers_in_export
 from recon4d.io.output import (
-    check_writable,
+    check_place,
+    exchange,
     missing_parents,
     refuse_strangers,
     remove_empty,
@@ -35,17 +36,18 @@ def placed(out: Path, inside: Path | None = None, file: str | None = None) -> It
         raise InputError(
             f"{link} is a link, which exports do not follow; remove it, or name the place with --out"
         )
+    check_place(out)
     _check_free(out, is_file=file is not None)
     target = resolved(out)
-    check_writable(target)
     new_parents = missing_parents(target)
     try:
         with writing(out):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as aside:
+            with tempfile.TemporaryDirectory(prefix=".recon4d.", dir=target.parent) as aside:
                 filled = Path(aside) / "export"
                 filled.mkdir()
                 yield filled
+                _check_free(out, is_file=file is not None)  # it may have come in the meantime
                 _publish(filled if file is None else filled / file, target, Path(aside) / "old")
     except BaseException:
         remove_empty(new_parents)
@@ -73,7 +75,9 @@ def _check_free(out: Path, is_file: bool) -> None:
 def _publish(finished: Path, target: Path, aside: Path) -> None:
     """Move what is finished to its place; what was there comes back if that fails."""
     if not target.exists():
-        os.replace(finished, target)
+        os.rename(finished, target)
+        return
+    if exchange(finished, target):
         return
     os.replace(target, aside)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 EXPORT_MARKER = "recon4d_export.json"
-"""What an export says about itself: its format, and under `entries` the names of what it wrote."""
+"""What an export says about itself: its format, and under `entries` the paths in it of all files that it wrote."""
 EXPORTS = "export"
 """Folder of a result in which exports are put."""
 RESULT_FILES = (
@@ -27,6 +27,8 @@ RESULT_FOLDERS = {
     "masks": ".png",
 }
 """Folders of a result with one file per frame, and how these end."""
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""Files that file managers leave in every folder they show; nobody misses them."""
 _FRAME = re.compile(r"\d{6,}")
 
 
@@ -45,19 +47,21 @@ def strangers_in_result(folder: Path) -> Iterator[Path]:
             yield from _strangers_in_exports(path)
         elif path.name in RESULT_FOLDERS and path.is_dir():
             yield from _not_frames(path, RESULT_FOLDERS[path.name])
-        elif path.name not in RESULT_FILES or path.is_dir():
+        elif path.name not in (*RESULT_FILES, *LITTER) or path.is_dir():
             yield path
 
 
 def _not_frames(folder: Path, ending: str) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        is_frame = _FRAME.fullmatch(path.stem) and path.suffix == ending
+        is_frame = (_FRAME.fullmatch(path.stem) and path.suffix == ending) or path.name in LITTER
         if path.is_symlink() or path.is_dir() or not is_frame:
             yield path
 
 
 def _strangers_in_exports(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
+        if path.name in LITTER and path.is_file():
+            continue
         if path.is_symlink() or not is_export(path):
             yield path
         else:
@@ -73,10 +77,20 @@ def is_export(folder: Path) -> bool:
 def strangers_in_export(folder: Path) -> Iterator[Path]:
     """What lies in an export that it did not write, and links; an older export does not say what it wrote."""
     wrote = (_json(folder / EXPORT_MARKER) or {}).get("entries")
-    for path in sorted(folder.iterdir()):
-        is_ours = path.name == EXPORT_MARKER or not isinstance(wrote, list) or path.name in wrote
-        if path.is_symlink() or not is_ours:
+    ours = {EXPORT_MARKER, *map(str, wrote)} if isinstance(wrote, list) else None
+    for path in sorted(folder.rglob("*")):
+        is_empty = path.is_dir() and not any(path.iterdir())
+        is_leaf = is_empty or not path.is_dir()
+        is_ours = ours is None or path.name in LITTER or path.relative_to(folder).as_posix() in ours
+        if path.is_symlink() or (is_leaf and not is_ours):
             yield path
+
+
+def written_files(folder: Path) -> Iterator[str]:
+    """The paths inside a folder of all that is not a folder with something in it."""
+    for path in folder.rglob("*"):
+        if not path.is_dir() or not any(path.iterdir()):
+            yield path.relative_to(folder).as_posix()
 
 
 def first_link(inner: Path, outer: Path) -> Path | None:
@@ -87,7 +101,7 @@ def first_link(inner: Path, outer: Path) -> Path | None:
 
 
 def _json(path: Path) -> dict[str, object] | None:
-    if path.is_symlink():
+    if path.is_symlink() or not path.is_file():  # a pipe would be waited for
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
