@@ -83,8 +83,7 @@ def parse_assignment(text: str) -> tuple[str, str]:
 def read_toml(path: Path) -> dict[str, object]:
     """Read the options in a TOML file as a flat mapping."""
     try:
-        flat = _flatten(tomllib.loads(path.read_text(encoding="utf-8")))
-        return {key: _stored(value) for key, value in flat}
+        return parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             f"the configuration {path} cannot be read ({error.strerror}); give the path of a TOML file"
@@ -93,6 +92,11 @@ def read_toml(path: Path) -> dict[str, object]:
         raise ConfigError(
             f"the configuration {path} is not valid TOML ({error}); correct it there"
         ) from error
+
+
+def parse_toml(text: str) -> dict[str, object]:
+    """The options in TOML as a flat mapping, paths as they are on the disk; raises tomllib's error."""
+    return {key: _stored(value) for key, value in _flatten(tomllib.loads(text))}
 
 
 def override(base: Mapping[str, object], *layers: Mapping[str, object]) -> dict[str, object]:
@@ -130,7 +134,7 @@ def _storable(value: Any) -> Any:
         text.encode()
         return text
     except UnicodeEncodeError:
-        name, equals, path = text.rpartition("=") if not text.startswith("/") else ("", "", text)
+        name, equals, path = ("", "", text) if text.startswith("/") else text.partition("=")
         return f"{name}{equals}{_URI}{urllib.parse.quote(os.fsencode(path))}"
 
 

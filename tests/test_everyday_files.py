@@ -13,6 +13,7 @@ import pytest
 from av.video.reformatter import ColorTrc
 
 from recon4d import cli
+from recon4d.io.hdr import TO_BT709, standard_range
 from recon4d.io.options import ReadOptions
 from recon4d.io.picture_names import times_of
 from recon4d.io.read import read_video
@@ -79,6 +80,7 @@ def test_strange_names_are_read_written_and_read_back(
         assert cli.main(words) == 0
     if name != STRANGE[0]:
         return  # the others are ordinary text in TOML
+    assert cli.main(["export", out, "--to", "nerfstudio", "--depth-size", "original"]) == 0
     again = ["run", "--config", os.path.join(out, "config.toml"), "--out", "again"]
     assert cli.main(again) == 0
     assert read_result(Path("again")).sources == tuple(names)
@@ -99,6 +101,14 @@ def test_heic_among_jpeg_is_read_in_its_place(capsys: pytest.CaptureFixture[str]
     assert result.sources == ("IMG_0.jpg", "IMG_1.HEIC", "IMG_2.jpg", "IMG_3.HEIC")
     # lossy twice; another picture would differ by more than 30
     assert np.abs(result.images.astype(int) - frames).mean() < 6
+
+
+def test_a_jpeg_that_is_called_heic_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    write_images(Path("in"), textured_frames(3), [f"IMG_{index}.jpg" for index in range(3)])
+    Path("in/IMG_1.jpg").rename("in/IMG_1.HEIC")
+    assert cli.main(["info", "in"]) == 0
+    video = read_video(Path("in"), ReadOptions(), made("stage"))
+    assert video.sources == ("IMG_0.jpg", "IMG_1.HEIC", "IMG_2.jpg")
 
 
 def test_heic_without_its_package_is_refused_with_the_command(
@@ -147,6 +157,12 @@ def made(name: str) -> Path:
         (["0.1", "0.2", "0.25"], [0.1, 0.2, 0.25]),
         ([f"1.{index}" for index in range(1, 13)], None),
         ([f"1.{index}" for index in range(8, 13)], None),
+        ([f"1.{index}" for index in range(8, 18) if index not in (10, 13)], None),
+        ([f"{take}.{index}" for take in (1, 2) for index in range(7, 12)], None),
+        (["0.1", "0.15", "0.2", "0.25"], [0.1, 0.15, 0.2, 0.25]),
+        (["0.5", "1.25", "1.75"], [0.5, 1.25, 1.75]),
+        ([f"{index:019d}" for index in range(3)], None),
+        ([f"{index:016d}" for index in range(3)], None),
         (["frame1", "frame2"], None),
         (["0001", "0002"], None),
     ],
@@ -195,6 +211,23 @@ def test_high_dynamic_range_is_tone_mapped_and_said(transfer: ColorTrc, white: f
     row = video.images[0, 48].mean(-1)
     assert row[:3].mean() < 12 and row[-3:].mean() > 150
     assert (np.diff(np.convolve(row, np.ones(5) / 5, "valid")) > -3).all()
+
+
+def test_colours_of_hlg_get_the_gamma_of_their_luminance() -> None:
+    """BT.2100-2, table 5: F = 1000 Y^0.2 E, so that ratios between the channels stay those of the scene."""
+    signal = np.array([0.6, 0.3, 0.2])
+    y = signal @ (0.2627, 0.6780, 0.0593)
+    chroma = (signal[[2, 0]] - y) / (1.8814, 1.4746)  # BT.2020's Cb and Cr
+    frame = av.VideoFrame(64, 64, "yuv420p10le")
+    for plane, level in zip(frame.planes, (219 * y + 16, *(224 * chroma + 128)), strict=True):
+        plane.update(np.full(plane.buffer_size // 2, round(4 * level), np.uint16).tobytes())
+    frame.colorspace, frame.color_range, frame.color_trc = 9, 1, int(ColorTrc.ARIB_STD_B67)
+    scene = np.where(signal <= 0.5, signal**2 / 3, 0)
+    scene[0] = (np.exp((0.6 - 0.55991073) / 0.17883277) + 0.28466892) / 12
+    light = TO_BT709 @ scene
+    shown = standard_range(frame)[32, 32].astype(float) / 255
+    linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+    np.testing.assert_allclose(linear / linear.sum(), light / light.sum(), atol=0.01)
 
 
 def test_a_picture_that_claims_too_many_pixels_is_refused(

@@ -16,7 +16,7 @@ from recon4d.io.arrays import refuse_memory
 from recon4d.io.options import ReadOptions
 from recon4d.io.originals import Originals, open_originals
 from recon4d.io.resize import working_size
-from recon4d.options import convert
+from recon4d.options import convert, parse_toml
 from recon4d.scene import Reconstruction
 
 OTHER_IMAGE = 20.0
@@ -107,7 +107,7 @@ def _check_same(
 def _read_options(config_toml: str) -> tuple[Path, ReadOptions]:
     """The input of a run, and which of its frames were kept, from `config.toml`."""
     try:
-        config: Mapping[str, object] = tomllib.loads(config_toml)
+        config: Mapping[str, object] = parse_toml(config_toml)
     except tomllib.TOMLDecodeError:
         config = {}
     if not isinstance(config.get("input"), str):

@@ -17,6 +17,8 @@ TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
 )
 """Linear BT.2020 primaries to those of BT.709 (ITU-R BT.2087-0, annex 2)."""
+HLG_GAMMA = 1.2
+"""Exponent of HLG's system at that peak (ITU-R BT.2100-2, table 5)."""
 _LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)  # of BT.2020
 _LEVELS = 1 << 16
 
@@ -35,6 +37,8 @@ def standard_range(frame: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
     signal: UInt16[np.ndarray, "height width 3"] = frame.to_ndarray(format="rgb48le")
     light = _linear(int(frame.color_trc))[signal]  # 1 = diffuse white
     luminance = light @ _LUMINANCE
+    if int(frame.color_trc) == int(ColorTrc.ARIB_STD_B67):
+        light, luminance = _displayed(light, luminance)
     peak = PEAK_NITS / WHITE_NITS
     light *= ((1 + luminance / peak**2) / (1 + luminance))[..., None]
     shown = (light @ TO_BT709.T).clip(0, 1)
@@ -43,7 +47,7 @@ def standard_range(frame: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
 
 @cache
 def _linear(transfer: int) -> Float32[np.ndarray, " levels"]:
-    """Light by level of the signal, as part of that of diffuse white."""
+    """Light by level of the signal: of PQ on a display, diffuse white being 1; of HLG in the scene, its peak 1."""
     signal = np.linspace(0, 1, _LEVELS)
     if transfer == int(ColorTrc.SMPTE2084):
         m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
@@ -52,9 +56,15 @@ def _linear(transfer: int) -> Float32[np.ndarray, " levels"]:
         return np.asarray(nits / WHITE_NITS, np.float32)
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
-    return np.asarray(
-        PEAK_NITS * scene**1.2 / WHITE_NITS, np.float32
-    )  # the display's gamma at that peak
+    return np.asarray(scene, np.float32)
+
+
+def _displayed(
+    scene: Float32[np.ndarray, "height width 3"], luminance: Float32[np.ndarray, "height width"]
+) -> tuple[Float32[np.ndarray, "height width 3"], Float32[np.ndarray, "height width"]]:
+    """HLG's light of a display, as part of diffuse white, and its luminance (BT.2100-2, table 5: gamma 1.2 of Y)."""
+    gain = PEAK_NITS / WHITE_NITS * np.maximum(luminance, 1e-6) ** (HLG_GAMMA - 1)
+    return scene * gain[..., None], luminance * gain
 
 
 @cache

@@ -38,7 +38,7 @@ def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); an image was needed: restore the file"
         ) from error
-    if path.suffix.lower() in HEIF_SUFFIXES:
+    if path.suffix.lower() in HEIF_SUFFIXES and not _is_jpeg(data):
         return read_heif(path)[..., ::-1]
     pixels = _decoded(path, data, flags)
     if pixels is None:
@@ -47,6 +47,11 @@ def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
             "needed: restore or remove the file"
         )
     return pixels
+
+
+def _is_jpeg(data: np.ndarray) -> bool:
+    """A JPEG, whatever its name says: telephones that convert pictures when they are copied keep the old name."""
+    return data[:3].tobytes() == b"\xff\xd8\xff"
 
 
 def _decoded(path: Path, data: np.ndarray, flags: int) -> np.ndarray | None:
@@ -76,7 +81,11 @@ def write_image(
         parameters: OpenCV's settings of the format, each followed by its value.
         suffix: Names the format; that of the file if not given.
     """
-    is_encoded, data = cv2.imencode(suffix or path.suffix, pixels, list(parameters))
+    try:
+        with _quiet():
+            is_encoded, data = cv2.imencode(suffix or path.suffix, pixels, list(parameters))
+    except cv2.error:  # some formats say so in this way
+        is_encoded, data = False, np.empty(0, np.uint8)
     if not is_encoded:
         raise InputError(
             f"{path}: an image of {pixels.shape[1]}x{pixels.shape[0]} pixels cannot be stored in this format; choose a "

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby
+from operator import itemgetter
 
 _SECONDS = re.compile(r"(\d+)\.(\d+)")
-STAMP_DIGITS = {13: 1e-3, 16: 1e-6, 19: 1e-9}
-"""Digits of a time since 1970 in milli-, micro- and nanoseconds, which all times since 2001 have, and its unit."""
+STAMP_DIGITS = {13: 10**3, 16: 10**6, 19: 10**9}
+"""Digits that times since 1970 in milli-, micro- and nanoseconds have had since 2001, and these units per second."""
+COUNTER_SPREAD = 2
+"""Counters of which some were deleted reach over fewer than so many times their count."""
 
 
 def natural_key(name: str) -> list[str | int]:
@@ -29,17 +32,24 @@ def times_of(stems: Sequence[str]) -> list[float] | None:
     if all(_SECONDS.fullmatch(stem) for stem in stems):
         return None if _count(stems) else [float(stem) for stem in stems]
     lengths = {len(stem) if stem.isdecimal() and stem.isascii() else 0 for stem in stems}
-    if len(lengths) == 1 and (unit := STAMP_DIGITS.get(lengths.pop())):
-        return [int(stem) * unit for stem in stems]
-    return None
+    per_s = STAMP_DIGITS.get(lengths.pop()) if len(lengths) == 1 else None
+    if per_s is None or any(stem.startswith("0") for stem in stems):  # a counter that was filled up
+        return None
+    return [int(stem) / per_s for stem in stems]
 
 
 def _count(stems: Sequence[str]) -> bool:
-    """Whether numbers with a point are two counters: as times two would be one, or the second runs on by ones."""
+    """Whether numbers with a point are two counters: as times two would be one, or the second runs past 9 by ones.
+
+    Times whose digits are not filled up (`0.1`, `0.15`, `0.2`) leave wide gaps between the numbers behind the point.
+    """
     pairs = [tuple(stem.split(".")) for stem in stems]
     counters = sorted({(int(first), int(second)) for first, second in pairs})
     if len({float(stem) for stem in stems}) < len(counters):
         return True
     is_padded = len({len(second) for _, second in pairs}) == 1
-    steps = [after[1] - before[1] for before, after in pairwise(counters) if before[0] == after[0]]
-    return not is_padded and bool(steps) and all(step == 1 for step in steps)
+    if is_padded or any(second.startswith("0") and second != "0" for _, second in pairs):
+        return False
+    takes = [[second for _, second in take] for _, take in groupby(counters, key=itemgetter(0))]
+    is_close = all(take[-1] - take[0] < COUNTER_SPREAD * len(take) for take in takes)
+    return is_close and any(len(take) > 1 for take in takes)
