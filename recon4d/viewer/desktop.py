@@ -37,6 +37,9 @@ HELP = (
 NEAR = 0.004
 """Distance of the nearest thing that is drawn, in median depths of the scene; text is just behind it."""
 INK = (0.12, 0.12, 0.14)
+NO_WINDOW = (
+    "no window could be opened (no display?); use --web for a browser or --png FILE for a picture"
+)
 KEY_RIGHT, KEY_LEFT, KEY_HOME, KEY_SPACE = 262, 263, 268, 32
 """GLFW's key codes."""
 
@@ -76,10 +79,11 @@ def view_desktop(
     frame: int | None = None,
 ) -> None:
     """Open a window and return when it is closed."""
-    o3d = import_package("open3d")
-    reconstruction = read_result(result)
+    reconstruction = read_result(result)  # what was asked for is judged before what is installed
     state = Playback(len(reconstruction.images), style=style)
     state = replace(state, frame=checked_frame(frame, state.num_frames, 0))
+    _check_screen()
+    o3d = import_package("open3d")
     window = _Window(o3d, reconstruction, title(result, reconstruction), state)
     for line in explanation(reconstruction):
         tell(line)
@@ -110,10 +114,8 @@ class _Window:
         self._o3d, self._reconstruction, self._state = o3d, reconstruction, state
         self._scale = StdScale.of(reconstruction)
         self._window: Any = o3d.visualization.VisualizerWithKeyCallback()
-        if not _has_screen() or not self._window.create_window(title, width=1280, height=800):
-            raise InputError(
-                "no window could be opened (no display?); use --web for a browser or --png FILE for a picture"
-            )
+        if not self._window.create_window(title, width=1280, height=800):
+            raise InputError(NO_WINDOW)
         self._static_cloud = static_cloud(reconstruction)
         self._static, self._movers = self._draw_static(), self._draw_movers()
         self._cameras = _lines(o3d, camera_lines(reconstruction), (0.3, 0.45, 1.0))
@@ -217,11 +219,11 @@ class _Window:
         control.set_zoom(0.25)
 
 
-def _has_screen() -> bool:
-    """Whether there is a display; without one Open3D opens a window that nobody sees and nobody can close."""
-    if sys.platform != "linux":
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def _check_screen() -> None:
+    """Refuse where there is no display: there Open3D opens a window that nobody sees and nobody can close."""
+    shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform == "linux" and not shown:
+        raise InputError(NO_WINDOW)
 
 
 def _points(o3d: ModuleType, cloud: PointCloud) -> Any:

@@ -35,9 +35,9 @@ def serve(
     result: Path, address: Address = THIS_MACHINE, style: Style = PLAIN, frame: int | None = None
 ) -> Page:
     """Start the server and fill the scene; returns at once."""
-    reconstruction = read_result(result)
-    viser = import_package("viser")
+    reconstruction = read_result(result)  # what was asked for is judged before what is installed
     first = checked_frame(frame, len(reconstruction.images), 0)
+    viser = import_package("viser")
     address.check_free()
     port = FIRST_PORT if address.port is None else address.port
     # Browsers open connections that they do not use, each of which would be a traceback on the screen.
