@@ -5,8 +5,8 @@
 set -eu
 cd "$(dirname "$0")"
 case "${1:-}" in
-    "") extras=all size="1.0 GB" ;;
-    dev) extras=all,dev size="1.1 GB" ;;
+    "") extras=all size="0.7 GB" ;;
+    dev) extras=all,dev size="0.8 GB" ;;
     *) echo "install.sh: unknown word '$1'; use: sh install.sh [dev]" >&2; exit 2 ;;
 esac
 done=.venv/installed-$extras
@@ -61,7 +61,7 @@ install() {
 }
 
 echo "install.sh: recon4d [$extras] into .venv, with $("$python" --version) and $([ -n "$uv" ] && "$uv" --version || echo pip)"
-echo "  about $size to fetch (nothing that is in its cache), some minutes"
+echo "  about $size to fetch, 3 GB more where torch comes with CUDA; some minutes"
 if [ -n "$uv" ]; then
     as_pip
     shown "$uv" venv --seed --allow-existing --python "$python" .venv

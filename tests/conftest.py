@@ -19,10 +19,9 @@ _LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost", "0.0.0.0")
 @pytest.fixture
 def shared_data() -> Path:
     """Folder of real test sequences; tests that need it are skipped where it is missing."""
-    folder = Path(__file__).parents[1] / "../shared/data"
-    if not folder.is_dir():
-        pytest.skip(f"the test material {folder} is not on this machine")
-    return folder.resolve()
+    from tests import needs
+
+    return needs.shared("data")
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +35,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect_locally)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was skipped for want of what."""
+    from tests import needs
+
+    skipped = terminalreporter.stats.get("skipped", [])
+    line = needs.summary(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if line is not None:
+        terminalreporter.write_line(line)

@@ -16,6 +16,7 @@ from benchmarks.depth_score import Pixels, sequence_errors
 from benchmarks.protocols import PROTOCOLS, datasets
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.evaluate.depth import LARGEST_ADAM, adam_absolute, resize_cubic
+from tests import needs
 from tests.mini_sets import (
     SIZE,
     FakeRuns,
@@ -36,7 +37,7 @@ FIGURES = ("abs_rel", "sq_rel", "rmse", "log_rmse", "delta_1", "delta_2", "delta
 XYZ = "rgbd_dataset_freiburg3_walking_xyz"
 DRIVES = ("2011_09_26_drive_0002_sync", "2011_09_26_drive_0005_sync")
 
-needs_golden = pytest.mark.skipif(not GOLDEN.is_file(), reason="needs the shared golden numbers")
+needs_golden = needs.shared_file("golden/eval_metrics.npz")
 
 
 def golden() -> dict[str, np.ndarray]:

@@ -26,13 +26,14 @@ from recon4d.io.images import list_images
 from recon4d.io.result import write_result
 from recon4d.masks.train.datasets import BENCHMARKS, read_dataset
 from recon4d.scene import Reconstruction
+from tests import needs
 
 GOLDEN = Path(__file__).parents[1] / "../shared/golden/eval_metrics.npz"
 GOLDEN_TOLERANCE = 1e-5
 """Distance of a re-derivation in numpy from the golden float32 numbers, as their README states it."""
 SIZE = (24, 32)
 
-needs_golden = pytest.mark.skipif(not GOLDEN.is_file(), reason="needs the shared golden numbers")
+needs_golden = needs.shared_file("golden/eval_metrics.npz")
 
 
 def box(start: int, stop: int, size: tuple[int, int] = SIZE) -> np.ndarray:

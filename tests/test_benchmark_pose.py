@@ -16,6 +16,7 @@ from benchmarks.protocols import BONN_SEQUENCES, PROTOCOLS, SINTEL_SEQUENCES, da
 from benchmarks.recordings_tum import associate, read_sequence
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.io.trajectory import read_trajectory
+from tests import needs
 from tests.mini_sets import (
     EARLY_S,
     FRAME_S,
@@ -33,7 +34,7 @@ from tests.mini_sets import (
 )
 from tests.paths import similarity
 
-pytest.importorskip("evo", reason='needs pip install "recon4d[eval]"')
+needs.package("evo", "eval")
 
 XYZ = "rgbd_dataset_freiburg3_walking_xyz"
 RPY = "rgbd_dataset_freiburg3_walking_rpy"

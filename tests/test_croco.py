@@ -34,6 +34,7 @@ from recon4d.backbones.croco_pairs import (
 )
 from recon4d.backbones.transformer import grid_positions, rope_angles
 from recon4d.errors import ConfigError, DegenerateError, InputError
+from tests import needs
 
 OFFICIAL = (
     "AsymmetricCroCo3DStereo(pos_embed='RoPE100', patch_embed_cls='ManyAR_PatchEmbed', img_size=(512, 512), "
@@ -339,7 +340,7 @@ def test_a_budget_of_nothing_is_refused() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@needs.cuda
 def test_half_precision_on_cuda_is_near_full_precision() -> None:
     network, images = tiny().cuda(), some_images()
     full = list(predict_pairs(network, images, EDGES))

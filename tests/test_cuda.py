@@ -17,6 +17,7 @@ from recon4d.optim.solver import attempt, solve
 from recon4d.optim.tensors import map_tensors, on_device
 from recon4d.optim.unknowns import Freedom, State
 from recon4d.pairwise import PairOptions, align_pairs
+from tests import needs
 from tests.pairs_world import PairsWorld
 from tests.paths import relative_ate
 
@@ -157,7 +158,7 @@ def test_both_ways_call_an_indefinite_band_nan() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs.cuda
 def test_pairs_are_aligned_as_well_on_cuda() -> None:
     world = PairsWorld()
     here, there = (
@@ -170,7 +171,7 @@ def test_pairs_are_aligned_as_well_on_cuda() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs.cuda
 def test_the_optimum_is_the_same_on_cuda() -> None:
     problem, state = measurements()
     options = SolveOptions(kernel_px=1.0, free_focal=True)

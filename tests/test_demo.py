@@ -17,6 +17,7 @@ from recon4d.io.read import read_video
 from recon4d.io.tum import read_depth_m, read_list
 from recon4d.progress import no_progress
 from recon4d.render import Camera, Solid, World, cast, follow, pixel_grid
+from tests import needs
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_an_interrupted_rendering_leaves_the_earlier_one(
 def test_the_demo_runs_twice_and_its_errors_are_small(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("evo", reason="pose errors are computed by evo, an extra of recon4d")
+    needs.package("evo", "eval")
 
     def copy(target: Path, **_: object) -> Path:
         return Path(shutil.copytree(folder, target, dirs_exist_ok=True)) / demo.VIDEO_NAME

@@ -25,6 +25,7 @@ from recon4d.optim.densify import (
     densify,
 )
 from recon4d.scene import DenseDepth, DepthPrior, MotionMasks
+from tests import needs
 from tests.synthetic import SyntheticScene, make_scene
 
 CPU = torch.device("cpu")
@@ -373,7 +374,7 @@ def test_running_twice_gives_identical_results() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@needs.cuda
 def test_cuda_gives_what_the_cpu_gives() -> None:
     scene = scene_of(mover=True)
     gpu = densify(

@@ -24,9 +24,10 @@ from recon4d.masks.easi3r import (
     stretch,
     token_masks,
 )
+from tests import needs
 
 GOLDEN = Path(__file__).parents[1] / "../shared/golden/easi3r.npz"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_file(), reason="needs the shared golden numbers")
+needs_golden = needs.shared_file("golden/easi3r.npz")
 
 
 def video_with_a_mover(frames: int = 4) -> tuple[EdgeAttention, np.ndarray, np.ndarray]:
@@ -66,7 +67,7 @@ def test_swapping_the_two_sides_is_noticed() -> None:
 
 
 def test_a_moving_box_is_found() -> None:
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    needs.package("sklearn", "models")
     attention, tokens, moves = video_with_a_mover()
     found = easi3r_masks(attention, tokens)
     assert found.is_dynamic.shape == (4, 96, 128)
@@ -75,7 +76,7 @@ def test_a_moving_box_is_found() -> None:
 
 
 def test_clustering_is_the_same_every_time() -> None:
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    needs.package("sklearn", "models")
     _, tokens, moves = video_with_a_mover()
     labels = cluster_tokens(tokens)
     assert np.array_equal(labels, cluster_tokens(tokens)) and labels.max() == 63

@@ -21,15 +21,16 @@ from recon4d.evaluate.masks import contour, contour_f, jaccard, statistics, tole
 from recon4d.io.result import write_result
 from recon4d.io.trajectory import Trajectory, write_trajectory
 from recon4d.scene import Reconstruction
+from tests import needs
 
-pytest.importorskip("evo", reason='needs pip install "recon4d[eval]"')
+needs.package("evo", "eval")
 
 SHARED = Path(__file__).parents[1] / "../shared"
 GOLDEN_TOLERANCE = 1e-5
 """Distance of a re-derivation in numpy from the golden float32 numbers, as their README states it."""
 COUNT = 6
 
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared test data")
+needs_shared = needs.shared_file("")
 
 
 def golden() -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import pytest
 from recon4d import executor as module
 from recon4d.errors import ConfigError, MissingDependencyError, WorkerError
 from recon4d.executor import DIED, executor, refuse_in_worker
+from tests import needs
 from tests.media import write_images
 from tests.synthetic import make_scene
 
@@ -23,7 +24,7 @@ NAMES = ("local", pytest.param("ray", marks=pytest.mark.slow))
 @pytest.fixture(autouse=True)
 def ray_or_skip(request: pytest.FixtureRequest) -> None:
     if "name" in request.fixturenames and request.getfixturevalue("name") == "ray":
-        pytest.importorskip("ray")
+        needs.package("ray", "ray")
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

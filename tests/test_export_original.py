@@ -18,6 +18,7 @@ from recon4d.io.originals import open_originals
 from recon4d.io.read import read_video
 from recon4d.io.result import read_result, write_result
 from recon4d.scene import Reconstruction
+from tests import needs
 from tests.media import textured_frames, write_images, write_video
 from tests.results import exact_result, listing
 from tests.synthetic import SyntheticScene, make_scene
@@ -75,7 +76,7 @@ def is_flying(
 
 
 def test_a_colmap_project_is_at_the_inputs_size(result: Path, scene: SyntheticScene) -> None:
-    pycolmap = pytest.importorskip("pycolmap")
+    pycolmap = needs.package("pycolmap", "dev")
     assert export(result, "colmap") == 0
     folder, wanted = result / "export/colmap", read_result(result)
     model = pycolmap.Reconstruction(str(folder / "sparse/0"))

@@ -16,6 +16,8 @@ from recon4d import cli
 from recon4d.io.images import read_image, read_rgb
 from recon4d.io.result import read_result, write_result
 from recon4d.scene import Reconstruction
+from tests import needs
+from tests.ply import read_ply
 from tests.results import FRAMES, SIZE, exact_result, listing, with_unposed
 from tests.synthetic import make_scene
 
@@ -45,7 +47,7 @@ def exported(result: Path, to: str, *words: str) -> Path:
 
 
 def read_colmap(folder: Path) -> Any:
-    pycolmap = pytest.importorskip("pycolmap")
+    pycolmap = needs.package("pycolmap", "dev")
     return pycolmap.Reconstruction(str(folder / "sparse/0"))
 
 
@@ -149,7 +151,7 @@ def test_intrinsics_that_differ_are_one_camera_per_frame(
     assert "fl_x" not in transforms
     found = [[f[key] for key in ("fl_x", "fl_y", "cx", "cy")] for f in transforms["frames"]]
     assert np.abs(np.array(found) - wanted).max() < EXACT
-    trimesh = pytest.importorskip("trimesh")
+    trimesh = needs.package("trimesh", "glb")
     scene = trimesh.load(exported(result, "glb") / "scene.glb")
     assert {f"frustum_{frame:06d}" for frame in range(FRAMES)} <= set(scene.geometry)
 
@@ -179,11 +181,10 @@ def test_nerfstudios_transforms_give_the_same_cameras_and_files(result: Path) ->
 
 def test_a_nerfstudio_camera_sees_the_points_where_the_picture_has_them(result: Path) -> None:
     """The rules of nerfstudio: a ray goes through (column + 0.5, row + 0.5), along (x, -y, -1) in OpenGL's axes."""
-    o3d = pytest.importorskip("open3d")
     folder = exported(result, "nerfstudio")
     transforms = json.loads((folder / "transforms.json").read_text())
-    cloud = o3d.io.read_point_cloud(str(folder / transforms["ply_file_path"]))
-    tree = cKDTree(np.asarray(cloud.points))
+    points, _ = read_ply(folder / transforms["ply_file_path"])
+    tree = cKDTree(points)
     entry = transforms["frames"][3]
     pose = np.array(entry["transform_matrix"])
     depth = np.load(folder / entry["depth_file_path"]) * 0.001
@@ -197,7 +198,7 @@ def test_a_nerfstudio_camera_sees_the_points_where_the_picture_has_them(result: 
 
 
 def test_trimesh_reads_the_cameras_and_points_of_a_glb(result: Path) -> None:
-    trimesh = pytest.importorskip("trimesh")
+    trimesh = needs.package("trimesh", "glb")
     scene = trimesh.load(exported(result, "glb") / "scene.glb")
     wanted = read_result(result)
     parents = scene.graph.transforms.parents
@@ -219,7 +220,7 @@ def test_trimesh_reads_the_cameras_and_points_of_a_glb(result: Path) -> None:
 
 
 def test_a_glbs_points_lie_on_the_surfaces_and_have_their_colours(result: Path) -> None:
-    trimesh = pytest.importorskip("trimesh")
+    trimesh = needs.package("trimesh", "glb")
     scene = trimesh.load(exported(result, "glb") / "scene.glb")
     wanted = read_result(result)
     frame = 2
@@ -249,7 +250,7 @@ def test_a_glb_has_real_cameras_for_programs_that_look_through_them(result: Path
 def test_the_moving_points_of_many_frames_keep_a_glb_small(
     exact: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trimesh = pytest.importorskip("trimesh")
+    trimesh = needs.package("trimesh", "glb")
     monkeypatch.setattr("recon4d.export.glb.MAX_MOVING", 1000)
     monkeypatch.setattr("recon4d.export.glb.MAX_MOVING_FRAMES", 4)
     scene = trimesh.load(exported(written(exact, tmp_path / "r"), "glb") / "scene.glb")
@@ -291,7 +292,7 @@ def test_depth_that_was_not_measured_is_said(
 def test_a_result_without_any_depth_gives_cameras_and_says_that_points_are_missing(
     exact: Reconstruction, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trimesh = pytest.importorskip("trimesh")
+    trimesh = needs.package("trimesh", "glb")
     unknown = dataclasses.replace(exact, depth=np.zeros_like(exact.depth))
     result = written(unknown, tmp_path / "result")
     model = read_colmap(exported(result, "colmap"))
@@ -315,7 +316,7 @@ def test_a_missing_trimesh_is_named_with_its_command(
 def test_a_glb_can_be_given_its_file_name(
     result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("trimesh")
+    needs.package("trimesh", "glb")
     file = tmp_path / "world.glb"
     words = ["export", str(result), "--to", "glb", "--out", str(file)]
     assert cli.main(words) == 0
@@ -365,7 +366,7 @@ def test_a_failed_export_leaves_the_earlier_one(
 
 @pytest.mark.slow
 def test_exports_of_an_exact_crowd_run_read_back(shared_data: Path, tmp_path: Path) -> None:
-    trimesh = pytest.importorskip("trimesh")
+    trimesh = needs.package("trimesh", "glb")
     result = tmp_path / "result"
     words = ["--masks", "residual", "--max-frames", "8", "--size", "256", "--loop", "0"]
     source = str(shared_data / "exact_crowd")

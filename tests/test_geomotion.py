@@ -22,6 +22,7 @@ from recon4d.masks.geomotion import chunks, motion_probability, network_input
 from recon4d.masks.geomotion_flow import flow_magnitude, largest_magnitude, square_images
 from recon4d.masks.geomotion_network import GeoMotionConfig, empty_geomotion, load_geomotion
 from recon4d.pipeline import run
+from tests import needs
 from tests.media import write_images
 from tests.synthetic import make_scene
 from tests.test_cuda import Indexing
@@ -191,7 +192,7 @@ def test_nothing_is_left_on_the_cpu_when_cuda_computes() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs.cuda
 def test_cuda_finds_the_same_in_16_bits() -> None:
     moved = np.ones((3, SIDE, SIDE), np.float32)
     found = motion_probability(tiny().to("cuda"), pictures(3), moved)

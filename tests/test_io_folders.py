@@ -14,11 +14,11 @@ from recon4d.io.picture_names import natural_key
 from recon4d.io.read import read_video
 from recon4d.io.resize import resize_nearest
 from recon4d.scene import Video
+from tests import needs
 from tests.media import textured_frames, write_images, write_tum_folder, write_video
 
 FRAMES = textured_frames(4)
 TIMES_S = (10.0, 10.1, 10.2, 10.3)
-DATA = Path(__file__).parents[1] / "../shared/data"
 
 
 def read(source: Path, tmp_path: Path, **options: object) -> Video:
@@ -283,9 +283,7 @@ def test_inputs_are_described(tum: Path, tmp_path: Path) -> None:
 
 
 def test_a_shared_rgbd_sequence_is_read_with_depth(tmp_path: Path) -> None:
-    if not DATA.is_dir():
-        pytest.skip("the shared test data is not here")
-    video = read(DATA / "exact_static", tmp_path, with_depth=True, max_frames=3)
+    video = read(needs.shared("data/exact_static"), tmp_path, with_depth=True, max_frames=3)
     assert video.size == (512, 384) and video.intrinsics is not None
     np.testing.assert_allclose(video.intrinsics, [420, 420, 256.4, 192.4])
     assert video.sensor_depth is not None and np.median(video.sensor_depth) > 0.5

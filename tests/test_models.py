@@ -18,8 +18,9 @@ from recon4d import models, models_fetch
 from recon4d.errors import ConfigError, MissingDependencyError
 from recon4d.models import MODELS, Model, fetch, list_models, recognise, weights_path
 from recon4d.models_fetch import Hub
+from tests import needs
 
-pytest.importorskip("huggingface_hub", reason="needs pip install 'recon4d[models]'")
+needs.package("huggingface_hub", "models")
 
 COMMIT, LATER = "1" * 40, "2" * 40
 WEIGHTS = bytes(range(256)) * 400

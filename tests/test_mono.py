@@ -21,6 +21,7 @@ from recon4d.config import RunConfig
 from recon4d.errors import ConfigError, DegenerateError
 from recon4d.io.result import read_result
 from recon4d.pipeline import run
+from tests import needs
 from tests.media import write_images
 from tests.paths import centres, relative_ate, similarity
 from tests.synthetic import SyntheticScene, make_scene
@@ -46,7 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def tiny_models(home: Path) -> dict[str, Path]:
     """Whole models, tiny."""
-    package = pytest.importorskip("transformers", reason="needs pip install 'recon4d[models]'")
+    package = needs.package("transformers", "models")
     anything = package.DepthAnythingConfig(
         backbone_config=dinov2(
             package,

@@ -1,7 +1,5 @@
 """The pieces of the pairwise alignment: laws on random inputs, and the peers' published objectives from our terms."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import roma
@@ -26,9 +24,9 @@ from recon4d.optim.pair_problem import Slots, flatness
 from recon4d.optim.pairs import clean_points, consistency, flow_sigma_px, forth_and_back, length
 from recon4d.optim.terms import flow_consistency, pointmap_alignment
 from recon4d.optim.unknowns import Freedom
+from tests import needs
 from tests.test_solver import random_problem
 
-GOLDEN = Path(__file__).parents[1] / "../shared/golden"
 WIDE = torch.float64
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -300,10 +298,7 @@ def test_an_interval_is_zero_inside() -> None:
 
 
 def golden(name: str) -> dict[str, np.ndarray]:
-    path = GOLDEN / name
-    if not path.is_file():
-        pytest.skip(f"{path} is not there: the peers' stored numbers are not part of the project")
-    with np.load(path) as file:
+    with np.load(needs.shared(f"golden/{name}")) as file:
         return {key: file[key] for key in file.files}
 
 

@@ -11,14 +11,11 @@ from benchmarks.parity import Compared, Fixture
 from benchmarks.parity_croco import compare, compare_attention
 from recon4d.backbones.croco_config import CrocoConfig
 from recon4d.backbones.croco_load import empty_network
+from tests import needs
 
 SHARED = Path(__file__).parents[1] / "../shared"
-needs_golden = pytest.mark.skipif(
-    not (SHARED / "golden").is_dir(), reason="needs the shared golden numbers"
-)
-needs_keys = pytest.mark.skipif(
-    not (SHARED / "keys").is_dir(), reason="needs the shared lists of keys"
-)
+needs_golden = needs.shared_file("golden")
+needs_keys = needs.shared_file("keys")
 
 
 def golden(name: str) -> Fixture:

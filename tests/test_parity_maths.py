@@ -13,9 +13,10 @@ from benchmarks import parity, peer_objective
 from benchmarks.parity import Compared, Fixture
 from benchmarks.parity_maths import compare_alignment, compare_metrics, compare_monst3r
 from benchmarks.peer_objective import FlowSeen, Parameters, Pointmaps
+from tests import needs
 
 GOLDEN = Path(__file__).parents[1] / "../shared/golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs the shared golden numbers")
+needs_golden = needs.shared_file("golden")
 
 CASES: dict[str, tuple[Callable[[Fixture], list[Compared]], set[str]]] = {
     "dust3r_align": (compare_alignment, {"in/"}),

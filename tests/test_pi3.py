@@ -15,6 +15,7 @@ from recon4d.backbones.pi3_config import Pi3Config, config_of
 from recon4d.backbones.pi3_load import empty_network, load_pi3
 from recon4d.errors import ConfigError, InputError
 from recon4d.info import describe
+from tests import needs
 from tests.pi3_world import TINY, tiny
 from tests.test_cuda import Indexing
 from tests.test_parity_croco import counted, errors, golden, listed, needs_golden, needs_keys
@@ -127,7 +128,7 @@ def test_nothing_is_left_on_the_cpu_when_cuda_computes() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs.cuda
 @torch.no_grad()
 def test_cuda_says_the_same_in_16_bits() -> None:
     network, given = tiny(), images(1, 3)

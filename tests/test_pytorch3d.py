@@ -26,6 +26,7 @@ from recon4d.viewer.cloud import PointCloud, moving_cloud, static_cloud
 from recon4d.viewer.drawer import point_drawer
 from recon4d.viewer.gpu_points import RADIUS_PX, draw_points
 from recon4d.viewer.headless import BACKGROUND, draw, splat
+from tests import needs
 from tests.results import exact_result
 from tests.synthetic import make_scene
 
@@ -44,7 +45,7 @@ def result() -> Reconstruction:
 
 @pytest.fixture(scope="module")
 def scene(result: Reconstruction) -> PyTorch3DScene:
-    pytest.importorskip("pytorch3d")
+    needs.package("pytorch3d", "pytorch3d")
     return result.to_pytorch3d()
 
 
@@ -71,7 +72,7 @@ def our_pixels(result: Reconstruction, points: np.ndarray) -> np.ndarray:
 
 
 def test_pytorch3d_projects_to_our_pixels(result: Reconstruction) -> None:
-    pytest.importorskip("pytorch3d")
+    needs.package("pytorch3d", "pytorch3d")
     large = at_working_size(result)
     height, width = large.depth.shape[1:]
     assert (width, height) == (512, 384)
@@ -90,7 +91,7 @@ def test_pytorch3d_projects_to_our_pixels(result: Reconstruction) -> None:
 def test_the_numbers_of_the_cameras_are_as_exact_as_single_precision(
     result: Reconstruction,
 ) -> None:
-    pytest.importorskip("pytorch3d")
+    needs.package("pytorch3d", "pytorch3d")
     large = at_working_size(result)
     cameras = large.to_pytorch3d().cameras
     points = static_cloud(result).points.astype(np.float64)
@@ -144,7 +145,7 @@ def test_a_frame_shows_the_static_world_and_what_moves_in_it(scene: PyTorch3DSce
 
 
 def test_a_world_where_nothing_moves_has_empty_clouds(result: Reconstruction) -> None:
-    pytest.importorskip("pytorch3d")
+    needs.package("pytorch3d", "pytorch3d")
     still = dataclasses.replace(result, is_dynamic=np.zeros_like(result.is_dynamic))
     scene = still.to_pytorch3d()
     assert scene.moving.num_points_per_cloud().tolist() == [0] * FRAMES
@@ -178,7 +179,7 @@ def some_points() -> tuple[PointCloud, np.ndarray, np.ndarray, float]:
 
 
 def test_discs_are_where_the_squares_are() -> None:
-    pytest.importorskip("pytorch3d")
+    needs.package("pytorch3d", "pytorch3d")
     cloud, pixels, view, focal = some_points()
     picture = draw_points(cloud, view, focal, SMALL, BACKGROUND, "cpu")
     squares = splat(cloud, view, focal, SMALL)
@@ -191,7 +192,7 @@ def test_discs_are_where_the_squares_are() -> None:
 
 
 def test_the_nearer_disc_hides_the_farther_and_what_is_behind_the_view_is_not_drawn() -> None:
-    pytest.importorskip("pytorch3d")
+    needs.package("pytorch3d", "pytorch3d")
     points = np.array([(0, 0, 2), (0, 0, 1), (0, 0, -1), (0, 0, 0)], np.float32)
     colors = np.array([(200, 0, 0), (0, 200, 0), (0, 0, 200), (0, 0, 200)], np.uint8)
     cloud = cloud_of(points, colors)
@@ -205,7 +206,7 @@ def test_the_nearer_disc_hides_the_farther_and_what_is_behind_the_view_is_not_dr
 
 
 def test_a_surface_of_many_discs_is_opaque() -> None:
-    pytest.importorskip("pytorch3d")
+    needs.package("pytorch3d", "pytorch3d")
     column, row = (
         grid.ravel() / 60 for grid in np.meshgrid(np.arange(-40, 40), np.arange(-30, 30))
     )
@@ -217,7 +218,7 @@ def test_a_surface_of_many_discs_is_opaque() -> None:
 
 
 def test_the_picture_of_a_result_is_the_same_thing_by_both(result: Reconstruction) -> None:
-    pytest.importorskip("pytorch3d")
+    needs.package("pytorch3d", "pytorch3d")
     by_pytorch3d = partial(draw_points, background=BACKGROUND, device="cpu")
     discs = draw(result, 3, (160, 120), draw_points=by_pytorch3d)
     squares = draw(result, 3, (160, 120))
@@ -265,7 +266,7 @@ def test_a_gpu_that_fails_is_named_and_the_cpu_draws(monkeypatch: pytest.MonkeyP
 
 
 def test_a_gpu_that_works_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pytorch3d")
+    needs.package("pytorch3d", "pytorch3d")
     cloud, _, view, focal = some_points()
     said: list[str] = []
 
@@ -282,9 +283,9 @@ def test_a_gpu_that_works_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs.cuda
 def test_the_gpu_draws_what_the_cpu_does() -> None:
-    pytest.importorskip("pytorch3d")
+    needs.package("pytorch3d", "pytorch3d")
     cloud, _, view, focal = some_points()
     pictures = [draw_points(cloud, view, focal, SMALL, BACKGROUND, on) for on in ("cpu", "cuda")]
     assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 1

@@ -17,6 +17,7 @@ from recon4d.flow.pairs import window_pairs
 from recon4d.flow.raft import encode_frame, load_raft, raft_flow, working_order
 from recon4d.flow.raft_network import LARGE, SMALL, Encoded, Raft, RaftSize
 from recon4d.scene import Flow
+from tests import needs
 
 CPU = torch.device("cpu")
 FRAMES, HEIGHT, WIDTH = 4, 52, 76
@@ -239,7 +240,7 @@ def test_a_flow_that_is_not_finite_is_refused(images: np.ndarray, weights: Path)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@needs.cuda
 def test_half_precision_on_cuda_is_near_the_cpu(images: np.ndarray, weights: Path) -> None:
     """Features of half precision differ by 1e-3; updates of random weights amplify that."""
     pair = np.array([[0, 1]])

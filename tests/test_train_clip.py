@@ -168,6 +168,6 @@ def test_the_salient_network_cuts_a_bright_disc_out_of_noise() -> None:
     try:
         net = cutouts.salient_net()
     except ConfigError:
-        pytest.skip("the salient-object network is not installed")
+        pytest.skip("needs the salient-object network (sh install.sh dev)")
     found = cutouts.saliency(net, np.clip(picture, 0, 255).astype(np.uint8))
     assert found[disc].mean() > found[~disc].mean() + 0.5

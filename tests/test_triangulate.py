@@ -9,6 +9,7 @@ import torch
 
 from recon4d.optim.triangulate import BEHIND_PX, Triangulation, triangulate
 from recon4d.scene import FLOW_STRIDE, Flow
+from tests import needs
 from tests.synthetic import SyntheticScene, make_scene
 
 FRAME = 4
@@ -146,7 +147,7 @@ def test_a_frame_without_edges_has_finite_depth_of_infinite_deviation() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@needs.cuda
 def test_cuda_gives_what_the_cpu_gives() -> None:
     scene = static_scene()
     cpu = triangulate(scene.flow, FRAME, scene.scene)

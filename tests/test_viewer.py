@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from recon4d import cli
-from recon4d.errors import ConfigError, MissingDependencyError
+from recon4d.errors import ConfigError
 from recon4d.io.images import read_rgb
 from recon4d.io.result import write_result
 from recon4d.scene import Reconstruction
@@ -36,7 +35,6 @@ from recon4d.viewer.frustums import (
     magnification,
 )
 from recon4d.viewer.levels import LEVELS, Levels
-from recon4d.viewer.packages import import_package
 from recon4d.viewer.uncertainty import (
     UNKNOWN_COLOR,
     StdScale,
@@ -46,6 +44,7 @@ from recon4d.viewer.uncertainty import (
     viridis,
 )
 from recon4d.viewer.web import serve
+from tests import needs
 from tests.results import FRAMES, exact_result
 from tests.results import SIZE as PICTURE_SIZE
 from tests.synthetic import make_scene
@@ -58,22 +57,13 @@ PATIENCE_S = 60.0
 @pytest.fixture(scope="module")
 def lady(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The result of some frames of lady-running, small."""
-    video = ROOT / "../shared/data/videos/lady-running.mp4"
-    if not video.is_file():
-        pytest.skip("the test material is not on this machine")
+    video = needs.shared("data/videos/lady-running.mp4")
     out = tmp_path_factory.mktemp("viewer") / "lady"
     options = ["--start", "1.5", "--max-frames", "14", "--size", "256", "--loop", "0"]
     # In a process of its own, where nothing checks array shapes: three times as fast.
     command = recon4d("run", str(video), "--out", str(out), *options)
     subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
     return out
-
-
-def require(program: str) -> str:
-    path = shutil.which(program)
-    if path is None:
-        pytest.skip(f"{program} is not installed; .ci/run installs it")
-    return path
 
 
 def is_colorful(picture: np.ndarray) -> bool:
@@ -332,7 +322,7 @@ def test_levels_of_the_slider_hold_every_point_once(
 
 
 def test_the_page_recolours_and_hides(folder: Path) -> None:
-    pytest.importorskip("viser")
+    needs.package("viser", "view")
     page = serve(folder, Address(port=0))
     try:
         image = {level: points.colors.copy() for level, points in page._static_points.items()}
@@ -370,7 +360,7 @@ def read_screen(framebuffer: Path) -> np.ndarray:
 @contextmanager
 def screen(folder: Path) -> Iterator[tuple[str, Path]]:
     """A virtual screen: its name and the file that holds its picture."""
-    xvfb = require("Xvfb")
+    xvfb = needs.program("Xvfb")
     read_end, write_end = os.pipe()
     argv = [
         xvfb,
@@ -393,7 +383,8 @@ def screen(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_a_window_opens_plays_and_closes(lady: Path, tmp_path: Path) -> None:
-    xdotool, yellow = require("xdotool"), viridis(np.array([1.0]))[0].astype(int)
+    needs.open3d()
+    xdotool, yellow = needs.program("xdotool"), viridis(np.array([1.0]))[0].astype(int)
     with (
         screen(tmp_path) as (display, framebuffer),
         running(recon4d("view", str(lady)), DISPLAY=display) as viewer,
@@ -468,7 +459,12 @@ class Browser:
 def browser(url: str, folder: Path) -> Iterator[tuple[Browser, subprocess.Popen[str]]]:
     from websockets.sync.client import connect
 
-    argv = [require("chromium"), "--headless=new", "--no-sandbox", "--enable-unsafe-swiftshader"]
+    argv = [
+        needs.program("chromium"),
+        "--headless=new",
+        "--no-sandbox",
+        "--enable-unsafe-swiftshader",
+    ]
     argv += ["--remote-debugging-port=0", f"--user-data-dir={folder}", "--window-size=800,600", url]
     port_file = folder / "DevToolsActivePort"
     with running(argv) as process:
@@ -481,34 +477,10 @@ def browser(url: str, folder: Path) -> Iterator[tuple[Browser, subprocess.Popen[
 
 
 def test_a_page_shows_the_cloud_in_a_browser(lady: Path, tmp_path: Path) -> None:
-    require("chromium")
+    needs.program("chromium")
     with running(recon4d("view", str(lady), "--web")) as server:
         assert server.stdout is not None
         lines = iter(server.stdout.readline, "")
         line = next(line for line in lines if line.startswith("open http://127.0.0.1:"))
         with browser(line.split()[1], tmp_path / "profile") as (page, process):
             wait_for(lambda: is_colorful(page.picture()), process)
-
-
-# What is missing
-
-
-@pytest.mark.parametrize(
-    ("found", "said"),
-    [
-        (
-            "libusb-1.0.so.0: cannot open shared object file",
-            "system library libusb-1.0.so.0, which is not installed; on Debian and Ubuntu: "
-            "apt-get install libusb-1.0-0",
-        ),
-        ("No module named 'open3d'", 'pip install "recon4d[view]"'),
-    ],
-)
-def test_what_is_missing_is_named(found: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> None:
-        raise ImportError(found)
-
-    monkeypatch.setattr("importlib.import_module", fail)
-    with pytest.raises(MissingDependencyError, match="open3d") as raised:
-        import_package("open3d")
-    assert said in str(raised.value)

@@ -20,6 +20,7 @@ from recon4d.viewer.moment import behind_camera, describe_frame
 from recon4d.viewer.page import Page
 from recon4d.viewer.screen_text import before_eye, text_rows
 from recon4d.viewer.web import serve
+from tests import needs
 from tests.results import FRAMES, exact_result
 from tests.results import SIZE as PICTURE_SIZE
 from tests.synthetic import make_scene
@@ -99,7 +100,7 @@ def test_the_whole_path_is_in_the_picture(
 
 @pytest.fixture
 def page(folder: Path) -> Iterator[Page]:
-    pytest.importorskip("viser")
+    needs.package("viser", "view")
     page = serve(folder, Address(port=0), frame=2)
     yield page
     page.stop()
@@ -188,7 +189,7 @@ def test_the_page_is_for_this_machine_alone(page: Page, folder: Path) -> None:
 
 
 def test_a_port_in_use_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("viser")
+    needs.package("viser", "view")
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -212,7 +213,7 @@ def test_a_port_in_use_is_refused(folder: Path, capsys: pytest.CaptureFixture[st
 def test_an_address_that_cannot_be_used_is_refused(
     folder: Path, words: list[str], part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("viser")
+    needs.package("viser", "view")
     assert part in refused(capsys, "view", str(folder), *words)
 
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-import pytest
 import torch
+
+from tests import needs
 
 
 def save_tiny_sam2(folder: Path, side: int = 64) -> Path:
     """Write the folder of a whole model for pictures of so many pixels a side; skips the test where it cannot."""
-    package = pytest.importorskip("transformers", reason="needs pip install 'recon4d[models]'")
+    package = needs.package("transformers", "models")
     backbone = package.Sam2HieraDetConfig(
         hidden_size=8,
         image_size=[side, side],

@@ -48,13 +48,13 @@ def lacking() -> str:
         try:
             importlib.import_module(name)
         except (ImportError, OSError) as error:
-            what, command = _mend(name, error)
+            what, command = mend(name, error)
             parts.append(f"{feature} lacks {what}: {command}")
     return "; ".join(parts) or "nothing is missing on this machine"
 
 
 def _explain(name: str, error: ImportError | OSError) -> str:
-    what, command = _mend(name, error)
+    what, command = mend(name, error)
     if what == name:
         return f"{name} cannot be imported ({error}); the viewer needs it: {command}"
     return (
@@ -63,7 +63,7 @@ def _explain(name: str, error: ImportError | OSError) -> str:
     )
 
 
-def _mend(name: str, error: ImportError | OSError) -> tuple[str, str]:
+def mend(name: str, error: ImportError | OSError) -> tuple[str, str]:
     """What is missing, and the command that installs it: system libraries, or the package itself."""
     library = _LIBRARY.search(str(error))
     if library is None:
