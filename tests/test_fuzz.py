@@ -39,7 +39,7 @@ class Kind:
     commands: tuple[tuple[str, ...], ...]
 
 
-RUN = ("--out", "made", "--masks", "none", "--loop", "0", "--max-frames", "2", "--size", "64")
+RUN = ("--out", "made", "--masks", "none", "--loop", "0", "--max-frames", "2", "--size", "128")
 WEIGHTS = ("--intrinsics", K, "--weights", "d2mif=d2mif.safetensors")
 KINDS = (
     *(Kind(f"in.{end}", (("info", f"in.{end}"),)) for end in ("mp4", "mkv", "avi")),
@@ -82,6 +82,8 @@ KINDS = (
     Kind("d2mif.safetensors", (("run", "images", *RUN[:2], *RUN[4:], *WEIGHTS),)),
 )  # fmt: skip
 
+COMMANDS = sorted({command for kind in KINDS for command in kind.commands})
+
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -98,12 +100,31 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = "".join(f"{index / 30:.6f} {index} 0 0 0 0 0 1\n" for index in range(3))
     for name in ("poses.txt", "truth.txt"):
         (folder / name).write_text(lines)
-    config = f'input = "images"\nintrinsics = "{K}"\nmasks = "none"\nmax_frames = 2\nsize = 64\nloop = 0\n'
+    config = f'input = "images"\nintrinsics = "{K}"\nmasks = "none"\nmax_frames = 2\nsize = 128\nloop = 0\n'
     (folder / "config.toml").write_text(config)
     small_result().save(folder / "result")
     np.save(folder / "result/pose_covariance.npy", np.zeros((2, 6, 6)))
     shutil.copy(SHIPPED, folder / "d2mif.safetensors")
     return folder
+
+
+def removed(*paths: Path) -> None:
+    """Take away what a command made."""
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_sound_files_are_taken(
+    command: tuple[str, ...],
+    sound: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Else the damaged ones would be refused for another reason than their damage."""
+    monkeypatch.chdir(sound)
+    assert cli.main(command) == 0, capsys.readouterr().err
+    removed(sound / "made", sound / "made.png")
 
 
 def variant(data: bytes, chance: random.Random) -> bytes:
@@ -182,8 +203,7 @@ def test_damaged_files_are_refused_or_read_and_nothing_is_left(
         said = capsys.readouterr()
         assert code in ALLOWED, said.err
         if code == 0:
-            for path in (tmp_path / "made", tmp_path / "made.png"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            removed(tmp_path / "made", tmp_path / "made.png")
         else:
             assert said.err.count("recon4d: error: ") == 1, said.err
         assert listing(tmp_path) == before, f"{command} left something"
