@@ -22,7 +22,7 @@ from recon4d.masks.residual import residual_masks
 from recon4d.masks.sam2_refine import UNITED as UNITED
 from recon4d.masks.sam2_refine import Sam2Options as Sam2Options
 from recon4d.masks.sam2_refine import refine_sam2
-from recon4d.masks.weights import load_weights, read_config
+from recon4d.masks.weights import load_weights
 from recon4d.progress import Progress, no_progress
 from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
 
@@ -106,7 +106,7 @@ def needed_backbone(name: str, weights: Path | None) -> str | None:
     """The network whose tokens the weights of a method were trained with; None where there is none."""
     if name != "d2mif" or weights is None:
         return None
-    return read_config(weights).backbone or None
+    return load_weights(weights).network.config.backbone or None  # all of it is checked
 
 
 def frame_tokens(

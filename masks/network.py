@@ -11,9 +11,10 @@ any geometry gives, and tokens of a network that one's weights are trained for (
 
 import copy
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -36,6 +37,18 @@ VECTOR = 8
 """Single-precision numbers in a vector register of AVX2."""
 DROPOUT = 0.1
 """Of the head (MuBe4D)."""
+
+SIZES: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        "width": (1, 2048),
+        "head": (1, 2048),
+        "encoder": (1, 4096),
+        "blocks": (0, 32),
+        "token_channels": (0, 16384),
+        "attention_channels": (0, 1024),
+    }
+)
+"""Least and most of the sizes of `NetworkConfig`: several times the paper's, and those of known backbones."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +77,21 @@ class NetworkConfig:
     """... and of which weights (`recon4d.backbones.tokens.fingerprint`)."""
 
     def __post_init__(self) -> None:
-        unknown = set(self.branches) - set(BRANCHES)
-        if unknown or not self.branches:
+        is_known = all(branch in BRANCHES for branch in self.branches)
+        if not is_known or not 0 < len(self.branches) == len(set(self.branches)):
             raise ConfigError(
-                f"branches of the network are {sorted(self.branches)}; choose some of {', '.join(BRANCHES)}"
+                f"branches of the network are {_few(self.branches)}; choose some of {', '.join(BRANCHES)}"
             )
         if self.appearance not in ("lite0", "resnet"):
-            raise ConfigError(f"appearance is '{self.appearance}'; choose lite0 or resnet")
+            raise ConfigError(f"appearance is {_few(self.appearance)}; choose lite0 or resnet")
+        if not (isinstance(self.backbone, str) and isinstance(self.fingerprint, str)):
+            raise ConfigError(f"backbone of the network is {_few(self.backbone)}; give its name")
+        for key, (least, most) in SIZES.items():
+            found = getattr(self, key)
+            if not all(least <= size <= most for size in (found if key == "encoder" else (found,))):
+                raise ConfigError(
+                    f"{key} of the network is {_few(found)}; choose from {least} to {most}"
+                )
         if bool(self.token_channels) != bool(self.backbone):
             raise ConfigError(
                 f"there are {self.token_channels} channels of tokens of the backbone '{self.backbone}'; "
@@ -86,11 +107,38 @@ class NetworkConfig:
 
     @classmethod
     def from_json(cls, text: str) -> "NetworkConfig":
-        """Read what `to_json` wrote."""
-        values: dict[str, Any] = json.loads(text)
+        """Read what `to_json` wrote.
+
+        Raises:
+            ConfigError: It is not that.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError("the configuration of the network is no valid JSON") from error
+        known = {each.name for each in fields(cls)}
+        if not isinstance(values, dict) or not values.keys() <= known:
+            odd = sorted(values.keys() - known) if isinstance(values, dict) else values
+            raise ConfigError(f"the configuration of the network has {_few(odd)}, which is unknown")
+        for key, value in values.items():
+            if not _is_kind(key, value):
+                raise ConfigError(f"{key} of the network is {_few(value)}, which it cannot be")
         lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-        known: dict[str, Any] = values | lists
-        return cls(**known)
+        return cls(**{**values, **lists})
+
+
+def _is_kind(key: str, value: object) -> bool:
+    """Whether a value read from JSON is of the type of an entry of `NetworkConfig`."""
+    if key == "branches":
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if key == "encoder":
+        return isinstance(value, list) and [type(each) for each in value] == [int] * 4
+    return type(value) is (int if key in SIZES else str)
+
+
+def _few(value: object) -> str:
+    """A wrong value, shortened."""
+    return reprlib.repr(value)
 
 
 LIGHT = NetworkConfig(width=64, head=16, encoder=(32, 48, 64, 96), blocks=1)

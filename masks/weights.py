@@ -2,23 +2,26 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+import reprlib
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from recon4d.errors import ConfigError
 from recon4d.masks.network import D2mif, NetworkConfig, fold_norms
+from recon4d.weights_file import WeightsFile, check_fit, load_into, read_weights
 
 SHIPPED = Path(__file__).parent / "weights" / "d2mif.safetensors"
 """The weights that the package holds; `weights/d2mif.md` says how they were made."""
 SHIPPED_SHA256 = "a07f24509b506ef86f63f1b805cb0c1375bbd3e52fbb02da41380adf2ab424ad"
 """Of that file."""
+WHAT = "D2MIF as its own metadata describe it"
+LARGEST_CALIBRATION = 1e6
+"""Of its numbers: weights of log-odds, which are about 1."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,6 @@ def save_weights(path: Path, network: D2mif, calibration: Calibration) -> None:
     save_file(state, path, metadata)
 
 
-def read_config(path: Path) -> NetworkConfig:
-    """What a file of weights says of its network.
-
-    Raises:
-        ConfigError: The file is missing, damaged, or of another network.
-    """
-    return NetworkConfig.from_json(_read(path)[0]["d2mif"])
-
-
 def load_weights(path: Path | None = None) -> Trained:
     """Read weights.
 
@@ -83,37 +77,54 @@ def load_weights(path: Path | None = None) -> Trained:
     """
     if path is None:
         _check_shipped()
-    source = path or SHIPPED
-    metadata, state = _read(source)
-    network = D2mif(NetworkConfig.from_json(metadata["d2mif"]))
-    missing, unexpected = network.load_state_dict(state, strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise ConfigError(
-            f"{source} does not fit its own configuration: {len(missing)} weights are missing, "
-            f"{len(unexpected)} unknown (first: {[*missing, *unexpected][0]})"
-        )
+    weights = _read(path or SHIPPED)
+    config, calibration = _config(weights), _calibration(weights)
+    with torch.device("meta"):  # takes no memory, whatever the file says
+        check_fit(D2mif(config), weights, WHAT)
+    network = D2mif(config)
+    load_into(network, weights, WHAT)
     with torch.no_grad():
-        return Trained(fold_norms(network), Calibration(**json.loads(metadata["calibration"])))
+        return Trained(fold_norms(network), calibration)
 
 
-def _read(source: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a file of `save_weights`."""
-    if not source.is_file():
-        raise ConfigError(
-            f"weights {source} are not there; give a file that `recon4d train d2mif` wrote"
-        )
-    try:
-        with safe_open(source, "pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ConfigError(f"{source} is no whole safetensors file ({error})") from error
-    if "d2mif" not in metadata:
+def _read(source: Path) -> WeightsFile:
+    """A file of `save_weights`."""
+    weights = read_weights(source)
+    if not isinstance(weights.extra.get("d2mif"), str):
         raise ConfigError(
             f"{source} holds no D2MIF network (its metadata name none); give a file that `recon4d train d2mif` wrote"
         )
-    return metadata, state
+    return weights
+
+
+def _config(weights: WeightsFile) -> NetworkConfig:
+    try:
+        return NetworkConfig.from_json(weights.extra["d2mif"])
+    except ConfigError as error:
+        raise _wrong(weights, str(error)) from error
+
+
+def _calibration(weights: WeightsFile) -> Calibration:
+    try:
+        values = json.loads(weights.extra.get("calibration", "null"))
+    except (ValueError, RecursionError):
+        values = None
+    names = {each.name for each in fields(Calibration)}
+    if not isinstance(values, dict) or values.keys() != names:
+        raise _wrong(weights, f"its calibration needs {', '.join(sorted(names))}")
+    for name, value in values.items():
+        if type(value) not in (int, float) or not abs(value) <= LARGEST_CALIBRATION:
+            raise _wrong(
+                weights,
+                f"{name} of its calibration is {reprlib.repr(value)}, needed is a number to {LARGEST_CALIBRATION:g}",
+            )
+    return Calibration(**{name: float(value) for name, value in values.items()})
+
+
+def _wrong(weights: WeightsFile, why: str) -> ConfigError:
+    return ConfigError(
+        f"the weights {weights.path} are none of D2MIF: {why}; give a file that `recon4d train d2mif` wrote"
+    )
 
 
 def _check_shipped() -> None:

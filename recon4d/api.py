@@ -66,6 +66,11 @@ def reconstruct(
     Returns:
         The result in memory. Its `save(folder)` writes a result folder; no other file is left behind.
     """
+    if "out" in options:
+        raise ConfigError(
+            "out is for recon4d run: reconstruct returns the result in memory and leaves no folder; leave it out, and "
+            "call save(folder) of the result"
+        )
     given: dict[str, object] = {**options, "input": input if is_path(input) else IN_MEMORY}
     camera = options.get("intrinsics")
     if camera is not None and not is_path(camera):

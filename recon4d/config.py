@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,7 +179,7 @@ class RunConfig:
             )
 
     def _check_weights(self) -> None:
-        names = [name for name, _ in self._split_weights()]
+        names = [name for name, _ in self.given_weights]
         for text, name in zip(self.weights, names, strict=True):
             if name not in WEIGHTS:
                 raise ConfigError(
@@ -208,7 +207,7 @@ class RunConfig:
 
     def weights_of(self, name: str) -> Path | None:
         """The file that the user gave for a model's weights; None where it is not given."""
-        found = [path for n, path in self._split_weights() if n == name]
+        found = [path for n, path in self.given_weights if n == name]
         return Path(found[0]) if found else None
 
     @property
@@ -260,7 +259,8 @@ class RunConfig:
             raise ConfigError(f"the weights {path} of {name} are not there; check the path")
         return path
 
-    def _split_weights(self) -> list[tuple[str, str]]:
+    @property
+    def given_weights(self) -> list[tuple[str, str]]:
         """(name, path) of every weight file; one without a name is for the network of `geometry`."""
         parts = [text.partition("=") for text in self.weights]
         return [(n, path) if equals else (self.geometry, n) for n, equals, path in parts]
@@ -288,12 +288,17 @@ class RunConfig:
             input=self.input.absolute(),
             out=self.out_folder.absolute(),
             masks=self.masks if folder is None else str(folder.absolute()),
-            weights=tuple(f"{n}={Path(path).absolute()}" for n, path in self._split_weights()),
+            weights=tuple(f"{n}={Path(path).absolute()}" for n, path in self.given_weights),
             intrinsics=intrinsics,
             poses=None if self.poses is None else self.poses.absolute(),
         )
 
 
 def _check_range(key: str, value: int | float | None, low: int | float, high: int | float) -> None:
-    if value is not None and not (math.isfinite(value) and low <= value <= high):
-        raise ConfigError(f"{key} must be from {low:g} to {high:g}, got {value:g}")
+    if value is not None and not low <= value <= high:  # no number is not, either
+        shown = "an enormous number" if abs(value) > _LARGEST_SHOWN else f"{value:g}"
+        raise ConfigError(f"{key} must be from {low:g} to {high:g}, got {shown}")
+
+
+_LARGEST_SHOWN = 1e300
+"""Whole numbers of any length may be given, which no float holds."""

@@ -19,7 +19,7 @@ def describe(path: Path) -> str:
     """Say what `path` holds."""
     if not path.exists():
         raise InputError(f"{path} does not exist; give an input, a result folder, or a weight file")
-    if path.suffix in (".safetensors", ".pth", ".pt", ".ckpt"):
+    if path.suffix in (".safetensors", ".pth", ".pt", ".ckpt") and not path.is_dir():
         return describe_weights(path)
     if is_result(path) or ((path / "run.json").is_file() and (path / "frames.txt").is_file()):
         return describe_result(path)  # or says what is wrong with it
@@ -142,8 +142,9 @@ def _safetensors_header(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         with safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             shapes = {n: _tensor_text(p.get_dtype(), p.get_shape()) for n, p in slices.items()}
-            return shapes, file.metadata() or {}
-    except SafetensorError as error:
+            stored = file.metadata() or {}
+            return shapes, {key: value[:_LONGEST_VALUE] for key, value in stored.items()}
+    except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path} is not a safetensors file ({error}); give one that is complete"
         ) from error

@@ -4,6 +4,7 @@ Nothing is fetched unless `fetch` is called. A revision or a hash that is not kn
 the first fetch and checked from then on.
 """
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import MappingProxyType
 from recon4d import models_fetch
 from recon4d.config import did_you_mean
 from recon4d.errors import ConfigError, MissingDependencyError
+from recon4d.io.text import printable
 from recon4d.models_fetch import Hub, Listing, Record
 
 NON_COMMERCIAL = "non-commercial use"
@@ -241,11 +243,24 @@ def fetch(
             f"the weights of {name} are not complete on this machine, and fetching is switched off; where there is "
             f"a network: recon4d models fetch {name}; or give a file with --weights {model.option}=PATH"
         )
+    if not yes and ask is input and not is_terminal():
+        raise ConfigError(
+            f"nothing was fetched, and nobody was asked: the weights of {name} ({model.licence}: {model.use}) need an "
+            "answer, and there is no terminal to give it; give --yes if you agree"
+        )
     wanted = revision or (record.revision if record else None)
     listing = models_fetch.list_files(hub, model.repository, wanted, model.files)
     if not yes:
         _agree(model, listing, ask)
     return _download(model, listing, record, hub)
+
+
+def is_terminal() -> bool:
+    """Whether somebody sits there who can answer."""
+    try:
+        return sys.stdin is not None and sys.stdin.isatty()
+    except ValueError:  # closed
+        return False
 
 
 def weights_path(name: str, given: Path | None, hub: Hub = USERS_HUB) -> Path:
@@ -318,8 +333,8 @@ def _agree(model: Model, listing: Listing, ask: Callable[[str], str]) -> None:
     sizes = [file.size for file in listing.files if file.size is not None]
     question = (
         f"{model.name}: {model.purpose}\n"
-        f"from     {model.repository}, revision {listing.revision}\n"
-        f"files    {', '.join(file.name for file in listing.files)}\n"
+        f"from     {model.repository}, revision {printable(listing.revision)}\n"
+        f"files    {printable(', '.join(file.name for file in listing.files))}\n"
         f"size     {size_text(sum(sizes) if sizes else None)}\n"
         f"licence  {model.licence}\n"
         f"use      {model.use}\n"

@@ -5,6 +5,7 @@ All of them become a flat mapping with dotted keys (`optim.kernel_px`), and `bui
 
 import dataclasses
 import os
+import reprlib
 import tomllib
 import types
 import typing
@@ -16,8 +17,13 @@ from typing import Any
 import tomli_w
 
 from recon4d.config import OptimConfig, RunConfig, did_you_mean
-from recon4d.errors import ConfigError
+from recon4d.errors import ConfigError, InputError
+from recon4d.io.text import read_text
 
+LARGEST_TOML = 100_000
+"""Bytes of a configuration: a hundred times those of all options."""
+MOST_DOTS = 4096
+"""In a line, as many as a path may have; the time that a key of many dots takes grows with their square."""
 _NESTED: dict[str, type] = {"optim": OptimConfig}
 _RIVALS = {"fps": "stride", "stride": "fps"}  # one given on the command line replaces the other
 _URI = "file://"
@@ -50,18 +56,23 @@ def convert(key: str, value: object) -> Any:
     kind, optional = kinds[key]
     if optional and (value is None or (value == "auto" and kind in (int, float))):
         return None
+    if _has_nul(value):
+        raise ConfigError(f"{key} has a NUL byte, which no name and no path has; correct it")
     if kind is tuple:
         texts = (value,) if isinstance(value, str) else value
         if isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts):
             return tuple(texts)
-        raise ConfigError(f"{key} must be a list of texts, got {value!r}")
+        raise ConfigError(f"{key} must be a list of texts, got {reprlib.repr(value)}")
     return _convert_scalar(key, value, kind)
 
 
 def _convert_scalar(key: str, value: object, kind: type) -> Any:
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if kind is float and (is_whole or isinstance(value, float)):
-        return float(typing.cast(float, value))
+        try:
+            return float(typing.cast(float, value))
+        except OverflowError:
+            raise ConfigError(f"{key} is an enormous number; give a smaller one") from None
     if kind is int and is_whole:
         return value
     if isinstance(value, str) or (kind in (str, Path) and isinstance(value, os.PathLike)):
@@ -69,7 +80,15 @@ def _convert_scalar(key: str, value: object, kind: type) -> Any:
             return kind(os.fspath(value))
         except ValueError:
             pass  # said below
-    raise ConfigError(f"{key} must be {_WORDS[kind]}, got {value!r}")
+    raise ConfigError(f"{key} must be {_WORDS[kind]}, got {reprlib.repr(value)}")
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return any(isinstance(each, str) and "\0" in each for each in value)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    return isinstance(value, str) and "\0" in value
 
 
 def parse_assignment(text: str) -> tuple[str, str]:
@@ -83,19 +102,26 @@ def parse_assignment(text: str) -> tuple[str, str]:
 def read_toml(path: Path) -> dict[str, object]:
     """Read the options in a TOML file as a flat mapping."""
     try:
-        return parse_toml(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        return parse_toml(read_text(path, LARGEST_TOML))
+    except InputError as error:
         raise ConfigError(
-            f"the configuration {path} cannot be read ({error.strerror}); give the path of a TOML file"
+            f"the configuration {str(error).partition(';')[0]}; give the path of a TOML file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(
-            f"the configuration {path} is not valid TOML ({error}); correct it there"
+            f"the configuration {path} is not valid TOML ({why}); correct it there"
         ) from error
 
 
 def parse_toml(text: str) -> dict[str, object]:
-    """The options in TOML as a flat mapping, paths as they are on the disk; raises tomllib's error."""
+    """The options in TOML as a flat mapping, paths as they are on the disk.
+
+    Raises:
+        ValueError: It is not TOML, or (RecursionError) nested too deeply.
+    """
+    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise RecursionError
     return {key: _stored(value) for key, value in _flatten(tomllib.loads(text))}
 
 

@@ -55,6 +55,7 @@ from recon4d.scene import (
     Video,
 )
 from recon4d.stage_options import align_options
+from recon4d.unused import refuse_unused
 
 
 def run(
@@ -142,6 +143,7 @@ def _check_weights(config: RunConfig) -> None:
     _ = config.mask_flow_weights
     if config.refine_weights is not None:
         check_sam2(config.refine_weights)
+    refuse_unused(config, needed)
 
 
 def _finished(config: RunConfig, folder: Path, clock: Clock, progress: Progress) -> Path:

@@ -27,6 +27,8 @@ PLAIN: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 """Plain values that official files hold beside tensors: options, and numbers of numpy 1 and 2."""
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 """How PyTorch names what a file wants to have imported."""
+COUNTER = "num_batches_tracked"
+"""End of the key of a batch normalisation's counter, which only training looks at."""
 SHOWN_KEYS = 4
 """Most keys that a message names."""
 
@@ -48,8 +50,12 @@ def read_weights(path: Path) -> WeightsFile:
     Raises:
         ConfigError: Not there, not a checkpoint, truncated, or in need of code that it brings along.
     """
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.is_file():
+    try:
+        file = path / "model.safetensors" if path.is_dir() else path
+        is_there = file.is_file()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, str(error)) from error
+    if not is_there:
         raise ConfigError(
             f"the weights {file} are not there; give the path of a .safetensors or .pth file"
         )
@@ -118,34 +124,68 @@ def load_into(
         unused: Keys of the official checkpoint that no network needs.
 
     Raises:
-        ConfigError: A key is missing or unexpected, or a tensor has another shape.
+        ConfigError: A key is missing or unexpected, a tensor has another shape or kind, or numbers that are not finite.
     """
     given = {name: value for name, value in weights.tensors.items() if name not in unused}
-    wanted = network.state_dict()
-    faults = _faults(given, wanted)
+    check_fit(network, weights, what, unused)
+    network.load_state_dict(given, strict=False)  # counters of norms alone may be missing
+
+
+def check_fit(
+    network: nn.Module,
+    weights: WeightsFile,
+    what: str,
+    unused: frozenset[str] = frozenset(),
+) -> None:
+    """Raise a `ConfigError` where a checkpoint does not fit a network, which may be on the device `meta`.
+
+    Args:
+        network: Has the names and shapes that are needed.
+        weights: The checkpoint.
+        what: Name of the model, for messages.
+        unused: Keys of the official checkpoint that no network needs.
+    """
+    given = {name: value for name, value in weights.tensors.items() if name not in unused}
+    faults = _faults(given, network.state_dict())
     if faults:
         raise ConfigError(
             f"the weights {weights.path} do not fit {what}: {'; '.join(faults)}; give a checkpoint of {what}"
         )
-    network.load_state_dict(given)
 
 
 def _faults(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
-    missing = sorted(wanted.keys() - given.keys())
+    missing = sorted(name for name in wanted.keys() - given.keys() if not name.endswith(COUNTER))
     unexpected = sorted(given.keys() - wanted.keys())
-    shapes = [
-        f"{name} has shape {tuple(given[name].shape)}, needed is {tuple(wanted[name].shape)}"
-        for name in sorted(wanted.keys() & given.keys())
-        if given[name].shape != wanted[name].shape
-    ]
+    common = sorted(wanted.keys() & given.keys())
+    odd = [fault for name in common if (fault := _fault(name, given[name], wanted[name]))]
     faults = []
     if missing:
         faults.append(f"{len(missing)} missing keys ({_some(missing)})")
     if unexpected:
         faults.append(f"{len(unexpected)} unexpected keys ({_some(unexpected)})")
-    if shapes:
-        faults.append(_some(shapes))
+    if odd:
+        faults.append(_some(odd))
     return faults
+
+
+def _fault(name: str, given: Tensor, wanted: Tensor) -> str | None:
+    """What is wrong with a tensor of a checkpoint, in words."""
+    if given.shape != wanted.shape:
+        return f"{name} has shape {tuple(given.shape)}, needed is {tuple(wanted.shape)}"
+    if given.is_floating_point() != wanted.is_floating_point() or given.is_complex():
+        return f"{name} holds {given.dtype}, needed is {wanted.dtype}".replace("torch.", "")
+    if given.is_floating_point() and not _is_finite(given):
+        return f"{name} has values that are no finite numbers"
+    return None
+
+
+def _is_finite(values: Tensor) -> bool:
+    """Whether all are, without a copy as large as they are."""
+    if values.numel() == 0:
+        return True
+    if values.element_size() < 2:
+        values = values.float()
+    return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(values))
 
 
 def _some(names: list[str]) -> str:

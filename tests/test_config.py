@@ -182,8 +182,8 @@ def test_unreadable_and_broken_toml_are_named(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"absent.toml cannot be read \(No such file"):
         read_toml(tmp_path / "absent.toml")
-    for file in (broken, binary):
-        with pytest.raises(ConfigError, match="is not valid TOML"):
+    for file, why in ((broken, "is not valid TOML"), (binary, "is not text")):
+        with pytest.raises(ConfigError, match=why):
             read_toml(file)
 
 

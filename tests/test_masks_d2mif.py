@@ -18,6 +18,7 @@ from recon4d.masks.weights import Calibration, Trained, load_weights, save_weigh
 from recon4d.scene import Flow, MotionMasks, Scene
 from tests.synthetic import SyntheticScene, make_scene
 
+CALIBRATED = '{"scale": 1, "evidence": 0, "shift": 0}'
 TINY = NetworkConfig(width=8, head=8, encoder=(8, 8, 16, 16), blocks=1, appearance="resnet")
 
 
@@ -128,14 +129,14 @@ def test_files_that_are_no_weights_are_refused_in_one_sentence(tmp_path: Path) -
         load_weights(tmp_path / "missing.safetensors")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not a safetensors file")
-    with pytest.raises(ConfigError, match="no whole safetensors file"):
+    with pytest.raises(ConfigError, match="no complete safetensors file"):
         load_weights(broken)
     other = tmp_path / "other.safetensors"
     save_file({"a": torch.zeros(1)}, other)
     with pytest.raises(ConfigError, match="holds no D2MIF network"):
         load_weights(other)
-    save_file({"a": torch.zeros(1)}, other, {"d2mif": TINY.to_json(), "calibration": "{}"})
-    with pytest.raises(ConfigError, match="does not fit its own configuration"):
+    save_file({"a": torch.zeros(1)}, other, {"d2mif": TINY.to_json(), "calibration": CALIBRATED})
+    with pytest.raises(ConfigError, match="do not fit D2MIF as its own metadata"):
         load_weights(other)
 
 

@@ -95,10 +95,12 @@ def map_array(path: Path) -> np.ndarray:
         )
         shape, is_fortran, dtype = read(file)
         begin = file.tell()
-    if dtype.hasobject:
-        raise ValueError(f"{path} holds Python objects")
-    size = dtype.itemsize * math.prod(shape)
-    content = torch.from_file(str(path), shared=False, size=begin + size, dtype=torch.uint8)
+        if dtype.hasobject:
+            raise ValueError(f"{path} holds Python objects")
+        size = begin + dtype.itemsize * math.prod(shape)
+        has_bytes = any("\ud800" <= letter <= "\udfff" for letter in str(path))  # that are no UTF-8
+        name = f"/dev/fd/{file.fileno()}" if has_bytes else str(path)  # torch does not take them
+        content = torch.from_file(name, shared=False, size=size, dtype=torch.uint8)
     flat: np.ndarray = content.numpy()[begin:].view(dtype)
     return flat.reshape(shape, order="F" if is_fortran else "C")
 
