@@ -210,7 +210,7 @@ def test_align3r_without_depth_or_with_that_of_two_networks_is_refused(
 def test_weights_of_the_other_kind_are_named(
     tmp_path: Path, mono: dict[str, Path], geometry: str, point_cloud: bool
 ) -> None:
-    more = (f"depth-pro={mono['depth-pro']}",)
+    more = (f"depth-pro={mono['depth-pro']}",) if geometry == "align3r" else ()
     weights = hub(tmp_path, point_cloud)
     with pytest.raises(ConfigError, match="and --geometry asks for"):
         run(config(tmp_path, geometry, weights, more=more))
@@ -258,6 +258,7 @@ def test_a_network_without_weights_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_raft_of_random_weights_goes_from_a_checkpoint_to_a_result(tmp_path: Path) -> None:
     """Its flow says that nothing moves, which is what a tripod sees: no depth, and a warning."""
     torch.manual_seed(0)

@@ -88,7 +88,7 @@ def content(folder: Path) -> dict[str, object]:
         if path.is_file() and path.name != "config.toml"
     }
     facts = json.loads((folder / "run.json").read_text())
-    for name in ("seconds", "peak_rss_mb", "stages", "command"):
+    for name in ("seconds", "wall_seconds", "peak_rss_mb", "stages", "command"):
         facts.pop(name)
     return files | {"run.json": facts}
 

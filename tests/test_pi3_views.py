@@ -199,8 +199,17 @@ def test_numbers_that_are_not_finite_are_named(tmp_path: Path) -> None:
     torch.nn.init.constant_(network.encoder.cls_token, torch.nan)
     save_file(network.state_dict(), tmp_path / "nan.safetensors")
     asked = replace(question(tmp_path, world().video), weights=tmp_path / "nan.safetensors")
+    with pytest.raises(ConfigError, match="cls_token has values that are no finite numbers"):
+        views_prior(asked)
+
+
+def test_weights_whose_numbers_become_infinite_are_named(tmp_path: Path) -> None:
+    network = tiny()
+    torch.nn.init.constant_(network.encoder.cls_token, 3e38)  # finite, its square is not
+    save_file(network.state_dict(), tmp_path / "large.safetensors")
+    asked = replace(question(tmp_path, world().video), weights=tmp_path / "large.safetensors")
     with pytest.raises(
-        DegenerateError, match=r"of nan\.safetensors do not make a scene: its numbe"
+        DegenerateError, match=r"of large\.safetensors do not make a scene: its numbe"
     ):
         views_prior(asked)
 

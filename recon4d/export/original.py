@@ -1,7 +1,6 @@
 """Frames at the size of the input, which is read again and must be what it was."""
 
 import dataclasses
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -108,7 +107,7 @@ def _read_options(config_toml: str) -> tuple[Path, ReadOptions]:
     """The input of a run, and which of its frames were kept, from `config.toml`."""
     try:
         config: Mapping[str, object] = parse_toml(config_toml)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         config = {}
     if not isinstance(config.get("input"), str):
         raise InputError(
