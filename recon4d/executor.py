@@ -138,7 +138,7 @@ def _local(workers: int) -> Iterator[Executor]:
         end_s = 0.0
         raise
     finally:
-        _end(pool, set(active_children()) - before, end_s)
+        _end(pool, before, end_s)
         for name, value in saved.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -146,14 +146,18 @@ def _local(workers: int) -> Iterator[Executor]:
                 os.environ[name] = value
 
 
-def _end(pool: ProcessPoolExecutor, workers: set[BaseProcess], end_s: float) -> None:
-    """End a pool; workers that have not ended by then are killed, which also ends one that was stopped."""
+def _end(pool: ProcessPoolExecutor, before: set[BaseProcess], end_s: float) -> None:
+    """End a pool; workers that have not ended by then are killed, which also ends one that was stopped.
+
+    Processes that were there before stay; one that the pool was just starting is seen when the others are gone.
+    """
     pool.shutdown(wait=False, cancel_futures=True)
     last_s = time.monotonic() + end_s
-    for process in workers:
-        process.join(max(0.0, last_s - time.monotonic()))
-        process.kill()
-        process.join()
+    while workers := set(active_children()) - before:
+        for process in workers:
+            process.join(max(0.0, last_s - time.monotonic()))
+            process.kill()
+            process.join()
 
 
 class _Local:
