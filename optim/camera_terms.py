@@ -4,7 +4,7 @@ A new term is one more class: `linear` says its cost at a state and its residual
 left of it for some of the frames. The solver, windows of frames, clips and the stated uncertainty know no term by name.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -178,7 +178,7 @@ class OwnFocals:
 
     def of(self, frames: Int64[Tensor, " some"]) -> "OwnFocals":
         """The same, for fewer frames."""
-        return replace(self)
+        return self
 
 
 def focal_term(usual_px: float, weight_px: float = FOCAL_PRIOR_PX, *, shared: bool) -> CameraTerm:

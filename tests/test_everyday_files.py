@@ -7,7 +7,6 @@ import zlib
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import ColorTrc
@@ -260,5 +259,5 @@ def test_inputs_that_no_file_system_has_are_refused_in_a_sentence(
     if kind == "loop":
         Path("loop").symlink_to("loop")
     path = {"loop": "loop", "long name": "n" * 300, "long path": "d/" * 3000}[kind]
-    assert "recon4d: error: " in refused(["run", path], capsys)
-    assert cv2.__version__  # the message is ours, not OpenCV's
+    sentence = refused(["run", path], capsys)
+    assert "recon4d: error: " in sentence and "OpenCV" not in sentence
