@@ -11,8 +11,8 @@ from recon4d.errors import ConfigError
 from recon4d.io.ours import is_result
 
 WHOLE_BYTES = 64_000_000
-"""Files up to this size are hashed whole; of larger ones, and of
-folders with more in all, the time of the last change counts, and the samples below."""
+"""Files up to this size are hashed whole; of larger ones, and of folders with more in all, the time of the last change
+counts, and the samples below."""
 SAMPLES, SAMPLE_BYTES = 16, 65_536
 """Pieces of a large file that are hashed, spread over it evenly, first and last included."""
 DEPTH = 2

@@ -58,9 +58,7 @@ def own_torch() -> Iterator[None]:
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     with ExitStack() as settings:
         settings.enter_context(one_torch_thread())
-        if (
-            device.type != "cpu"
-        ):  # a mode that every call of torch goes through: only where it is needed
+        if device.type != "cpu":  # every call of torch goes through this mode: not without need
             settings.enter_context(torch.device("cpu"))
         settings.enter_context(torch.inference_mode(False))
         settings.enter_context(torch.enable_grad())
@@ -76,7 +74,7 @@ def torch_threads(count: int) -> Iterator[None]:
     With one thread in a process that was forked: it would wait for ever for the threads of the one it came from.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if _forked else count)
+    torch.set_num_threads(count if os.getpid() == _LOADED_IN else 1)
     try:
         yield
     finally:
@@ -95,8 +93,8 @@ def one_opencv_thread() -> Iterator[None]:
 
 
 _opencv_threads_at_fork: list[int] = []
-_forked: list[int] = []
-"""Has this process in it where it is a fork of one that had loaded this module."""
+_LOADED_IN = os.getpid()
+"""The process that loaded this module: another one is a fork of it."""
 
 
 def _before_fork() -> None:
@@ -109,10 +107,7 @@ def _after_fork() -> None:
     cv2.setNumThreads(_opencv_threads_at_fork.pop())
 
 
-def _in_child() -> None:
-    _after_fork()
-    _forked.append(os.getpid())
-
-
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
