@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,20 @@ from recon4d.io.preview import write_preview
 from tests.media import textured_frames, write_images
 from tests.test_run_refused import INTRINSICS, ROOT, listing, refused, small_result
 
+THESIS = "three years of work"
 RUN = ["run", "in", "--out", "out", "--masks", "residual", "--loop", "0", *INTRINSICS]
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in a folder of one's own; after every attack, all around it is as the test has made it."""
     (tmp_path / "place").mkdir()
     monkeypatch.chdir(tmp_path / "place")
+    yield
+    around = {name: data for name, data in listing(tmp_path).items() if name[:5] != "place"}
+    assert around in ({}, {"precious": None, "precious/thesis.txt": THESIS.encode()})
+    left = [path.name for path in Path.cwd().iterdir() if path.name[:8] == ".recon4d"]
+    assert not left, "a folder or a probe of our own stays"
 
 
 def a_result(folder: str = "out") -> Path:
@@ -40,7 +47,7 @@ def a_result(folder: str = "out") -> Path:
 def precious(folder: str = "../precious") -> Path:
     path = Path(folder)
     path.mkdir(parents=True)
-    (path / "thesis.txt").write_text("three years of work")
+    (path / "thesis.txt").write_text(THESIS)
     return path
 
 
