@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -19,12 +20,12 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import torch
 
-from recon4d.errors import ConfigError, MissingDependencyError, WorkerError
+from recon4d.errors import MissingDependencyError, WorkerError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What linear algebra libraries read when they are loaded."""
@@ -34,24 +35,13 @@ TICK_S = 1.0
 """Seconds between two looks at how far the workers are."""
 END_S = 10.0
 """Seconds that workers without work have to end before they are killed: one that was stopped never does."""
-WORKER_OF = "RECON4D_WORKER_OF"
-"""Environment variable with the process whose worker this is."""
 DIED = (
     "a worker process ended before its work was done (killed, for want of memory?); what is finished is kept: give the "
     "same command with --resume, and --workers 1 where memory is short"
 )
 
 
-def refuse_in_worker() -> None:
-    """Raise a sentence where a worker that starts runs the user's script again, which would begin the same run."""
-    if os.environ.get(WORKER_OF, str(os.getpid())) != str(os.getpid()):
-        raise ConfigError(
-            "recon4d was called while a worker process of a long video loads this script; call it below "
-            "`if __name__ == '__main__':`"
-        )
-
-
-class Executor(Protocol):
+class Executor(ABC):
     """Runs jobs."""
 
     def run(
@@ -67,6 +57,12 @@ class Executor(Protocol):
             jobs: What can be pickled.
             tick: Called after every finished job, and about once a second meanwhile.
         """
+        for _ in self._steps(work, jobs):
+            tick()
+
+    @abstractmethod
+    def _steps(self, work: Callable[[Any], None], jobs: Sequence[Any]) -> Iterator[None]:
+        """Run the jobs, handing over after every finished one and about once a second."""
 
 
 @contextmanager
@@ -91,18 +87,13 @@ def executor(name: str, workers: int) -> Iterator[Executor]:
         yield made
 
 
-class _Here:
+class _Here(Executor):
     """Jobs one after the other in this process."""
 
-    def run(
-        self,
-        work: Callable[[Any], None],
-        jobs: Sequence[Any],
-        tick: Callable[[], None] = lambda: None,
-    ) -> None:
+    def _steps(self, work: Callable[[Any], None], jobs: Sequence[Any]) -> Iterator[None]:
         for job in jobs:
             work(job)
-            tick()
+            yield
 
 
 class _Worker(SpawnProcess):
@@ -127,7 +118,7 @@ class _Context(SpawnContext):
 @contextmanager
 def _local(workers: int) -> Iterator[Executor]:
     before = set(active_children())
-    variables = {**dict.fromkeys(THREAD_VARIABLES, "1"), WORKER_OF: str(os.getpid())}
+    variables = dict.fromkeys(THREAD_VARIABLES, "1")
     saved = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     pool = ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_begin)
@@ -160,23 +151,18 @@ def _end(pool: ProcessPoolExecutor, before: set[BaseProcess], end_s: float) -> N
             process.join()
 
 
-class _Local:
+class _Local(Executor):
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
 
-    def run(
-        self,
-        work: Callable[[Any], None],
-        jobs: Sequence[Any],
-        tick: Callable[[], None] = lambda: None,
-    ) -> None:
+    def _steps(self, work: Callable[[Any], None], jobs: Sequence[Any]) -> Iterator[None]:
         try:
             running = {self._pool.submit(work, job) for job in jobs}
             while running:
                 finished, running = wait_for(running, TICK_S, FIRST_COMPLETED)
                 for future in finished:
                     future.result()
-                tick()
+                yield
         except BrokenProcessPool as error:
             raise WorkerError(DIED) from error
 
@@ -220,16 +206,11 @@ def _ray(workers: int) -> Iterator[Executor]:
             ray.shutdown()
 
 
-class _Ray:
+class _Ray(Executor):
     def __init__(self, ray: Any) -> None:
         self._ray = ray
 
-    def run(
-        self,
-        work: Callable[[Any], None],
-        jobs: Sequence[Any],
-        tick: Callable[[], None] = lambda: None,
-    ) -> None:
+    def _steps(self, work: Callable[[Any], None], jobs: Sequence[Any]) -> Iterator[None]:
         variables = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}
         remote = self._ray.remote(num_cpus=1, max_retries=0, runtime_env=variables)(_alone)
         running = [remote.remote(work, job) for job in jobs]
@@ -243,7 +224,7 @@ class _Ray:
             except self._ray.exceptions.WorkerCrashedError as error:
                 self._cancel(running)
                 raise WorkerError(DIED) from error
-            tick()
+            yield
 
     def _cancel(self, running: Sequence[Any]) -> None:
         for other in running:

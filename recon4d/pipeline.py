@@ -16,7 +16,6 @@ from recon4d.clips import is_long
 from recon4d.config import NETWORKS, RunConfig
 from recon4d.depth_spread import DepthSpread, depth_spread
 from recon4d.errors import ConfigError, Recon4DError, WorkerError
-from recon4d.executor import refuse_in_worker
 from recon4d.finish import Clock, write_all
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
@@ -84,7 +83,6 @@ def run(
         Recon4DError: The user can mend it; nothing is left behind.
         WorkerError: A process that computed a part of a long video was killed; what is finished is kept.
     """
-    refuse_in_worker()
     out = config.out_folder
     check_place(out)
     folder = partial_folder(out)

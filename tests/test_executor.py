@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from recon4d import executor as module
-from recon4d.errors import ConfigError, MissingDependencyError, WorkerError
-from recon4d.executor import DIED, executor, refuse_in_worker
+from recon4d.errors import MissingDependencyError, WorkerError
+from recon4d.executor import DIED, executor
 from tests import needs
 from tests.media import write_images
 from tests.synthetic import make_scene
@@ -162,15 +162,6 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     wait_for(lambda: not session_members(parent.pid))
 
 
-def test_a_script_that_a_worker_runs_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_in_worker()
-    monkeypatch.setenv(module.WORKER_OF, str(os.getpid()))
-    refuse_in_worker()  # another thread's workers
-    monkeypatch.setenv(module.WORKER_OF, "1")
-    with pytest.raises(ConfigError, match="__main__"):
-        refuse_in_worker()
-
-
 def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
@@ -178,7 +169,6 @@ def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
-    assert module.WORKER_OF not in os.environ
 
 
 def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
