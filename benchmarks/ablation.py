@@ -30,8 +30,11 @@ from benchmarks.common import (
     write_whole,
 )
 from recon4d import masks
-from recon4d.checkpoint import run_stage
 from recon4d.config import RunConfig
+from recon4d.core.parallel import one_torch_thread
+from recon4d.core.progress import no_progress
+from recon4d.core.scene import Scene
+from recon4d.core.stages import run_stage
 from recon4d.evaluate.masks import jaccard
 from recon4d.io.images import read_image, write_image
 from recon4d.io.resize import resize_nearest
@@ -42,10 +45,7 @@ from recon4d.masks.train.fit import FitOptions, fit, validate
 from recon4d.masks.train.library import stored_clips
 from recon4d.masks.weights import save_weights
 from recon4d.optim.align import optimise
-from recon4d.parallel import one_torch_thread
 from recon4d.pipeline import observe, read_stage
-from recon4d.progress import no_progress
-from recon4d.scene import Scene
 from recon4d.stage_options import align_options
 
 DAVIS = ("camel", "car-shadow", "dog", "parkour")

@@ -30,7 +30,7 @@ from benchmarks.common import (
     today,
     write_whole,
 )
-from recon4d.errors import Recon4DError
+from recon4d.core.errors import Recon4DError
 from recon4d.evaluate.stated import stated_poses
 from recon4d.io.pairs import read_pairs
 from recon4d.io.trajectory import Trajectory

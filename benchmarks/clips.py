@@ -96,7 +96,7 @@ def run_clip(clip: Clip, root: Path, folder: Path) -> dict[str, object]:
 
 
 def _compare(clip: Clip, root: Path, result: Path) -> dict[str, object]:
-    from recon4d.errors import Recon4DError
+    from recon4d.core.errors import Recon4DError
     from recon4d.evaluate import EvalOptions, compare
     from recon4d.evaluate import to_json as evaluation_json
 

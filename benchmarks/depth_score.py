@@ -14,9 +14,9 @@ from benchmarks.geometry_job import Job
 from benchmarks.geometry_run import Row
 from benchmarks.protocols import Depth, Fit
 from benchmarks.recordings import Pairing, Recording, TrueDepth
-from recon4d.errors import InputError, Recon4DError
+from recon4d.core.errors import InputError, Recon4DError
+from recon4d.core.scene import Reconstruction
 from recon4d.evaluate.depth import DepthErrors, error_sums, mean_errors
-from recon4d.scene import Reconstruction
 
 UNKNOWN = {"abs_rel": 1.0, "delta_1": 0.0, "delta_2": 0.0, "delta_3": 0.0, "known": 0.0}
 """Figures of a sequence whose depth is unknown everywhere: recon4d's rule for every unknown pixel."""

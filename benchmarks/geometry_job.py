@@ -12,7 +12,7 @@ from benchmarks.recordings import Task
 from recon4d.cli_commands import run_config
 from recon4d.cli_parser import parse
 from recon4d.config import RunConfig
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 
 REFUSED = (
     "--out",

@@ -21,9 +21,9 @@ from benchmarks.common import (
 from benchmarks.geometry_job import Job
 from benchmarks.recordings import Found, Recording, stage
 from benchmarks.recordings_all import find
-from recon4d.errors import Recon4DError
+from recon4d.core.errors import Recon4DError
+from recon4d.core.scene import Reconstruction
 from recon4d.io.result import read_result
-from recon4d.scene import Reconstruction
 
 Row = dict[str, Any]
 Reconstruct = Callable[[Path, Path, tuple[str, ...]], Measured]

@@ -30,7 +30,7 @@ from benchmarks.common import (
     today,
     write_whole,
 )
-from recon4d.geometry import exp_se3
+from recon4d.core.geometry import exp_se3
 from recon4d.optim.camera_terms import SharedFocal, Smoothness
 from recon4d.optim.normal import SolveOptions, linearise
 from recon4d.optim.problem import Problem

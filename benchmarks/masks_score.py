@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.evaluate.masks import contour_f, jaccard, statistics
 from recon4d.io.images import list_images
 from recon4d.masks.train.datasets import LabelledVideo, read_foreground

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid
+from recon4d.core.geometry import invert_rigid
 from recon4d.optim.pair_graph import weiszfeld_focal
 from recon4d.optim.terms import flow_consistency, pointmap_alignment
 

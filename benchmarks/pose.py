@@ -12,7 +12,7 @@ from benchmarks.geometry_job import parse_job
 from benchmarks.geometry_run import Outcome, Reconstruct, by_command, run_all
 from benchmarks.pose_report import means, report
 from benchmarks.pose_score import lost_poses, score_poses
-from recon4d.errors import Recon4DError
+from recon4d.core.errors import Recon4DError
 
 
 def main(words: Sequence[str] | None = None, reconstruct: Reconstruct = by_command) -> None:

@@ -11,10 +11,10 @@ from benchmarks.geometry_job import Job
 from benchmarks.geometry_run import Row
 from benchmarks.protocols import MAX_DIFF_S
 from benchmarks.recordings import Pairing, Recording, TruePoses
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Reconstruction
 from recon4d.evaluate.poses import pose_errors
 from recon4d.io.trajectory import Trajectory
-from recon4d.scene import Reconstruction
 
 FIGURES = ("ate", "rpe_translation", "rpe_rotation_deg")
 """What publications give; all after one alignment by Sim(3)."""

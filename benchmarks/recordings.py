@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.images import list_images
 from recon4d.io.trajectory import Trajectory, format_time
 from recon4d.io.tum import read_list

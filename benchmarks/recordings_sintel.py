@@ -23,7 +23,7 @@ from benchmarks.recordings import (
     existing,
     images_by_name,
 )
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.options import FOLDER_FPS
 from recon4d.io.trajectory import Trajectory
 

@@ -25,7 +25,7 @@ from benchmarks.recordings import (
     existing,
     images_by_name,
 )
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.evaluate.truth import Truth, read_true_depth
 from recon4d.io.picture_names import is_seconds
 from recon4d.io.trajectory import Trajectory, read_trajectory

@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float16
 
 from recon4d.backbones import Backbone, Mono
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features
 from recon4d.masks.features import Features, stored_masks
 from recon4d.masks.network import NetworkConfig
@@ -23,8 +25,6 @@ from recon4d.masks.sam2_refine import UNITED as UNITED
 from recon4d.masks.sam2_refine import Sam2Options as Sam2Options
 from recon4d.masks.sam2_refine import refine_sam2
 from recon4d.masks.weights import load_weights
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
 
 
 @dataclass(frozen=True)

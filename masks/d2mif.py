@@ -13,7 +13,10 @@ import torch
 from jaxtyping import Float, Float16, Float32, UInt8
 from torch import Tensor
 
-from recon4d.io.growing import create_array
+from recon4d.core.arrays import create_array
+from recon4d.core.parallel import each
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
 from recon4d.masks.encoders import Pyramid
 from recon4d.masks.evidence import Surroundings, look_around
 from recon4d.masks.features import Features
@@ -21,9 +24,6 @@ from recon4d.masks.filters import along_time, shrink
 from recon4d.masks.maps import geometry_maps, motion_maps, partner_edges
 from recon4d.masks.network import Tokens, add, over_partners
 from recon4d.masks.weights import Trained
-from recon4d.parallel import each
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
 
 NETWORK_SIDE = 512
 """Longest side of an image that the network sees, pixels: what it was trained on."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int
 
-from recon4d.errors import DegenerateError, InputError, MissingDependencyError
+from recon4d.core.errors import DegenerateError, InputError, MissingDependencyError
 
 PATCH_PX = 16
 """Side of a token."""

@@ -15,10 +15,10 @@ from recon4d.backbones.croco import Croco, View
 from recon4d.backbones.croco_load import load_croco
 from recon4d.backbones.croco_pairs import PairInference, decode_pairs, encode_images
 from recon4d.backbones.croco_prior import network_images, network_size
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import Flow, Video
 from recon4d.masks.easi3r import Easi3rMasks, EdgeAttention, easi3r_masks, token_masks
 from recon4d.masks.features import Features
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import Flow, Video
 
 PASSES = 2
 """The second re-weights the attention by the masks of the first, and its masks count (Easi3R)."""

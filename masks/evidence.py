@@ -15,7 +15,10 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.geometry import rays
+from recon4d.core.geometry import rays
+from recon4d.core.parallel import each
+from recon4d.core.progress import Counter
+from recon4d.core.scene import Flow, Scene
 from recon4d.masks.filters import along_time, gray, guided
 from recon4d.masks.plate import STEP, Surfaces, plate_log_odds
 from recon4d.masks.texture import mahalanobis2, texture_covariance
@@ -27,9 +30,6 @@ from recon4d.optim.triangulate import (
     sample_grid_px,
     triangulate,
 )
-from recon4d.parallel import each
-from recon4d.progress import Counter
-from recon4d.scene import Flow, Scene
 
 NOISE_PX = 0.35
 """Standard deviation of the flow of static textured pixels, pixels ..."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16
 
-from recon4d.scene import Flow, MotionMasks
+from recon4d.core.scene import Flow, MotionMasks
 
 
 @dataclass(frozen=True)

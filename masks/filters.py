@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from recon4d.parallel import each
-from recon4d.scene import FLOW_STRIDE, Flow
+from recon4d.core.parallel import each
+from recon4d.core.scene import FLOW_STRIDE, Flow
 
 TIME_OFFSETS = (1, 2)
 """Frames apart over which evidence is carried along the flow."""

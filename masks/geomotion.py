@@ -11,14 +11,14 @@ from torch import Tensor
 
 from recon4d.backbones.pi3 import IMAGE_MEAN, IMAGE_STD
 from recon4d.backbones.pi3_views import half
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
+from recon4d.core.parallel import torch_threads
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import Flow, Video
 from recon4d.flow.raft import load_raft
 from recon4d.masks.features import Features
 from recon4d.masks.geomotion_flow import flow_magnitude, square_images
 from recon4d.masks.geomotion_network import GeoMotion, load_geomotion
-from recon4d.parallel import torch_threads
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import Flow, Video
 
 CHUNK_FRAMES = 16
 """Most frames that see each other (the published demo; its evaluation takes 32)."""

@@ -8,9 +8,9 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from recon4d.core.progress import Progress, no_progress
 from recon4d.flow.raft import full_flows
 from recon4d.flow.raft_network import Raft
-from recon4d.progress import Progress, no_progress
 
 
 def square_images(

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from recon4d.backbones.pi3 import Decoded, Pi3
 from recon4d.backbones.pi3_config import Pi3Config, config_of
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.weights_file import WeightsFile, load_into, read_weights
 
 LOW_BLOCKS = (5, 15)

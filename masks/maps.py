@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.geometry import rays
+from recon4d.core.geometry import rays
+from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
 from recon4d.masks.evidence import (
     MAX_LOG_ODDS,
     MAX_TOTAL_LOG_ODDS,
@@ -28,7 +29,6 @@ from recon4d.optim.triangulate import (
     relative_cameras,
     sample_grid_px,
 )
-from recon4d.scene import FLOW_STRIDE, Flow, Scene
 
 PARTNER_OFFSETS = (2, 3, 1, 5, 8)
 """Frames apart, the preferred first: far enough for slow movers, near enough for flow that holds."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from recon4d.backbones.tokens import LAYERS
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.masks.encoders import LITE0_STAGES, ConvEncoder, Lite0, Pyramid
 from recon4d.masks.tokens import Part, TokenFeed
 

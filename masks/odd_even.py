@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
-from recon4d.errors import InputError
-from recon4d.scene import Notice
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Notice
 
 CONFIDENT = 0.8
 """Probability above which a pixel is part of a prompt (GeoMotion)."""

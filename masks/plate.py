@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.geometry import rays
+from recon4d.core.geometry import rays
+from recon4d.core.scene import FLOW_STRIDE, Scene
 from recon4d.optim.triangulate import relative_cameras
-from recon4d.scene import FLOW_STRIDE, Scene
 
 OFFSETS = (-32, -16, -8, -4, 4, 8, 16, 32)
 """Frames apart that paint the plate: far enough for movers to have left, near enough to see the same place."""

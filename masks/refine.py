@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from recon4d.core.parallel import each
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import MotionMasks, Video
 from recon4d.masks.filters import shrink
-from recon4d.parallel import each
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import MotionMasks, Video
 
 SURE = 0.97
 """Above this probability the colours have no say: they would trade heads and feet for background of their colour."""

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import Flow, MotionMasks, Scene, Video
 from recon4d.masks.evidence import look_around, probability
 from recon4d.masks.filters import shrink
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import Flow, MotionMasks, Scene, Video
 
 
 def residual_masks(

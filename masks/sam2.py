@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.masks.odd_even import Masks, Prompts, Propagate
 from recon4d.pretrained import check_pretrained, load_pretrained, transformers_package
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from recon4d.core.parallel import torch_threads
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import MotionMasks, Notice, Video
 from recon4d.masks.odd_even import CONFIDENT, Masks, Prompts, Propagate, refine_odd_even
 from recon4d.masks.refine import enlarge
 from recon4d.masks.sam2 import sam2_propagator
-from recon4d.parallel import torch_threads
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import MotionMasks, Notice, Video
 
 MOVING = 0.5
 """Probability above which a pixel moves where nothing refines it."""

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from recon4d.scene import FLOW_STRIDE
+from recon4d.core.scene import FLOW_STRIDE
 
 PATCH = 9
 """Side of the patch that determines the flow of a sample, `Flow` samples: DIS' patches are 8 wide."""

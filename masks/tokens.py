@@ -18,7 +18,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from recon4d.backbones.tokens import LAYERS
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 
 SCALES = (4, 8, 16, 32)
 """Pixels of the image per sample of each map."""

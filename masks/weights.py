@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32
 from safetensors.torch import save_file
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.masks.network import D2mif, NetworkConfig, fold_norms
 from recon4d.weights_file import WeightsFile, check_fit, load_into, read_weights
 

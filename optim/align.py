@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64
 
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.optim.assemble import assemble, main_piece
 from recon4d.optim.calibrate import pair_geometry, search_focal, seed_pairs, usual_intrinsics
 from recon4d.optim.initialise import initialise
@@ -17,8 +19,6 @@ from recon4d.optim.prior import prior_at
 from recon4d.optim.problem import Problem, Term, build_problem, px_to_samples, sample_positions
 from recon4d.optim.setting import USUAL_FOCAL, AlignOptions, Setting
 from recon4d.optim.unknowns import State
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.unrelated import unrelated_frames
 
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75

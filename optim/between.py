@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from recon4d.geometry import invert_rigid
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import Flow, MotionMasks, Scene, Video
 from recon4d.optim.align import static_problem
 from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
 from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.problem import Problem, Term
 from recon4d.optim.setting import AlignOptions, Setting
 from recon4d.optim.unknowns import State
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import Flow, MotionMasks, Scene, Video
 
 
 def optimise_between(

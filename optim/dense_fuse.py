@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
 from recon4d.optim.dense_observed import Observed, flatness
 from recon4d.optim.triangulate import flow_targets, triangulate
-from recon4d.scene import FLOW_STRIDE, Flow, Scene
 
 GOOD_STD = 0.01
 """Relative standard deviation of the inverse depth below which a triangulation earns full trust."""

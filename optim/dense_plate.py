@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.geometry import transfer
+from recon4d.core.geometry import transfer
+from recon4d.core.scene import FLOW_STRIDE, Scene
 from recon4d.optim.dense_observed import Observed
 from recon4d.optim.triangulate import sample_grid_px
-from recon4d.scene import FLOW_STRIDE, Scene
 
 SURE = 0.4
 """Confidence from which on a point of another frame is worth projecting."""

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recon4d.core.scene import Scene, Video
 from recon4d.optim.dense_observed import Observed, flatness
 from recon4d.optim.prior import relative_sigma
-from recon4d.scene import Scene, Video
 
 FLOW_STD = 0.01
 """Relative standard deviation of a fully trusted triangulation."""

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
 from recon4d.optim.complete import complete
 from recon4d.optim.dense_edges import choose_sides, enlarge
 from recon4d.optim.dense_fuse import fuse, observe
@@ -20,8 +22,6 @@ from recon4d.optim.dense_motion import MOVING, moving_depth
 from recon4d.optim.dense_observed import Observed
 from recon4d.optim.dense_plate import fill_beside_movers
 from recon4d.optim.dense_prior import join_known, known_confidence, known_depth
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
 
 CHUNK_FRAMES = 8
 """Frames that are completed at once: enough to keep vector units busy, few enough for the memory budget."""

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from recon4d.backbones.parallax import RelativePose
-from recon4d.geometry import invert_rigid, orthonormal
+from recon4d.core.geometry import invert_rigid, orthonormal
 from recon4d.optim.camera_terms import OwnFocals
 from recon4d.optim.normal import SolveOptions
 from recon4d.optim.pose import Sightings, fit_depth, fit_pose

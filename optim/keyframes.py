@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int64
 
-from recon4d.geometry import transfer
-from recon4d.scene import Scene
+from recon4d.core.geometry import transfer
+from recon4d.core.scene import Scene
 
 MIN_SHARED = 0.8
 """A new keyframe comes when less than this part of the last one's samples is still in the picture."""

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon4d.errors import InputError
-from recon4d.geometry import invert_rigid
+from recon4d.core.errors import InputError
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.scene import KnownPoses, Notice, Scene, Video
+from recon4d.core.similarity import Similarity
 from recon4d.optim.camera_terms import GivenPoses
 from recon4d.optim.normal import FLOW_SIGMA_PX
 from recon4d.optim.register import Registration, Tolerance, register
-from recon4d.optim.similarity import Similarity
 from recon4d.optim.unknowns import State
-from recon4d.scene import KnownPoses, Notice, Scene, Video
 
 SOFTNESS = (0.01, 0.001)
 """Standard deviations, as parts of the path's extent, with which given poses draw the estimate to themselves before

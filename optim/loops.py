@@ -14,12 +14,12 @@ from jaxtyping import Float32, Float64, Int64
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from recon4d.geometry import invert_rigid
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.scene import FLOW_STRIDE
+from recon4d.core.similarity import Similarity
 from recon4d.optim.pose import Sightings, fit_pose
-from recon4d.optim.similarity import Similarity
 from recon4d.optim.stitch import Link, Placement
 from recon4d.optim.triangulate import sample_grid_px
-from recon4d.scene import FLOW_STRIDE
 
 STEP = 6
 """Every how many samples of `Flow` a pair is verified."""

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 from scipy.special import stdtrit
 from torch import Tensor
 
-from recon4d.geometry import adjoint_se3, invert_rigid
+from recon4d.core.geometry import adjoint_se3, invert_rigid
 
 REGIONS = (3, 4)
 """Rows and columns of image regions: as large as can be while their number still tells a covariance of six numbers.

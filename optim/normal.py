@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon4d.geometry import adjoint_se3
+from recon4d.core.geometry import adjoint_se3
+from recon4d.core.parallel import each
 from recon4d.optim.camera_terms import Linear
 from recon4d.optim.problem import Problem
 from recon4d.optim.sample_terms import DepthPriorTerm, Gain, OfDepth
 from recon4d.optim.state import flow_term, relative_poses
 from recon4d.optim.terms import FlowTerm, cauchy_weight
 from recon4d.optim.unknowns import Freedom, State
-from recon4d.parallel import each
 
 CHUNK_RESIDUALS = 100_000
 """Flow residuals that are linearised at once: about 25 MB of temporaries per thread, mostly in cache."""

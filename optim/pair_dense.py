@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid
+from recon4d.core.geometry import invert_rigid
 from recon4d.optim.pair_depth import ROBUST_LOSS, FusedDepth, fuse
 from recon4d.optim.pair_problem import Alignment
 from recon4d.optim.pairs import Pairs, clean_points, consistency, forth_and_back, pixel_centres

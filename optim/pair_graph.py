@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid, rays, rigid
+from recon4d.core.geometry import invert_rigid, rays, rigid
 from recon4d.optim.camera_terms import FOCAL_PRIOR_PX
 from recon4d.optim.pair_depth import INLIER, align_scale, align_similarity, fuse
 from recon4d.optim.pairs import PairGrid, length

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from recon4d.geometry import exp_se3, rays
+from recon4d.core.geometry import exp_se3, rays
 from recon4d.optim.pair_depth import (
     FusedDepth,
     Similarity,

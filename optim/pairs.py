@@ -11,8 +11,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from recon4d.errors import DegenerateError, InputError
-from recon4d.scene import Notice
+from recon4d.core.errors import DegenerateError, InputError
+from recon4d.core.scene import Notice
 
 MIN_USABLE = 0.05
 """A pair needs this share of usable pixels in both views: fewer do not hold a similarity against noise."""

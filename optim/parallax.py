@@ -5,12 +5,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon4d.geometry import transfer
+from recon4d.core.geometry import transfer
+from recon4d.core.sampling import spread_evenly
 from recon4d.optim.problem import Problem
 from recon4d.optim.state import flow_term, relative_poses
 from recon4d.optim.terms import FlowTerm, flow_consistency
 from recon4d.optim.unknowns import State
-from recon4d.spread import spread_evenly
 
 NO_PARALLAX_PX = 0.5
 """Median parallax, after the best rotation, below which depth is unknown: the largest of some ten flow errors."""

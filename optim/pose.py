@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.geometry import exp_se3, invert_rigid
+from recon4d.core.geometry import exp_se3, invert_rigid
 from recon4d.optim.camera_terms import FOCAL_WALK_PX
 from recon4d.optim.terms import MIN_DEPTH_RATIO, FlowTerm, cauchy_weight, flow_consistency
 

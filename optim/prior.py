@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from recon4d.errors import DegenerateError
+from recon4d.core.errors import DegenerateError
+from recon4d.core.scene import FLOW_STRIDE, DepthPrior
 from recon4d.optim.problem import GUESS_PX
-from recon4d.scene import FLOW_STRIDE, DepthPrior
 
 FLOW_SIGMA_PX = 0.2
 """Standard deviation of a good flow measurement, pixels: the unit in which the prior is weighed against the flow."""

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
+from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.optim.camera_terms import CameraTerm
 from recon4d.optim.sample_terms import SampleTerm
-from recon4d.scene import FLOW_STRIDE, Flow
 
 GUESS_PX = 0.05
 """Weight of a depth prior that is only a guess: an error of 100 % costs as much as this residual, pixels."""

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.spatial.transform import Rotation
 
-from recon4d.errors import InputError
-from recon4d.geometry import orthonormal_array
-from recon4d.optim.similarity import Similarity
+from recon4d.core.errors import InputError
+from recon4d.core.geometry import orthonormal_array
+from recon4d.core.similarity import Similarity
 
 USUAL_FACTOR = 9.0
 """Poses that are off by this many times the median error are wrong: six standard deviations."""

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int64
 
+from recon4d.core.scene import KnownPoses, Video
+from recon4d.core.tensors import on_device
 from recon4d.optim import uncertainty
 from recon4d.optim.camera_terms import CameraTerm, Smoothness, focal_term
 from recon4d.optim.known import held_poses, pose_prior, unpulling_scale
@@ -13,9 +15,7 @@ from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.normal import SolveOptions, objective
 from recon4d.optim.problem import Problem, Term
 from recon4d.optim.solver import solve
-from recon4d.optim.tensors import on_device
 from recon4d.optim.unknowns import Freedom, State
-from recon4d.scene import KnownPoses, Video
 
 USUAL_FOCAL = 1.0
 """Focal length over the long side of the image, where nothing is known: 53 degrees of view, a phone's main camera."""

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.errors import DegenerateError, DivergedError
-from recon4d.geometry import exp_se3, orthonormal
+from recon4d.core.errors import DegenerateError, DivergedError
+from recon4d.core.geometry import exp_se3, orthonormal
 from recon4d.optim.normal import Local, SolveOptions, linearise
 from recon4d.optim.problem import Problem
 from recon4d.optim.reduced import MAX_FOCAL_STEP, Layout, Reduced

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid
+from recon4d.core.geometry import invert_rigid
 from recon4d.optim.problem import Problem
 from recon4d.optim.terms import FlowTerm, flow_consistency
 from recon4d.optim.unknowns import State

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.spatial.transform import Rotation, Slerp
 
-from recon4d.optim.similarity import Similarity, depth_scale, join, relate, take
-from recon4d.scene import Notice, Scene
+from recon4d.core.scene import Notice, Scene
+from recon4d.core.similarity import Similarity, depth_scale, join, relate, take
 
 MIN_SHARED_FRAMES = 2
 """Posed frames that two pieces must share to be related."""

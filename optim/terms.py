@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.geometry import log_so3, skew
+from recon4d.core.geometry import log_so3, skew
 
 MIN_DEPTH_RATIO = 0.05
 """A point nearer to the target camera than this part of its depth in the source is treated as behind it."""

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
-from recon4d.geometry import rays
-from recon4d.scene import FLOW_STRIDE, Flow, Scene
+from recon4d.core.geometry import rays
+from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
 
 KERNELS_PX = (4.0, 2.0, 1.0, 0.6, 0.4, 0.4)
 """Scale of the robust kernel per iteration, pixels: wide first, so that the start does not decide; last DIS' noise."""

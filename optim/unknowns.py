@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid
-from recon4d.scene import Scene
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.scene import Scene
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from recon4d.api import load, reconstruct
-    from recon4d.errors import (
+    from recon4d.core.errors import (
         ConfigError,
         DegenerateError,
         DivergedError,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         MissingDependencyError,
         Recon4DError,
     )
-    from recon4d.scene import Reconstruction
+    from recon4d.core.scene import Reconstruction
 
     __version__: str
 
@@ -34,7 +34,11 @@ __all__ = [
     "reconstruct",
 ]
 
-_HOMES = {"load": "recon4d.api", "reconstruct": "recon4d.api", "Reconstruction": "recon4d.scene"}
+_HOMES = {
+    "load": "recon4d.api",
+    "reconstruct": "recon4d.api",
+    "Reconstruction": "recon4d.core.scene",
+}
 """Where the public names live that are not errors."""
 
 
@@ -49,7 +53,7 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and that other n
             raise AttributeError(f"module 'recon4d' has no attribute '{name}'")
         if name in _HOMES:
             import_module("recon4d.limits").check_address_space()
-        return getattr(import_module(_HOMES.get(name, "recon4d.errors")), name)
+        return getattr(import_module(_HOMES.get(name, "recon4d.core.errors")), name)
 
 
 def __dir__() -> list[str]:

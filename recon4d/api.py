@@ -10,13 +10,13 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from recon4d.config import OptimConfig
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import Reconstruction
 from recon4d.io.arrays import IN_MEMORY, Frames, intrinsics_text, is_path, open_array
 from recon4d.io.output import check_output, publish, resolved
 from recon4d.io.result import read_result, write_result
 from recon4d.options import build, to_toml
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import Reconstruction
 
 
 class RunOptions(TypedDict, total=False):
@@ -79,7 +79,7 @@ def reconstruct(
     if is_path(input) and timestamps is not None:
         raise ConfigError("timestamps are for frames in memory; a file has its own: leave them out")
 
-    from recon4d.parallel import own_torch
+    from recon4d.core.parallel import own_torch
     from recon4d.stage_options import read_options
 
     with own_torch():
@@ -100,8 +100,8 @@ def load(folder: str | PathLike[str]) -> Reconstruction:
 
 def save(result: Reconstruction, folder: Path, overwrite: bool) -> None:
     """Write a result folder: `Reconstruction.save`."""
+    from recon4d.core.parallel import own_torch
     from recon4d.io.preview import write_preview
-    from recon4d.parallel import own_torch
 
     check_output(folder, overwrite)
     parent = resolved(folder).parent

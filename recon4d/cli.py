@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from recon4d import cli_parser, cli_streams
 from recon4d.cli_screen import complain, logging_to_screen, remark, say
 from recon4d.cli_streams import EXIT_INTERRUPTED
-from recon4d.errors import Recon4DError
+from recon4d.core.errors import Recon4DError
 from recon4d.io.output import WHAT_TO_DO
 from recon4d.limits import check_address_space
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from recon4d.cli_streams import write
+from recon4d.core.progress import Counter, Progress
 from recon4d.io.text import printable
 from recon4d.overall import LONG_PLAN, Overall, run_plan
-from recon4d.progress import Counter, Progress
 
 _PLAIN_INTERVAL_S = 10.0
 """Seconds between lines of a long stage where the screen is no terminal: enough to see that it lives."""
@@ -52,7 +52,7 @@ def logging_to_screen() -> Iterator[None]:
 
 
 def show_progress(stage: str, total: int) -> AbstractContextManager[Counter]:
-    """Show a stage: a bar on a terminal, plain lines otherwise. A `recon4d.progress.Progress`."""
+    """Show a stage: a bar on a terminal, plain lines otherwise. A `recon4d.core.progress.Progress`."""
     return _bar(stage, total) if sys.stderr.isatty() else _lines(stage, total)
 
 

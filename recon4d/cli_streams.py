@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, TextIO
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 
 from recon4d.config import Choice
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 
 
 def whole(flag: str, least: int) -> Callable[[str], int]:

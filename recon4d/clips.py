@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from recon4d.config import OptimConfig
-from recon4d.scene import Video
+from recon4d.core.scene import Video
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.io.output import default_output
 
 

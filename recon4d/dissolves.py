@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from recon4d.parallel import one_opencv_thread
-from recon4d.scene import Notice
+from recon4d.core.parallel import one_opencv_thread
+from recon4d.core.scene import Notice
 
 LONG_SIDE_PX = 64
 """Of the pictures that are compared: few details, so that affine motion is nearly exact."""

@@ -25,7 +25,7 @@ from typing import Any
 import cv2
 import torch
 
-from recon4d.errors import MissingDependencyError, WorkerError
+from recon4d.core.errors import MissingDependencyError, WorkerError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What linear algebra libraries read when they are loaded."""

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from recon4d.checkpoint import peak_rss_mb
+from recon4d.core.scene import Reconstruction
+from recon4d.core.stages import peak_rss_mb
 from recon4d.io.output import writing
 from recon4d.io.preview import write_preview
 from recon4d.io.result import write_result
-from recon4d.scene import Reconstruction
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from recon4d.scene import Notice, Scene, Video
+from recon4d.core.scene import Notice, Scene, Video
 
 FocalSource = Literal["given", "estimated", "assumed"]
 

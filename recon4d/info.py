@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.ours import is_result
 from recon4d.io.text import printable
 

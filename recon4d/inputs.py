@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from recon4d.config import RunConfig
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.io.ours import is_result
 
 WHOLE_BYTES = 64_000_000

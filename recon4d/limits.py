@@ -2,7 +2,7 @@
 
 import resource
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 
 ADDRESS_SPACE_MB = 2048
 """Least address space: torch and its libraries map 1.5 GiB before they compute; with less, OpenBLAS tries for ever to

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from recon4d.checkpoint import load_stage, stage_costs
 from recon4d.clip_pass import (
     ALONE_NOTE,
     BETWEEN_NOTE,
@@ -30,6 +29,19 @@ from recon4d.clip_pass import (
 from recon4d.clip_scale import scale_notices
 from recon4d.clips import Clip, divide, with_bounds
 from recon4d.config import RunConfig
+from recon4d.core.progress import Progress
+from recon4d.core.sampling import spread_evenly
+from recon4d.core.scene import (
+    Cameras,
+    KnownPoses,
+    MotionMasks,
+    Notice,
+    Reconstruction,
+    Scene,
+    Video,
+)
+from recon4d.core.similarity import join, take
+from recon4d.core.stages import load_stage, stage_costs
 from recon4d.executor import executor
 from recon4d.finish import Clock, add_costs
 from recon4d.io.preview import write_preview
@@ -37,14 +49,10 @@ from recon4d.io.result import make_frame_folders, read_frame, write_texts
 from recon4d.key_pass import align_keyframes
 from recon4d.optim.assemble import interpolate_lost, lost_notices
 from recon4d.optim.known import pose_notices
-from recon4d.optim.similarity import join, take
 from recon4d.options import to_toml
 from recon4d.overall import Watch
-from recon4d.progress import Progress
 from recon4d.report import Check, report
 from recon4d.rounds import Round, Rounds
-from recon4d.scene import Cameras, KnownPoses, MotionMasks, Notice, Reconstruction, Scene, Video
-from recon4d.spread import spread_evenly
 from recon4d.stage_options import align_options
 
 PREVIEW_FRAMES = 60

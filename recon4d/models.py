@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from recon4d import models_fetch
 from recon4d.config import did_you_mean
-from recon4d.errors import ConfigError, MissingDependencyError
+from recon4d.core.errors import ConfigError, MissingDependencyError
 from recon4d.io.text import printable
 from recon4d.models_fetch import Hub, Listing, Record
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
-from recon4d.errors import ConfigError, MissingDependencyError
+from recon4d.core.errors import ConfigError, MissingDependencyError
 
 RECORDS = "recon4d-models.json"
 """File in the cache's folder that holds what was fetched."""

@@ -17,7 +17,7 @@ from typing import Any
 import tomli_w
 
 from recon4d.config import OptimConfig, RunConfig, did_you_mean
-from recon4d.errors import ConfigError, InputError
+from recon4d.core.errors import ConfigError, InputError
 from recon4d.io.text import read_text
 
 LARGEST_TOML = 100_000

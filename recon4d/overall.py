@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from recon4d.progress import Counter
+from recon4d.core.progress import Counter
 
 Plan = tuple[tuple[str, float], ...]
 """The stages of a piece of work in their order, by the names that they give a `Progress`, and what each costs."""
@@ -43,7 +43,7 @@ def cost_of(plan: Plan) -> float:
 
 
 class Overall:
-    """A `recon4d.progress.Progress` that tells how much of a plan is done.
+    """A `recon4d.core.progress.Progress` that tells how much of a plan is done.
 
     Stages of the plan that do not come (rounds that settle early) count as done when a later one begins; a stage that
     is not in the plan counts as nothing.

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.scene import KnownPoses, Notice
 from recon4d.optim.known import held_poses, place, pose_notices, pose_prior, unpulling_scale
 from recon4d.optim.normal import SolveOptions
 from recon4d.optim.pair_depth import FusedDepth
@@ -19,7 +20,6 @@ from recon4d.optim.solver import solve
 from recon4d.optim.uncertainty import relative_pose_covariance
 from recon4d.optim.unknowns import Freedom, State
 from recon4d.pair_types import PairOptions, PairsInUse, SceneView, Stage, focal_terms, solve_options
-from recon4d.scene import KnownPoses, Notice
 
 HALO = 4 / 128
 """Flow is blurred across the outline of movers: pixels nearer to one than this part of the width have no weight."""

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon4d.geometry import invert_rigid
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.scene import Notice
 from recon4d.masks.pairs import dense_log_odds, surroundings
 from recon4d.optim.pair_dense import (
     FrameFlow,
@@ -27,7 +28,6 @@ from recon4d.pair_types import (
     PairsInUse,
     SceneView,
 )
-from recon4d.scene import Notice
 
 
 def full_size(

@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor
 
-from recon4d.errors import ConfigError
-from recon4d.geometry import invert_rigid
+from recon4d.core.errors import ConfigError
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.scene import KnownPoses, Notice
 from recon4d.optim.camera_terms import CameraTerm, focal_term
 from recon4d.optim.normal import SolveOptions
 from recon4d.optim.pair_graph import PairStart
 from recon4d.optim.pair_problem import enlarge_map, enlarge_state
 from recon4d.optim.pairs import PairGrid, check_connected, pair_notice
 from recon4d.optim.unknowns import State
-from recon4d.scene import KnownPoses, Notice
 
 MASKS = ("residual", "none")
 GAIN_SIGMA = 0.02
@@ -61,7 +61,7 @@ class AlignedPairs:
     depth_std: Float32[np.ndarray, "frames height width"]
     """Standard deviation of the depth, in the same unit; infinite where nothing was measured."""
     pose_covariance: Float64[np.ndarray, "frames 6 6"]
-    """Of every frame's pose relative to the one before (`recon4d.scene.Reconstruction.pose_covariance`)."""
+    """Of every frame's pose relative to the one before (`recon4d.core.scene.Reconstruction.pose_covariance`)."""
     focal_px: Float64[np.ndarray, " frames"]
     moving: Bool[np.ndarray, "frames height width"]
     notices: tuple[Notice, ...]

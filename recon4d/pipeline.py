@@ -11,11 +11,23 @@ from jaxtyping import Bool
 
 from recon4d import backbones, masks
 from recon4d.backbones.choice import backbone_weights, geometry_mono, mono_weights
-from recon4d.checkpoint import load_stage, run_stage
 from recon4d.clips import is_long
 from recon4d.config import NETWORKS, RunConfig
+from recon4d.core.errors import ConfigError, Recon4DError, WorkerError
+from recon4d.core.parallel import own_torch
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import (
+    DenseDepth,
+    DepthPrior,
+    Flow,
+    KnownPoses,
+    MotionMasks,
+    Reconstruction,
+    Scene,
+    Video,
+)
+from recon4d.core.stages import load_stage, run_stage
 from recon4d.depth_spread import DepthSpread, depth_spread
-from recon4d.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.finish import Clock, write_all
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
@@ -37,22 +49,10 @@ from recon4d.masks.sam2 import check_sam2
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.densify import densify
 from recon4d.options import to_toml
-from recon4d.parallel import own_torch
-from recon4d.progress import Progress, no_progress
 from recon4d.reading import given_masks, read_frames
 from recon4d.report import Check, check_flow, report
 from recon4d.resume import begin, clear, is_begun, is_published, locked, will_publish
 from recon4d.rounds import Rounds, next_round
-from recon4d.scene import (
-    DenseDepth,
-    DepthPrior,
-    Flow,
-    KnownPoses,
-    MotionMasks,
-    Reconstruction,
-    Scene,
-    Video,
-)
 from recon4d.stage_options import align_options
 from recon4d.unused import refuse_unused
 

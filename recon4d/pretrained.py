@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from recon4d.errors import ConfigError, MissingDependencyError
+from recon4d.core.errors import ConfigError, MissingDependencyError
 
 FILES = ("config.json", "model.safetensors")
 

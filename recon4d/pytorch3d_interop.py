@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from recon4d.errors import InputError, MissingDependencyError
-from recon4d.scene import Reconstruction
+from recon4d.core.errors import InputError, MissingDependencyError
+from recon4d.core.scene import Reconstruction
 from recon4d.viewer.cloud import PointCloud, moving_cloud, static_cloud
 
 FLIP = np.diag([-1.0, -1.0, 1.0])

@@ -5,7 +5,7 @@ import os
 import torch
 
 from recon4d.config import RunConfig
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.io.options import ReadOptions
 from recon4d.optim.setting import AlignOptions
 

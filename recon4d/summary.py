@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from recon4d.scene import Notice, Reconstruction
+from recon4d.core.scene import Notice, Reconstruction
 
 PREVIEW_WIDTH_PX = 960
 """Of the preview in a notebook: what a page is wide."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from recon4d.errors import DegenerateError
-from recon4d.scene import Video
+from recon4d.core.errors import DegenerateError
+from recon4d.core.scene import Video
 
 USUAL_SIZE_PX = 512
 """Long side of the working size by default; below, fine texture is lost before flow is measured."""

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 
 NESTED = ("model", "model_state_dict", "state_dict")
 """Keys under which official `.pth` files keep their state dict."""

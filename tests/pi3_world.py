@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.backbones.pi3 import Pi3, Predicted
 from recon4d.backbones.pi3_config import Pi3Config
-from recon4d.optim.similarity import Similarity
+from recon4d.core.similarity import Similarity
 from recon4d.render import pixel_grid
 from tests.synthetic import SyntheticScene
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon4d.scene import Reconstruction
+from recon4d.core.scene import Reconstruction
 from tests.synthetic import SyntheticScene
 
 SIZE = (160, 120)

@@ -22,10 +22,10 @@ from benchmarks.masks_score import (
     over_sequences,
     score_video,
 )
+from recon4d.core.scene import Reconstruction
 from recon4d.io.images import list_images
 from recon4d.io.result import write_result
 from recon4d.masks.train.datasets import BENCHMARKS, read_dataset
-from recon4d.scene import Reconstruction
 from tests import needs
 
 GOLDEN = Path(__file__).parents[1] / "../shared/golden/eval_metrics.npz"

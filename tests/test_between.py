@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Bool, TypeCheckError
 from scipy.spatial.transform import Rotation
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
+from recon4d.core.scene import MotionMasks, Scene
 from recon4d.optim import setting
 from recon4d.optim.align import optimise, static_problem
 from recon4d.optim.between import optimise_between
@@ -18,7 +19,6 @@ from recon4d.optim.problem import Problem
 from recon4d.optim.sample_terms import OfDepth
 from recon4d.optim.setting import AlignOptions
 from recon4d.optim.unknowns import State
-from recon4d.scene import MotionMasks, Scene
 from tests.synthetic import SyntheticScene, make_scene
 
 FRAMES = 12

@@ -11,7 +11,7 @@ import pytest
 
 import recon4d
 from recon4d import cli
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.captures import match_depth
 from recon4d.io.depth_unit import find_depth_unit, guess_depth_unit
 from tests.media import textured_frames, write_images

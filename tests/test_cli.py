@@ -12,7 +12,7 @@ import pytest
 
 from recon4d import cli, cli_commands, cli_parser
 from recon4d.cli_screen import show_progress
-from recon4d.progress import Counter, Progress, no_progress
+from recon4d.core.progress import Counter, Progress, no_progress
 
 ROOT = Path(__file__).parents[1]
 HELP_LIMIT_S = 1.0

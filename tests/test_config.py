@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recon4d.config import CHOICES, OptimConfig, RunConfig, did_you_mean
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.options import build, override, parse_assignment, read_toml, to_toml
 
 VIDEO = {"input": "video.mp4"}

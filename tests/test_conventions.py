@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recon4d import geometry
+from recon4d.core import geometry
 
 PAGE = (Path(__file__).parents[1] / "docs/CONVENTIONS.md").read_text()
 RIGHT_DOWN_FRONT = np.array([1.0, 2.0, 5.0])

@@ -33,7 +33,7 @@ from recon4d.backbones.croco_pairs import (
     predict_pairs,
 )
 from recon4d.backbones.transformer import grid_positions, rope_angles
-from recon4d.errors import ConfigError, DegenerateError, InputError
+from recon4d.core.errors import ConfigError, DegenerateError, InputError
 from tests import needs
 
 OFFICIAL = (

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from recon4d.errors import ConfigError, InputError
+from recon4d.core.errors import ConfigError, InputError
 from recon4d.masks.train.datasets import (
     READERS,
     LabelledVideo,

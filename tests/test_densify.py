@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from recon4d.core.scene import DenseDepth, DepthPrior, MotionMasks
 from recon4d.depth_spread import depth_spread
 from recon4d.optim.complete import complete
 from recon4d.optim.dense_edges import choose_sides, enlarge
@@ -24,7 +25,6 @@ from recon4d.optim.densify import (
     _trust,
     densify,
 )
-from recon4d.scene import DenseDepth, DepthPrior, MotionMasks
 from tests import needs
 from tests.synthetic import SyntheticScene, make_scene
 

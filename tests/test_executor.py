@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recon4d import executor as module
-from recon4d.errors import MissingDependencyError, WorkerError
+from recon4d.core.errors import MissingDependencyError, WorkerError
 from recon4d.executor import DIED, executor
 from tests import needs
 from tests.media import write_images

@@ -10,11 +10,11 @@ import pytest
 from scipy.spatial import cKDTree
 
 from recon4d import cli
+from recon4d.core.scene import Reconstruction
 from recon4d.io.images import read_rgb
 from recon4d.io.overlay import MOVING_COLOR
 from recon4d.io.preview import draw_preview
 from recon4d.io.result import write_result
-from recon4d.scene import Reconstruction
 from recon4d.viewer.cloud import static_cloud
 from tests import needs
 from tests.ply import read_ply

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import GUIDED_OFFSETS, KEPT_OFFSETS, guided_flow, static_flow
 from recon4d.flow.pairs import WINDOW_OFFSETS, window_pairs
-from recon4d.scene import FLOW_STRIDE, Flow
 from tests.synthetic import SyntheticScene, make_scene
 
 

@@ -26,7 +26,7 @@ from recon4d.backbones.pi3 import Decoded as Pi3Decoded
 from recon4d.backbones.pi3 import Pi3
 from recon4d.backbones.pi3 import Predicted as Pi3Predicted
 from recon4d.config import RunConfig
-from recon4d.errors import ConfigError, DegenerateError
+from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.flow.raft_network import SMALL, Raft
 from recon4d.io.result import read_result
 from recon4d.pipeline import run

@@ -14,7 +14,7 @@ from benchmarks.parity import Fixture
 from benchmarks.parity_geomotion import compare
 from recon4d.backbones.pi3 import IMAGE_MEAN
 from recon4d.config import RunConfig
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.flow import raft as raft_module
 from recon4d.flow.raft import load_raft
 from recon4d.io.result import read_result

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Reconstruction
 from recon4d.info import describe, format_rows
 from recon4d.io.result import write_result
-from recon4d.scene import Reconstruction
 
 FRAMES, HEIGHT, WIDTH = 3, 64, 96
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Video
 from recon4d.io.camera import (
     Camera,
     camera_from_array,
@@ -18,7 +19,6 @@ from recon4d.io.camera import (
 from recon4d.io.lens import undistortion
 from recon4d.io.options import ReadOptions
 from recon4d.io.read import read_video
-from recon4d.scene import Video
 from tests.media import textured_frames, write_images, write_tum_folder
 
 SIZE = (320, 240)

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from recon4d.errors import InputError
-from recon4d.io.growing import GrowingArray
+from recon4d.core.arrays import GrowingArray
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Reconstruction
 from recon4d.io.output import (
     check_output,
     default_output,
@@ -21,7 +22,6 @@ from recon4d.io.output import (
     writing,
 )
 from recon4d.io.result import read_result, write_result
-from recon4d.scene import Reconstruction
 from tests.media import textured_frames
 
 FULL_DISK = Path("/dev/full")

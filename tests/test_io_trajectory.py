@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.trajectory import Trajectory, read_trajectory, write_trajectory
 from tests import needs
 

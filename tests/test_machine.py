@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from recon4d import cli
-from recon4d.errors import MissingDependencyError
+from recon4d.core.errors import MissingDependencyError
 from recon4d.io.result import write_result
 from recon4d.viewer import packages
 from recon4d.viewer.packages import import_package, lacking

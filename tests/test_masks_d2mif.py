@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from recon4d import masks
-from recon4d.errors import ConfigError
-from recon4d.geometry import invert_rigid
+from recon4d.core.errors import ConfigError
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.scene import Flow, MotionMasks, Scene
 from recon4d.masks import weights
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features
 from recon4d.masks.network import D2mif, NetworkConfig, fold_norms
 from recon4d.masks.weights import Calibration, Trained, load_weights, save_weights
-from recon4d.scene import Flow, MotionMasks, Scene
 from tests.synthetic import SyntheticScene, make_scene
 
 CALIBRATED = '{"scale": 1, "evidence": 0, "shift": 0}'

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recon4d.core.progress import no_progress
+from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.masks.evidence import Surroundings, look_around
 from recon4d.masks.filters import shrink
 from recon4d.masks.maps import (
@@ -16,8 +18,6 @@ from recon4d.masks.maps import (
     partner_edges,
 )
 from recon4d.masks.network import GEOMETRY_CHANNELS, MOTION_CHANNELS
-from recon4d.progress import no_progress
-from recon4d.scene import FLOW_STRIDE, Flow
 from tests.synthetic import SyntheticScene, make_scene
 
 RESIDUAL, OFFLINE, DISPLACEMENT, PARALLAX = 0, 1, 3, 5

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.masks.network import (
     BRANCHES,
     FULL,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from recon4d import masks
-from recon4d.errors import ConfigError
-from recon4d.scene import FLOW_STRIDE, MotionMasks
+from recon4d.core.errors import ConfigError
+from recon4d.core.scene import FLOW_STRIDE, MotionMasks
 from tests.synthetic import make_scene
 
 

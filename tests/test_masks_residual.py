@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, Float32
 
+from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
 from recon4d.masks.residual import residual_masks
-from recon4d.scene import FLOW_STRIDE, Flow, Scene
 from tests.synthetic import SyntheticScene, make_scene
 
 FRAMES, SIZE = 12, (192, 144)

@@ -12,7 +12,7 @@ from benchmarks import lattice, tokens
 from benchmarks.lattice import How, RandomField
 from recon4d.backbones.croco_tokens import attention_got
 from recon4d.backbones.tokens import LAYERS, neighbours, packed, sampled_layers
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.masks.tokens import (
     SCALES,
     TokenFeed,

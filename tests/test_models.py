@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from recon4d import models, models_fetch
-from recon4d.errors import ConfigError, MissingDependencyError
+from recon4d.core.errors import ConfigError, MissingDependencyError
 from recon4d.models import MODELS, Model, fetch, list_models, recognise, weights_path
 from recon4d.models_fetch import Hub
 from tests import needs

@@ -18,7 +18,7 @@ from recon4d.backbones.mono import (
     load_mono,
 )
 from recon4d.config import RunConfig
-from recon4d.errors import ConfigError, DegenerateError
+from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.io.result import read_result
 from recon4d.pipeline import run
 from tests import needs

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarks.alignment import Row, report, stated
-from recon4d.errors import DegenerateError
-from recon4d.geometry import exp_se3, invert_rigid, rays
+from recon4d.core.errors import DegenerateError
+from recon4d.core.geometry import exp_se3, invert_rigid, rays
 from recon4d.optim.pair_depth import FusedDepth, align_similarity
 from recon4d.optim.pair_problem import correlation, slot_problem
 from recon4d.optim.pair_sharpen import sharp_step

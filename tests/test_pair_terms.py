@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recon4d.geometry import exp_se3, invert_rigid
+from recon4d.core.geometry import exp_se3, invert_rigid
 from recon4d.masks.pairs import motion_evidence, outside_interval
 from recon4d.optim.normal import SolveOptions, linearise, objective
 from recon4d.optim.pair_depth import align_scale, align_similarity, fuse

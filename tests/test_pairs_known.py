@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jaxtyping import Float64
 
-from recon4d.errors import ConfigError, InputError
+from recon4d.core.errors import ConfigError, InputError
+from recon4d.core.scene import KnownPoses
 from recon4d.pairwise import AlignedPairs, PairOptions, align_pairs
-from recon4d.scene import KnownPoses
 from tests.pairs_world import FOCAL, HEIGHT, WIDTH, PairsWorld
 from tests.paths import relative_ate
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jaxtyping import Float64
 
 from benchmarks.alignment import run_scene
-from recon4d.errors import ConfigError, DegenerateError, InputError
+from recon4d.core.errors import ConfigError, DegenerateError, InputError
 from recon4d.io.pairs import read_pairs
 from recon4d.optim.pairs import Pairs, check_shapes
 from recon4d.pairwise import AlignedPairs, PairOptions, align_pairs

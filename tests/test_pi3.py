@@ -13,7 +13,7 @@ from torch._subclasses import FakeTensorMode
 from benchmarks.parity_pi3 import compare
 from recon4d.backbones.pi3_config import Pi3Config, config_of
 from recon4d.backbones.pi3_load import empty_network, load_pi3
-from recon4d.errors import ConfigError, InputError
+from recon4d.core.errors import ConfigError, InputError
 from recon4d.info import describe
 from tests import needs
 from tests.pi3_world import TINY, tiny

@@ -25,9 +25,9 @@ from recon4d.backbones.pi3_views import (
     predict_views,
     views_of,
 )
-from recon4d.errors import ConfigError, DegenerateError
-from recon4d.optim.similarity import Similarity
-from recon4d.scene import Flow, Video
+from recon4d.core.errors import ConfigError, DegenerateError
+from recon4d.core.scene import Flow, Video
+from recon4d.core.similarity import Similarity
 from tests.paths import centres, similarity
 from tests.pi3_world import TINY, tiny, true_views
 from tests.synthetic import SyntheticScene, make_scene

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from recon4d.core.scene import MotionMasks, Scene
 from recon4d.rounds import Rounds, next_round
-from recon4d.scene import MotionMasks, Scene
 from tests.synthetic import SyntheticScene, make_scene
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from recon4d import checkpoint, cli, pipeline, resume
+from recon4d import cli, pipeline, resume
 from recon4d import finish as finish_steps
+from recon4d.core import stages
 from recon4d.io.preview import write_preview
 from tests.media import write_images
 from tests.synthetic import make_scene
@@ -44,7 +45,7 @@ FORKS = get_context(
 
 def _child(argv: tuple[str, ...], stage: str | None, number: int) -> None:
     """Run a command in its own process; note the stages that it computes, and send it a signal at the end of one."""
-    real_stage, real_preview = checkpoint.run_stage, write_preview
+    real_stage, real_preview = stages.run_stage, write_preview
 
     def finish(name: str) -> None:
         with Path(LOG).open("a") as log:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon4d.errors import ConfigError, InputError, MissingDependencyError
+from recon4d.core.errors import ConfigError, InputError, MissingDependencyError
 from recon4d.masks.odd_even import refine_odd_even
 from recon4d.masks.sam2 import prepare, sam2_propagator
 from tests.tiny_sam2 import save_tiny_sam2

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from recon4d import cli
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.result import write_result
 from recon4d.io.text import printable, read_rows, read_text
 from tests.media import textured_frames, write_images

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from recon4d.geometry import exp_se3, invert_rigid
+from recon4d.core.geometry import exp_se3, invert_rigid
 from recon4d.optim import reduced
 from recon4d.optim.camera_terms import GivenPoses, OwnFocals, Smoothness, focal_term
 from recon4d.optim.normal import SolveOptions, linearise, objective

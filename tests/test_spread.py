@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recon4d.spread import spread_evenly
+from recon4d.core.sampling import spread_evenly
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 400])

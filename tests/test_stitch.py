@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from recon4d.core.scene import Scene
+from recon4d.core.similarity import Similarity, join, relate, take
 from recon4d.optim.loops import balance
-from recon4d.optim.similarity import Similarity, join, relate, take
 from recon4d.optim.stitch import Link, Piece, Placement, carry, key_scene_of, link, pieces_of, place
-from recon4d.scene import Scene
 from tests.synthetic import make_scene
 
 FRAMES = 24

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from recon4d.scene import Notice, Reconstruction
+from recon4d.core.scene import Notice, Reconstruction
 from tests.results import FRAMES, SIZE, exact_result, with_unposed
 from tests.synthetic import make_scene
 

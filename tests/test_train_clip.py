@@ -8,7 +8,7 @@ import pytest
 from jaxtyping import Float32
 from scipy.interpolate import CubicSpline
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.masks.train import cutouts
 from recon4d.masks.train.clip import RenderedClip, Shot, film, render_clip
 from recon4d.masks.train.material import Material, load_material, procedural

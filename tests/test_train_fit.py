@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
+from recon4d.core.progress import no_progress
 from recon4d.masks.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif, NetworkConfig
 from recon4d.masks.train import batches
 from recon4d.masks.train.batches import random_batch, whole_frame
@@ -18,7 +19,6 @@ from recon4d.masks.train.fit import FitOptions, fit, validate
 from recon4d.masks.train.loss import dice_loss, focal_loss, segmentation_loss
 from recon4d.masks.train.samples import LEVELS, Samples, quantise
 from recon4d.masks.weights import Calibration
-from recon4d.progress import no_progress
 
 TINY = NetworkConfig(width=8, head=8, encoder=(8, 8, 16, 16), blocks=1, appearance="resnet")
 OPTIONS = FitOptions(network=TINY, steps=6, batch=2, save_every=3, validate_every=3)

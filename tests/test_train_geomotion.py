@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from recon4d.backbones.pi3 import Pi3
 from recon4d.cli import main
-from recon4d.errors import ConfigError, DivergedError, InputError
+from recon4d.core.errors import ConfigError, DivergedError, InputError
+from recon4d.core.progress import no_progress
 from recon4d.flow.raft import load_raft
 from recon4d.masks.geomotion_network import load_geomotion
 from recon4d.masks.train import geomotion_clips, geomotion_fit
@@ -31,7 +32,6 @@ from recon4d.masks.train.geomotion_fit import (
     motion_loss,
     start_network,
 )
-from recon4d.progress import no_progress
 from tests.test_train_command import data_set
 from tests.tiny_geomotion import TINY, save_raft, save_tiny
 

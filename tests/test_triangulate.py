@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.optim.triangulate import BEHIND_PX, Triangulation, triangulate
-from recon4d.scene import FLOW_STRIDE, Flow
 from tests import needs
 from tests.synthetic import SyntheticScene, make_scene
 

@@ -9,7 +9,7 @@ import pytest
 
 import recon4d
 from recon4d import cli, models_fetch
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from tests.media import textured_frames, write_images
 
 

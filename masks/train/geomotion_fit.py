@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recon4d.backbones.pi3_config import config_of
-from recon4d.errors import ConfigError, DivergedError
+from recon4d.core.errors import ConfigError, DivergedError
+from recon4d.core.progress import Progress
 from recon4d.masks.geomotion import half_on_cuda, network_input
 from recon4d.masks.geomotion_network import (
     FUSION,
@@ -28,7 +29,6 @@ from recon4d.masks.geomotion_network import (
 )
 from recon4d.masks.train.geomotion_clips import Clips, MotionClip
 from recon4d.masks.train.loss import dice_loss, focal_loss
-from recon4d.progress import Progress
 from recon4d.weights_file import WeightsFile, read_weights
 
 MAX_NORM = 1.0

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.io.images import read_rgb
 from recon4d.masks.train.cutouts import Cutout, cut_out, salient_net
 

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float16, Float32, Float64, Int8, UInt8
 
+from recon4d.core.progress import no_progress
+from recon4d.core.scene import Flow, MotionMasks, Scene, Video
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
@@ -30,8 +32,6 @@ from recon4d.masks.train.clip import RenderedClip
 from recon4d.masks.train.datasets import LabelledVideo
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.setting import AlignOptions
-from recon4d.progress import no_progress
-from recon4d.scene import Flow, MotionMasks, Scene, Video
 
 PARTNERS = 2
 """Partners per frame."""

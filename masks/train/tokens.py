@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float16
 
 from recon4d.backbones.tokens import TokenSource, video_tokens
-from recon4d.checkpoint import run_stage
+from recon4d.core.progress import Progress
+from recon4d.core.stages import run_stage
 from recon4d.masks.network import NetworkConfig
 from recon4d.masks.train.samples import Samples
-from recon4d.progress import Progress
 
 SHOWN = 12
 """Characters of a fingerprint that name a folder."""

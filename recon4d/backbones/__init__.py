@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import DepthPrior, Flow, Scene, Video
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import DepthPrior, Flow, Scene, Video
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from recon4d.backbones.croco_blocks import PatchEmbed
 from recon4d.backbones.croco_config import CrocoConfig
 from recon4d.backbones.croco_input import LONG_SIDE, centre_crop, resized
 from recon4d.backbones.transformer import Block, rope_angles
-from recon4d.errors import DegenerateError, InputError
+from recon4d.core.errors import DegenerateError, InputError
 
 Tokens = tuple[Float[Tensor, "batch tokens dec_dim"], ...]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from recon4d.backbones import Backbone, Mono
 from recon4d.config import RunConfig
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.models import fetched_model, weights_path
 
 MONO = ("depth-pro", "depth-anything")

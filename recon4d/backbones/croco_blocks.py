@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recon4d.backbones.transformer import NORM_EPS, Angles, Mlp, SelfAttention, rotate
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 
 
 @dataclass(frozen=True)

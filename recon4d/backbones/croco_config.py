@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.weights_file import WeightsFile, count_blocks, shape_of
 
 HEADS = ("dpt", "linear")

@@ -11,7 +11,7 @@ from torch import Tensor
 from recon4d.backbones.croco import Croco, Decoded, Predicted, View
 from recon4d.backbones.croco_blocks import Attention
 from recon4d.backbones.croco_config import CrocoConfig
-from recon4d.errors import ConfigError, InputError
+from recon4d.core.errors import ConfigError, InputError
 
 FLOAT_BYTES = 4
 

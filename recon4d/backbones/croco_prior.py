@@ -14,11 +14,11 @@ from recon4d.backbones.croco import Croco
 from recon4d.backbones.croco_input import LONG_SIDE, MULTIPLE
 from recon4d.backbones.croco_load import load_croco
 from recon4d.backbones.croco_pairs import PairInference, predict_pairs
-from recon4d.errors import ConfigError, DegenerateError
-from recon4d.io.growing import create_array
+from recon4d.core.arrays import create_array
+from recon4d.core.errors import ConfigError, DegenerateError
+from recon4d.core.scene import FLOW_STRIDE, DepthPrior, Flow, Video
 from recon4d.optim.pairs import Pairs
 from recon4d.pairwise import AlignedPairs, PairOptions, align_pairs
-from recon4d.scene import FLOW_STRIDE, DepthPrior, Flow, Video
 
 MIN_SIGMA = 0.01
 """No network's depth is known better than this, relative: its errors are smooth, and the same in all pairs."""

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from recon4d.geometry import orthonormal_array
-from recon4d.parallel import each
+from recon4d.core.geometry import orthonormal_array
+from recon4d.core.parallel import each
 
 MIN_CONFIDENCE = 0.3
 """Flow samples below this confidence take no part in the relative pose."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 from torch import Tensor
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 from recon4d.weights_file import count_blocks, shape_of
 
 CAMERA_LAYERS = 2

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from recon4d.backbones.pi3_config import CAMERA_LAYERS, Pi3Config
 from recon4d.backbones.transformer import Angles, Block
-from recon4d.geometry import rigid
+from recon4d.core.geometry import rigid
 
 
 class FrameDecoder(nn.Module):

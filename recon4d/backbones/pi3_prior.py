@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float, Float32, Float64
 from recon4d.backbones import Question
 from recon4d.backbones.pi3_load import load_pi3
 from recon4d.backbones.pi3_views import RAY_STEP, Views, predict_views
-from recon4d.errors import DegenerateError
-from recon4d.io.growing import create_array
+from recon4d.core.arrays import create_array
+from recon4d.core.errors import DegenerateError
+from recon4d.core.scene import FLOW_STRIDE, DepthPrior, Flow, Notice
 from recon4d.optim.pair_graph import shared_focal
-from recon4d.scene import FLOW_STRIDE, DepthPrior, Flow, Notice
 
 SIGMA = 0.1
 """Of sure depth, relative: published errors are near .04, but hold for whole surfaces, so that pixels do not average

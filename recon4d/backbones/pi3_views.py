@@ -12,10 +12,10 @@ from torch import Tensor
 
 from recon4d.backbones import Question
 from recon4d.backbones.pi3 import Pi3, Predicted
-from recon4d.errors import ConfigError
-from recon4d.io.growing import create_array
-from recon4d.optim.similarity import Similarity, mean_rotation
-from recon4d.scene import Notice
+from recon4d.core.arrays import create_array
+from recon4d.core.errors import ConfigError
+from recon4d.core.scene import Notice
+from recon4d.core.similarity import Similarity, mean_rotation
 
 PIXELS = 255_000
 """Most pixels of an image that goes into the network: the limit of its authors' own loader."""

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 
 NORM_EPS = 1e-6
 """Of every layer norm but that of queries and keys."""

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from recon4d.errors import ConfigError, InputError
+from recon4d.core.errors import ConfigError, InputError
+from recon4d.core.scene import Reconstruction
 from recon4d.evaluate.depth import ALIGNMENTS, error_sums, mean_errors, resize_nearest
 from recon4d.evaluate.masks import contour_f, jaccard, statistics
 from recon4d.evaluate.poses import PoseErrors, pose_errors
@@ -23,7 +24,6 @@ from recon4d.evaluate.truth import Truth, read_true_depth, read_true_mask, read_
 from recon4d.io.output import writing
 from recon4d.io.result import read_result
 from recon4d.io.trajectory import Trajectory, read_trajectory
-from recon4d.scene import Reconstruction
 
 __all__ = ["EvalOptions", "Evaluation", "compare", "evaluate", "format_table", "to_json"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from recon4d.errors import InputError, MissingDependencyError
+from recon4d.core.errors import InputError, MissingDependencyError
 from recon4d.io.trajectory import Trajectory
 
 if TYPE_CHECKING:

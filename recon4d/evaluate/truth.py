@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.images import list_images, read_image
 from recon4d.io.mask_values import LOSSY_SUFFIXES, LOSSY_THRESHOLD
 from recon4d.io.trajectory import Trajectory, read_trajectory

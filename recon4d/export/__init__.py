@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recon4d.config import did_you_mean
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import Reconstruction
 from recon4d.export.clouds import export_ply
 from recon4d.export.colmap import export_colmap
 from recon4d.export.glb import FILE, export_glb
@@ -26,8 +28,6 @@ from recon4d.export.views import (
 from recon4d.io.ours import EXPORT_MARKER, EXPORTS, written_files
 from recon4d.io.output import writing
 from recon4d.io.result import read_result
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import Reconstruction
 
 _log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from recon4d.core.arrays import save_array
 from recon4d.export.views import Export, View, write_jpeg, write_static_mask
-from recon4d.io.growing import save_array
 from recon4d.io.images import write_image
 from recon4d.io.output import writing
 from recon4d.io.ply import write_ply

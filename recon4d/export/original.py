@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Reconstruction
 from recon4d.export.upsample import upsample
 from recon4d.export.views import Export, View, layers_of, select, size_of
 from recon4d.io.arrays import refuse_memory
@@ -16,7 +17,6 @@ from recon4d.io.options import ReadOptions
 from recon4d.io.originals import Originals, open_originals
 from recon4d.io.resize import working_size
 from recon4d.options import convert, parse_toml
-from recon4d.scene import Reconstruction
 
 OTHER_IMAGE = 20.0
 """Mean difference in levels of 255 above which the input's frame is not the one that the run saw; JPEG makes 1 or 2."""

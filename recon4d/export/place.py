@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.ours import first_link, is_export, strangers_in_export
 from recon4d.io.output import (
     check_place,

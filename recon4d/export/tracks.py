@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from recon4d.scene import Reconstruction
+from recon4d.core.scene import Reconstruction
 
 SAME_SURFACE = 0.03
 """Relative difference of depth up to which a frame sees a point; edges of surfaces differ by more."""

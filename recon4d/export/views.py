@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from recon4d.core.arrays import save_array
+from recon4d.core.scene import Reconstruction
 from recon4d.export.upsample import Layers
-from recon4d.io.growing import save_array
 from recon4d.io.images import write_image
 from recon4d.io.output import writing
 from recon4d.io.result import JPEG_QUALITY
-from recon4d.scene import Reconstruction
 
 UNPOSED = ("lost_frames", "disconnected")
 """Warnings of a result whose frames have poses that were interpolated or guessed, not measured."""

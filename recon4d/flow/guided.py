@@ -15,6 +15,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 
+from recon4d.core.arrays import create_array
+from recon4d.core.geometry import rays
+from recon4d.core.parallel import each, one_opencv_thread
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
 from recon4d.flow.dis import (
     FROM_NEAR,
     GrayView,
@@ -23,17 +28,12 @@ from recon4d.flow.dis import (
     shrunk,
     with_confidence,
 )
-from recon4d.geometry import rays
-from recon4d.io.growing import create_array
 from recon4d.optim.triangulate import (
     MIN_DEPTH_RATIO,
     relative_cameras,
     sample_grid_px,
     triangulate,
 )
-from recon4d.parallel import each, one_opencv_thread
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import FLOW_STRIDE, Flow, Scene
 
 KEPT_OFFSETS = (1, 2)
 """Frames so far apart keep their flow: it is short, and holds where the geometry is wrong."""

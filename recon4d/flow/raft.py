@@ -14,13 +14,13 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
+from recon4d.core.parallel import torch_threads
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.flow.dis import GrayViews, with_confidence
 from recon4d.flow.raft_network import CELL_PX, LARGE, LEVELS, SMALL, Encoded, Raft
 from recon4d.flow.stored import Measured, store_flow
-from recon4d.parallel import torch_threads
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import FLOW_STRIDE, Flow
 from recon4d.weights_file import WeightsFile, load_into, read_weights
 
 UPDATES = 12

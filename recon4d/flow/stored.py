@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from recon4d.io.growing import create_array
-from recon4d.progress import Progress, no_progress
-from recon4d.scene import FLOW_STRIDE, Flow
+from recon4d.core.arrays import create_array
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import FLOW_STRIDE, Flow
 
 Measured = tuple[int, tuple[np.ndarray, np.ndarray]]
 """Index of a pair and `(flow, confidence)` of both directions: (2, rows, cols, 2) float16 and (2, rows, cols) uint8."""

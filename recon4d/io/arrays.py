@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from recon4d.errors import ConfigError, InputError
+from recon4d.core.errors import ConfigError, InputError
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.options import FOLDER_FPS, ReadOptions
 

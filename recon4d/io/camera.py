@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Notice
 from recon4d.io.text import parse_numbers, read_rows
-from recon4d.scene import Notice
 
 FOCAL_RANGE = (0.1, 20.0)
 """Focal length over the long side of the image; outside, the field of view is above 157 or below 3 degrees."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Notice
 from recon4d.io.depth_unit import find_depth_unit
 from recon4d.io.folder_names import COLOUR_NAMES, DEPTH_NAMES, subfolder
 from recon4d.io.frames import Source, SourceFrame
@@ -14,7 +15,6 @@ from recon4d.io.image_folder import open_image_folder
 from recon4d.io.images import list_images
 from recon4d.io.options import ReadOptions
 from recon4d.io.tum import read_depth_m
-from recon4d.scene import Notice
 
 
 def is_capture_folder(folder: Path) -> bool:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt16
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.sampling import spread_evenly
+from recon4d.core.scene import Notice
 from recon4d.io.images import read_image
-from recon4d.scene import Notice
-from recon4d.spread import spread_evenly
 
 TUM_FACTOR = 5000.0
 """Value of one metre in depth images of the TUM RGB-D benchmark."""

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.images import read_image
 from recon4d.io.run_file import DAMAGED
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.bit_depth import colour_reader
 from recon4d.io.folder_names import COLOUR_NAMES, DEPTH_NAMES, subfolder
 from recon4d.io.frames import Source, SourceFrame

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.output import writing
 from recon4d.io.picture_kinds import HEIF_SUFFIXES, IMAGE_SUFFIXES, read_heif
 from recon4d.io.picture_names import natural_key

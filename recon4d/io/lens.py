@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.camera import Camera
 
 GRID_SIDE = 33

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.sampling import spread_evenly
+from recon4d.core.scene import Notice
 from recon4d.io.images import read_image
-from recon4d.scene import Notice
-from recon4d.spread import spread_evenly
 
 LOSSY_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".webp", ".jp2"))
 LOSSY_THRESHOLD = 127

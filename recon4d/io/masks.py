@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Notice, Video
 from recon4d.io.camera import camera_from_array
 from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.mask_names import counts_from_one, is_of_video, list_masks, match_masks
 from recon4d.io.mask_values import MaskValues, survey_masks
-from recon4d.scene import Notice, Video
 
 
 def check_mask_folder(folder: Path, video: Video, *, means_static: bool) -> tuple[Notice, ...]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 
 SIDE_MULTIPLE_PX = 8
 """Each side of the working size is a multiple of this: flow and masks work at 1/2, 1/4 and 1/8 of it."""

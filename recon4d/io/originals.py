@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.options import ReadOptions

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from recon4d.errors import ConfigError, InputError
+from recon4d.core.errors import ConfigError, InputError
 from recon4d.io.ours import is_result, strangers_in_result
 
 FORMAT = 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.optim.pairs import Pairs, check_frames, check_shapes
 
 ARRAYS = {

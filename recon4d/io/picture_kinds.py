@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recon4d.errors import InputError, MissingDependencyError
-from recon4d.scene import Notice
+from recon4d.core.errors import InputError, MissingDependencyError
+from recon4d.core.scene import Notice
 
 OPENCV_SUFFIXES = frozenset(
     (

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from recon4d.scene import Video
+from recon4d.core.scene import Video
 
 MATCH_S = 0.01
 """A pose belongs to a frame when their times differ by no more: half the interval of a motion capture of 50 Hz."""

@@ -9,7 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recon4d.errors import InputError
+from recon4d.core.arrays import GrowingArray
+from recon4d.core.errors import InputError
+from recon4d.core.progress import Counter, Progress, no_progress
+from recon4d.core.scene import Notice, Video
 from recon4d.io.arrays import refuse_memory
 from recon4d.io.camera import (
     Camera,
@@ -21,15 +24,12 @@ from recon4d.io.camera import (
 )
 from recon4d.io.captures import is_capture_folder, open_capture_folder
 from recon4d.io.frames import Source, SourceFrame, select_frames
-from recon4d.io.growing import GrowingArray
 from recon4d.io.image_folder import open_image_folder
 from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.options import ReadOptions
 from recon4d.io.resize import resize_nearest, working_size
 from recon4d.io.tum import is_tum_folder, open_tum_folder
 from recon4d.io.video_file import open_video_source
-from recon4d.progress import Counter, Progress, no_progress
-from recon4d.scene import Notice, Video
 
 SHAPE_TOLERANCE = 0.01
 """Colour and depth may differ in resolution, but their aspect ratios only by rounding."""

@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.options import SIDE_MULTIPLE_PX, SMALLEST_SIDE_PX
 
 

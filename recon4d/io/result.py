@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float16, Float32, UInt8
 
+from recon4d.core.arrays import save_array
+from recon4d.core.scene import Cameras, Reconstruction
 from recon4d.io.frame_files import (
     LARGEST_NUMBER,
     Wanted,
@@ -23,7 +25,6 @@ from recon4d.io.frame_files import (
     read_colors,
     read_grey,
 )
-from recon4d.io.growing import save_array
 from recon4d.io.images import write_image
 from recon4d.io.ours import RESULT_FOLDERS
 from recon4d.io.output import FORMAT, writing
@@ -36,7 +37,6 @@ from recon4d.io.trajectory import (
     format_time,
     write_trajectory,
 )
-from recon4d.scene import Cameras, Reconstruction
 
 T = TypeVar("T")
 

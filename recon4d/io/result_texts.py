@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from recon4d.core.scene import Cameras
 from recon4d.io.frame_files import LARGEST_NUMBER, Wanted, damaged, read_array
 from recon4d.io.run_file import check_frames, of_result, read_run
 from recon4d.io.text import parse_numbers, read_rows, read_text, stored_name
 from recon4d.io.trajectory import read_trajectory
-from recon4d.scene import Cameras
 
 COVARIANCE = "pose_covariance.npy"
 LARGEST_PX = 1e7

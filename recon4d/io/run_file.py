@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.output import FORMAT
 from recon4d.io.text import printable, read_text
 

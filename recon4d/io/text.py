@@ -7,7 +7,7 @@ import stat
 import unicodedata
 from pathlib import Path
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 
 LARGEST_TEXT = 64_000_000
 """Bytes: a million lines of a trajectory; what is larger is no text file of ours."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.output import writing
 from recon4d.io.text import parse_numbers, read_rows
 

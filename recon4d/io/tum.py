@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.bit_depth import colour_reader
 from recon4d.io.depth_unit import TUM_FACTOR, DepthUnit, find_depth_unit, read_depth_values
 from recon4d.io.frames import Source, SourceFrame

@@ -11,11 +11,11 @@ import av
 import numpy as np
 from jaxtyping import UInt8
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Notice
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.hdr import KINDS, is_hdr, standard_range
 from recon4d.io.output import writing
-from recon4d.scene import Notice
 
 FALLBACK_FPS = 30.0
 """Frames per second of a stream without time stamps and rate (raw elementary streams)."""

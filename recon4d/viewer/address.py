@@ -3,7 +3,7 @@
 import socket
 from dataclasses import dataclass
 
-from recon4d.errors import ConfigError
+from recon4d.core.errors import ConfigError
 
 FIRST_PORT = 8080
 """Port where none is asked for; if it is in use, the next one that is free."""

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from recon4d.scene import Reconstruction
+from recon4d.core.scene import Reconstruction
 
 MIN_CONFIDENCE = 64
 """Confidence (of 255) below which depth is mostly completion, and is left out of the static cloud."""

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
+from recon4d.core.scene import Reconstruction
 from recon4d.io.result import read_result
-from recon4d.scene import Reconstruction
 from recon4d.viewer.cloud import PointCloud, median_depth, moving_cloud, static_cloud
 from recon4d.viewer.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
 from recon4d.viewer.moment import checked_frame, describe_frame

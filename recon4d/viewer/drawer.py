@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from recon4d.errors import MissingDependencyError
+from recon4d.core.errors import MissingDependencyError
 from recon4d.viewer.cloud import PointCloud
 
 PointDrawer = Callable[

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Float64
 
-from recon4d.scene import Reconstruction
-from recon4d.spread import spread_evenly
+from recon4d.core.sampling import spread_evenly
+from recon4d.core.scene import Reconstruction
 from recon4d.viewer.cloud import median_depth
 from recon4d.viewer.uncertainty import has_known_position, percent, position_covariance
 

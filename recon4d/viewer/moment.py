@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float64
 
-from recon4d.errors import ConfigError
-from recon4d.scene import Reconstruction
+from recon4d.core.errors import ConfigError
+from recon4d.core.scene import Reconstruction
 from recon4d.viewer.cloud import median_depth
 
 BACK_OFF = 0.35

@@ -9,7 +9,7 @@ import re
 import sys
 from types import ModuleType
 
-from recon4d.errors import MissingDependencyError
+from recon4d.core.errors import MissingDependencyError
 
 DEBIAN_PACKAGES = {
     "libEGL.so.1": "libegl1",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from recon4d.scene import Reconstruction
+from recon4d.core.scene import Reconstruction
 from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
 from recon4d.viewer.frustums import (
     SIZE,

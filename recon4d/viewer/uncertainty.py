@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float64, UInt8
 
-from recon4d.errors import ConfigError
-from recon4d.scene import Notice, Reconstruction
+from recon4d.core.errors import ConfigError
+from recon4d.core.scene import Notice, Reconstruction
 from recon4d.viewer.cloud import MIN_CONFIDENCE, PointCloud, relative_std, usable_confidence
 
 COLORS = ("image", "uncertainty")

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from recon4d.config import did_you_mean
-from recon4d.errors import ConfigError, InputError
+from recon4d.core.errors import ConfigError, InputError
 from recon4d.io.text import read_rows
 from recon4d.masks.train.datasets.davis import SUBSETS, read_davis
 from recon4d.masks.train.datasets.fbms import read_fbms

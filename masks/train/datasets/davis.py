@@ -8,7 +8,7 @@ name per line; the archive of 2016 has instead `ImageSets/480p/val.txt` with lin
 from dataclasses import dataclass
 from pathlib import Path
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.text import read_rows
 from recon4d.masks.train.datasets.video import (
     Dataset,

@@ -8,7 +8,7 @@ masks the data set is refused.
 
 from pathlib import Path
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.masks.train.datasets.video import (
     Dataset,
     LabelledVideo,

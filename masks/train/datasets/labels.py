@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.images import read_image
 from recon4d.io.mask_values import LOSSY_SUFFIXES, LOSSY_THRESHOLD
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.masks.train.datasets.labels import read_labels
 from recon4d.masks.train.datasets.video import Dataset, LabelledVideo, Names, existing, folders_in
 

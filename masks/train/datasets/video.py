@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.io.images import list_images, read_rgb
 from recon4d.masks.train.datasets.labels import read_foreground
 

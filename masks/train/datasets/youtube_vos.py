@@ -9,7 +9,7 @@ for motion, only videos of a list that was chosen for it should be read.
 import json
 from pathlib import Path
 
-from recon4d.errors import InputError
+from recon4d.core.errors import InputError
 from recon4d.masks.train.datasets.video import (
     Dataset,
     LabelledVideo,

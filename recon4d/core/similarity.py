@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from recon4d.geometry import orthonormal_array
-from recon4d.scene import Scene
+from recon4d.core.geometry import orthonormal_array
+from recon4d.core.scene import Scene
 
 MIN_SAMPLES = 20
 """Samples with measured depth in both scenes that are needed to tell their relative scale."""

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from recon4d.io.growing import map_array, save_array
-from recon4d.scene import Notice
+from recon4d.core.arrays import map_array, save_array
+from recon4d.core.scene import Notice
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
