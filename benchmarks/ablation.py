@@ -30,7 +30,6 @@ from benchmarks.common import (
     write_whole,
 )
 from recon4d import masks
-from recon4d.config import RunConfig
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import no_progress
 from recon4d.core.scene import Scene
@@ -46,7 +45,8 @@ from recon4d.masks.train.library import stored_clips
 from recon4d.masks.weights import save_weights
 from recon4d.optim.align import optimise
 from recon4d.pipeline import observe, read_stage
-from recon4d.stage_options import align_options
+from recon4d.settings.config import RunConfig
+from recon4d.settings.stages import align_options
 
 DAVIS = ("camel", "car-shadow", "dog", "parkour")
 PASTED = ("exact_dancer", "exact_crowd", "exact_heavy", "kitchen_crowd")

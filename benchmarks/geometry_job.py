@@ -11,8 +11,8 @@ from benchmarks.protocols import NAMES, Protocol, datasets, protocol_of
 from benchmarks.recordings import Task
 from recon4d.cli_commands import run_config
 from recon4d.cli_parser import parse
-from recon4d.config import RunConfig
 from recon4d.core.errors import ConfigError
+from recon4d.settings.config import RunConfig
 
 REFUSED = (
     "--out",

@@ -30,11 +30,11 @@ from benchmarks.common import (
 from benchmarks.masks_report import Page, report
 from benchmarks.masks_score import failed, score_video
 from recon4d.cli_parser import parse
-from recon4d.config import CHOICES
 from recon4d.core.errors import Recon4DError
 from recon4d.io.images import write_image
 from recon4d.io.result import read_result
 from recon4d.masks.train.datasets import BENCHMARKS, LabelledVideo, read_dataset
+from recon4d.settings.config import CHOICES
 
 OWN_OPTIONS = ("--masks", "--seed", "--out", "--overwrite", "--resume")
 """Options of `recon4d run` that the benchmark gives itself."""

@@ -9,18 +9,18 @@ from typing import TypedDict, Unpack
 
 import numpy as np
 
-from recon4d.config import OptimConfig
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Reconstruction
 from recon4d.io.arrays import IN_MEMORY, Frames, intrinsics_text, is_path, open_array
 from recon4d.io.output import check_output, publish, resolved
 from recon4d.io.result import read_result, write_result
-from recon4d.options import build, to_toml
+from recon4d.settings.config import OptimConfig
+from recon4d.settings.text import build, to_toml
 
 
 class RunOptions(TypedDict, total=False):
-    """The options of `recon4d run` as keywords; `recon4d.config.RunConfig` says what each means."""
+    """The options of `recon4d run` as keywords; `recon4d.settings.config.RunConfig` says what each means."""
 
     masks: str | PathLike[str]
     masks_mean: str
@@ -60,7 +60,7 @@ def reconstruct(
             (N, height, width, 3) or a list of images, uint8 RGB, which is read frame by frame.
         timestamps: Of frames in memory: seconds of each, rising; without them, `fps` is their rate (30).
         progress: Told how far each stage is; `recon4d.cli_screen.show_progress` shows it on the screen.
-        options: Options of `recon4d run` by the names of `recon4d.config.RunConfig`; `intrinsics` may also be numbers:
+        options: Options of `recon4d run` by the names of `recon4d.settings.config.RunConfig`; `intrinsics` may also be numbers:
             (fx, fy, cx, cy) or K (3, 3), pixels of the input, centre of the first pixel at (0, 0).
 
     Returns:
@@ -80,7 +80,7 @@ def reconstruct(
         raise ConfigError("timestamps are for frames in memory; a file has its own: leave them out")
 
     from recon4d.core.parallel import own_torch
-    from recon4d.stage_options import read_options
+    from recon4d.settings.stages import read_options
 
     with own_torch():
         from recon4d import pipeline  # constants of its modules are tensors

@@ -5,12 +5,13 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from recon4d import cli_parser, options
+from recon4d import cli_parser
 from recon4d.cli_screen import remark, say, show_progress, show_run
-from recon4d.config import RunConfig
 from recon4d.core.errors import ConfigError
 from recon4d.io.output import check_file_output
 from recon4d.io.text import printable
+from recon4d.settings import text
+from recon4d.settings.config import RunConfig
 
 _DEMO_OUT = Path("demo_recon4d")
 
@@ -18,9 +19,9 @@ _DEMO_OUT = Path("demo_recon4d")
 def run_config(arguments: Namespace) -> RunConfig:
     """Make the configuration of `recon4d run`: file, then `--set`, then the other options win."""
     file = arguments.config_file
-    in_file = {} if file is None else options.read_toml(file)
-    assigned = dict(options.parse_assignment(text) for text in arguments.assignments)
-    return options.build(options.override(in_file, assigned, cli_parser.run_options(arguments)))
+    in_file = {} if file is None else text.read_toml(file)
+    assigned = dict(text.parse_assignment(text) for text in arguments.assignments)
+    return text.build(text.override(in_file, assigned, cli_parser.run_options(arguments)))
 
 
 def run(arguments: Namespace) -> None:
@@ -85,21 +86,21 @@ def evaluate(arguments: Namespace) -> None:
         check_file_output(arguments.json, "--json")
     from recon4d.evaluate import EvalOptions, evaluate
 
-    options = EvalOptions(
+    text = EvalOptions(
         align=arguments.align,
         max_diff_s=arguments.max_diff,
         depth_scale=arguments.depth_scale,
         depth_factor=arguments.depth_factor,
     )
-    say(evaluate(arguments.result, arguments.gt, options, json_file=arguments.json), needed=True)
+    say(evaluate(arguments.result, arguments.gt, text, json_file=arguments.json), needed=True)
 
 
 def export(arguments: Namespace) -> None:
     """Write a result for other programs."""
     from recon4d.export import ExportOptions, export_result
 
-    options = ExportOptions(arguments.depth_size, arguments.cameras == "yes")
-    wrote = export_result(arguments.result, arguments.to, arguments.out, options, show_progress)
+    text = ExportOptions(arguments.depth_size, arguments.cameras == "yes")
+    wrote = export_result(arguments.result, arguments.to, arguments.out, text, show_progress)
     say(f"wrote {printable(str(wrote))}")
 
 

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from recon4d.cli_train import add_train
 from recon4d.cli_values import add_choice, positive, whole
-from recon4d.config import CHOICES, Choice, RunConfig, did_you_mean
 from recon4d.core.errors import ConfigError
+from recon4d.settings.config import CHOICES, Choice, RunConfig, did_you_mean
 
 COMMANDS = ("run", "demo", "view", "eval", "export", "info", "models", "train")
 ALIGN = Choice(now=("auto", "sim3", "se3", "none"))

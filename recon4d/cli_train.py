@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from recon4d.cli_values import add_choice, not_negative, positive, whole
-from recon4d.config import CHOICES, Choice
+from recon4d.settings.config import CHOICES, Choice
 
 TRAIN_SIZE = Choice(now=("light", "full"))
 TRAIN_IMAGENET = Choice(now=("yes", "no"))

@@ -4,8 +4,8 @@ import argparse
 import math
 from collections.abc import Callable
 
-from recon4d.config import Choice
 from recon4d.core.errors import ConfigError
+from recon4d.settings.config import Choice
 
 
 def whole(flag: str, least: int) -> Callable[[str], int]:

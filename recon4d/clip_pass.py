@@ -10,7 +10,6 @@ from jaxtyping import Int64
 
 from recon4d import masks, pipeline
 from recon4d.clips import Clip
-from recon4d.config import RunConfig
 from recon4d.core.errors import DegenerateError
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import Progress
@@ -28,7 +27,8 @@ from recon4d.optim.stitch import carry
 from recon4d.overall import BETWEEN, noted, noting_progress, rounds_plan
 from recon4d.reading import given_masks
 from recon4d.report import check_flow
-from recon4d.stage_options import align_options
+from recon4d.settings.config import RunConfig
+from recon4d.settings.stages import align_options
 
 ALONE_NOTE, BETWEEN_NOTE = "alone.share", "between.share"
 """Files in a clip's folder that say how far its two jobs are."""

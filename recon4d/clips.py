@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from recon4d.config import OptimConfig
 from recon4d.core.scene import Video
+from recon4d.settings.config import OptimConfig
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,8 @@ def run_demo(out: Path, progress: Progress) -> str:
 def _reconstruct(truth: Path, out: Path, progress: Progress) -> tuple[Path, str]:
     """Run the main job on the video as on any other; the result, and its errors as text."""
     from recon4d import pipeline
-    from recon4d.config import RunConfig
     from recon4d.evaluate import EvalOptions, evaluate
+    from recon4d.settings.config import RunConfig
 
     config = RunConfig(input=truth / VIDEO_NAME, out=out)
     result = pipeline.run(config, overwrite=True, progress=progress)

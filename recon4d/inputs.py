@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from recon4d.config import RunConfig
 from recon4d.core.errors import ConfigError
 from recon4d.io.ours import is_result
+from recon4d.settings.config import RunConfig
 
 WHOLE_BYTES = 64_000_000
 """Files up to this size are hashed whole; of larger ones, and of folders with more in all, the time of the last change

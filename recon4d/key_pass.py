@@ -21,7 +21,7 @@ from recon4d.optim.keyframes import choose_keyframes
 from recon4d.optim.moves import Moves
 from recon4d.optim.stitch import Piece, Placement, key_scene_of, link, pieces_of, place
 from recon4d.optim.triangulate import triangulate
-from recon4d.stage_options import align_options
+from recon4d.settings.stages import align_options
 from recon4d.unrelated import unrelated_frames
 
 KEY_OFFSETS = (1, 2, 3, 5, 8)

@@ -28,7 +28,6 @@ from recon4d.clip_pass import (
 )
 from recon4d.clip_scale import scale_notices
 from recon4d.clips import Clip, divide, with_bounds
-from recon4d.config import RunConfig
 from recon4d.core.progress import Progress
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import (
@@ -49,11 +48,12 @@ from recon4d.io.result import make_frame_folders, read_frame, write_texts
 from recon4d.key_pass import align_keyframes
 from recon4d.optim.assemble import interpolate_lost, lost_notices
 from recon4d.optim.known import pose_notices
-from recon4d.options import to_toml
 from recon4d.overall import Watch
 from recon4d.report import Check, report
 from recon4d.rounds import Round, Rounds
-from recon4d.stage_options import align_options
+from recon4d.settings.config import RunConfig
+from recon4d.settings.stages import align_options
+from recon4d.settings.text import to_toml
 
 PREVIEW_FRAMES = 60
 """Frames that the preview is drawn from."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from recon4d import models_fetch
-from recon4d.config import did_you_mean
 from recon4d.core.errors import ConfigError, MissingDependencyError
 from recon4d.io.text import printable
 from recon4d.models_fetch import Hub, Listing, Record
+from recon4d.settings.config import did_you_mean
 
 NON_COMMERCIAL = "non-commercial use"
 ANY_USE = "any use, commercial too"

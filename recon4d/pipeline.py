@@ -12,7 +12,6 @@ from jaxtyping import Bool
 from recon4d import backbones, masks
 from recon4d.backbones.choice import backbone_weights, geometry_mono, mono_weights
 from recon4d.clips import is_long
-from recon4d.config import NETWORKS, RunConfig
 from recon4d.core.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.core.parallel import own_torch
 from recon4d.core.progress import Progress, no_progress
@@ -48,13 +47,14 @@ from recon4d.masks.features import Features
 from recon4d.masks.sam2 import check_sam2
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.densify import densify
-from recon4d.options import to_toml
 from recon4d.reading import given_masks, read_frames
 from recon4d.report import Check, check_flow, report
 from recon4d.resume import begin, clear, is_begun, is_published, locked, will_publish
 from recon4d.rounds import Rounds, next_round
-from recon4d.stage_options import align_options
-from recon4d.unused import refuse_unused
+from recon4d.settings.config import NETWORKS, RunConfig
+from recon4d.settings.stages import align_options
+from recon4d.settings.text import to_toml
+from recon4d.settings.unused import refuse_unused
 
 
 def run(

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float16, Float64, Int64, UInt8
 
-from recon4d.config import RunConfig
 from recon4d.core.geometry import transfer
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
@@ -20,6 +19,7 @@ from recon4d.core.stages import stage_costs
 from recon4d.flow.dis import flow_pairs
 from recon4d.focal_source import focal_notices, focal_source
 from recon4d.rounds import Rounds
+from recon4d.settings.config import RunConfig
 
 PACKAGES = ("recon4d", "torch", "numpy", "scipy", "opencv-python-headless", "av", "roma")
 CHECKED_OFFSETS = (1, 5, 10)

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from recon4d.config import RunConfig
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.stages import drop_damaged
 from recon4d.inputs import fingerprint, refuse_changes
 from recon4d.io.output import aside_of, resolved
-from recon4d.options import to_toml
+from recon4d.settings.config import RunConfig
+from recon4d.settings.text import to_toml
 
 _LOCK = "lock"
 _SETTINGS, _INPUTS, _PUBLISHED = "config.toml", "inputs.json", "published"

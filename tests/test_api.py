@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import recon4d
-from recon4d.config import RunConfig
+from recon4d.settings.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recon4d.config import CHOICES, OptimConfig, RunConfig, did_you_mean
 from recon4d.core.errors import ConfigError
-from recon4d.options import build, override, parse_assignment, read_toml, to_toml
+from recon4d.settings.config import CHOICES, OptimConfig, RunConfig, did_you_mean
+from recon4d.settings.text import build, override, parse_assignment, read_toml, to_toml
 
 VIDEO = {"input": "video.mp4"}
 TEXT = st.text(

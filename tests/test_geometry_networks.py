@@ -25,11 +25,11 @@ from recon4d.backbones.mono import load_mono
 from recon4d.backbones.pi3 import Decoded as Pi3Decoded
 from recon4d.backbones.pi3 import Pi3
 from recon4d.backbones.pi3 import Predicted as Pi3Predicted
-from recon4d.config import RunConfig
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.flow.raft_network import SMALL, Raft
 from recon4d.io.result import read_result
 from recon4d.pipeline import run
+from recon4d.settings.config import RunConfig
 from tests.media import write_images
 from tests.paths import relative_ate
 from tests.pi3_world import tiny as tiny_pi3

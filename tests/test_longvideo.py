@@ -20,7 +20,6 @@ from recon4d import longvideo, pipeline
 from recon4d.clip_pass import ClipJob
 from recon4d.clip_scale import scale_gaps, scale_notices
 from recon4d.clips import Clip, divide
-from recon4d.config import OptimConfig, RunConfig
 from recon4d.core.scene import Notice, Scene
 from recon4d.core.similarity import take
 from recon4d.core.stages import run_stage
@@ -29,6 +28,7 @@ from recon4d.evaluate.stated import stated_poses
 from recon4d.io.result import read_result
 from recon4d.io.trajectory import Trajectory, write_trajectory
 from recon4d.optim.register import Tolerance, register
+from recon4d.settings.config import OptimConfig, RunConfig
 from tests import needs
 from tests.media import write_images, write_tum_folder
 from tests.synthetic import SyntheticScene, make_scene

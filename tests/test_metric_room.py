@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from recon4d import pipeline
-from recon4d.config import RunConfig
 from recon4d.io.images import read_rgb
 from recon4d.io.result import read_result
+from recon4d.settings.config import RunConfig
 from tests import needs
 from tests.media import write_tum_folder
 

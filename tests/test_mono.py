@@ -17,10 +17,10 @@ from recon4d.backbones.mono import (
     focal_of,
     load_mono,
 )
-from recon4d.config import RunConfig
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.io.result import read_result
 from recon4d.pipeline import run
+from recon4d.settings.config import RunConfig
 from tests import needs
 from tests.media import write_images
 from tests.paths import centres, relative_ate, similarity

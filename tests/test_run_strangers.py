@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from recon4d import cli, export, inputs
-from recon4d.config import RunConfig
+from recon4d.settings.config import RunConfig
 from tests.media import textured_frames, write_images
 from tests.test_run_refused import INTRINSICS, refused
 from tests.test_run_safety import RUN, a_result, interrupted, precious

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from recon4d.config import did_you_mean
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Reconstruction
@@ -28,6 +27,7 @@ from recon4d.export.views import (
 from recon4d.io.ours import EXPORT_MARKER, EXPORTS, written_files
 from recon4d.io.output import writing
 from recon4d.io.result import read_result
+from recon4d.settings.config import did_you_mean
 
 _log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from recon4d.io.folder_names import COLOUR_NAMES, DEPTH_NAMES, subfolder
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.image_folder import open_image_folder
 from recon4d.io.images import list_images
-from recon4d.io.options import ReadOptions
 from recon4d.io.tum import read_depth_m
+from recon4d.settings.reading import ReadOptions
 
 
 def is_capture_folder(folder: Path) -> bool:

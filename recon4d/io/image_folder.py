@@ -9,9 +9,9 @@ from recon4d.io.bit_depth import colour_reader
 from recon4d.io.folder_names import COLOUR_NAMES, DEPTH_NAMES, subfolder
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.images import list_images
-from recon4d.io.options import FOLDER_FPS
 from recon4d.io.picture_kinds import IMAGE_SUFFIXES, left_out
 from recon4d.io.picture_names import times_of
+from recon4d.settings.reading import FOLDER_FPS
 
 
 def open_image_folder(folder: Path, fps: float | None) -> Source:

@@ -11,8 +11,8 @@ from recon4d.io.bit_depth import colour_reader
 from recon4d.io.depth_unit import TUM_FACTOR, DepthUnit, find_depth_unit, read_depth_values
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.image_folder import check_times
-from recon4d.io.options import ReadOptions
 from recon4d.io.text import parse_numbers, read_rows
+from recon4d.settings.reading import ReadOptions
 
 DEPTH_UNITS_PER_M = TUM_FACTOR
 """TUM RGB-D: depth PNG of 16 bit, 5000 = 1 m, 0 = unknown."""

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from recon4d.config import did_you_mean
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.io.text import read_rows
 from recon4d.masks.train.datasets.davis import SUBSETS, read_davis
@@ -16,6 +15,7 @@ from recon4d.masks.train.datasets.movi import read_movi
 from recon4d.masks.train.datasets.segtrack import read_segtrack
 from recon4d.masks.train.datasets.video import Dataset, LabelledVideo, Names
 from recon4d.masks.train.datasets.youtube_vos import read_youtube_vos
+from recon4d.settings.config import did_you_mean
 
 __all__ = [
     "BENCHMARKS",

@@ -1,7 +1,7 @@
 """Options that are given and that the chosen methods would not look at: refused, with what would look at them."""
 
-from recon4d.config import NETWORKS, RunConfig
 from recon4d.core.errors import ConfigError
+from recon4d.settings.config import NETWORKS, RunConfig
 
 MONO = ("depth-anything", "depth-pro")
 """Networks of single images, whose depth Align3R gets, too."""

@@ -15,7 +15,7 @@ FOLDER_FPS = 30.0
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """The options of `recon4d run` that concern reading; `recon4d.config.RunConfig` says the same to users."""
+    """The options of `recon4d run` that concern reading; `recon4d.settings.config.RunConfig` says the same to users."""
 
     size: int = 512
     """Long side of the working size in pixels."""
