@@ -35,7 +35,7 @@ from recon4d.core.progress import no_progress
 from recon4d.core.scene import Scene
 from recon4d.core.stages import run_stage
 from recon4d.evaluate.masks import jaccard
-from recon4d.io.images import read_image, write_image
+from recon4d.io.pictures.files import read_image, write_image
 from recon4d.io.resize import resize_nearest
 from recon4d.masks.network import LIGHT
 from recon4d.masks.train.calibrate import calibrate

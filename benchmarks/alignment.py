@@ -33,7 +33,7 @@ from benchmarks.common import (
 from recon4d.core.errors import Recon4DError
 from recon4d.evaluate.stated import stated_poses
 from recon4d.io.pairs import read_pairs
-from recon4d.io.trajectory import Trajectory
+from recon4d.io.poses.trajectory import Trajectory
 from recon4d.pairwise import MASKS, PairOptions, align_pairs
 
 REPEATS = 3

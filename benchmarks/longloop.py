@@ -27,7 +27,7 @@ from benchmarks.common import (
     write_whole,
 )
 from benchmarks.tree import watch
-from recon4d.io.trajectory import Trajectory, read_trajectory, write_trajectory
+from recon4d.io.poses.trajectory import Trajectory, read_trajectory, write_trajectory
 
 NOISE = 2.0
 """Standard deviation of the noise, grey levels: a camera in room light."""

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 
 from recon4d.core.errors import InputError
 from recon4d.evaluate.masks import contour_f, jaccard, statistics
-from recon4d.io.images import list_images
+from recon4d.io.pictures.files import list_images
 from recon4d.masks.train.datasets import LabelledVideo, read_foreground
 
 Mask = Bool[np.ndarray, "height width"]

@@ -14,7 +14,7 @@ from benchmarks.recordings import Pairing, Recording, TruePoses
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Reconstruction
 from recon4d.evaluate.poses import pose_errors
-from recon4d.io.trajectory import Trajectory
+from recon4d.io.poses.trajectory import Trajectory
 
 FIGURES = ("ate", "rpe_translation", "rpe_rotation_deg")
 """What publications give; all after one alignment by Sim(3)."""

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from recon4d.core.errors import InputError
-from recon4d.io.images import list_images
-from recon4d.io.trajectory import Trajectory, format_time
-from recon4d.io.tum import read_list
+from recon4d.io.pictures.files import list_images
+from recon4d.io.poses.trajectory import Trajectory, format_time
+from recon4d.io.rgbd.tum import read_list
 
 Task = Literal["pose", "depth"]
 Pairing = Literal["rows", "time"]

@@ -24,7 +24,7 @@ from benchmarks.recordings import (
     images_by_name,
 )
 from recon4d.core.errors import InputError
-from recon4d.io.trajectory import Trajectory
+from recon4d.io.poses.trajectory import Trajectory
 from recon4d.settings.reading import FOLDER_FPS
 
 TAG = 202021.25

@@ -27,9 +27,9 @@ from benchmarks.recordings import (
 )
 from recon4d.core.errors import InputError
 from recon4d.evaluate.truth import Truth, read_true_depth
-from recon4d.io.picture_names import is_seconds
-from recon4d.io.trajectory import Trajectory, read_trajectory
-from recon4d.io.tum import DEPTH_UNITS_PER_M, is_tum_folder, read_list
+from recon4d.io.pictures.names import is_seconds
+from recon4d.io.poses.trajectory import Trajectory, read_trajectory
+from recon4d.io.rgbd.tum import DEPTH_UNITS_PER_M, is_tum_folder, read_list
 
 LAYOUT = "a sequence has rgb/, depth/, rgb.txt, depth.txt and groundtruth.txt: give the folder above the sequences"
 BONN_FOLDER = "rgbd_bonn_dataset"

@@ -24,7 +24,7 @@ from benchmarks.lattice import (
     spectrum,
     table,
 )
-from recon4d.io.images import write_image
+from recon4d.io.pictures.files import write_image
 
 Image = UInt8[np.ndarray, "rows cols 3"]
 

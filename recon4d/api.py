@@ -12,8 +12,8 @@ import numpy as np
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Reconstruction
-from recon4d.io.arrays import IN_MEMORY, Frames, intrinsics_text, is_path, open_array
-from recon4d.io.output import check_output, publish, resolved
+from recon4d.io.files import check_output, publish, resolved
+from recon4d.io.memory import IN_MEMORY, Frames, intrinsics_text, is_path, open_array
 from recon4d.io.result import read_result, write_result
 from recon4d.settings.config import OptimConfig
 from recon4d.settings.text import build, to_toml

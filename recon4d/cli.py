@@ -12,7 +12,7 @@ from recon4d import cli_parser, cli_streams
 from recon4d.cli_screen import complain, logging_to_screen, remark, say
 from recon4d.cli_streams import EXIT_INTERRUPTED
 from recon4d.core.errors import Recon4DError
-from recon4d.io.output import WHAT_TO_DO
+from recon4d.io.files import WHAT_TO_DO
 from recon4d.limits import check_address_space
 
 EXIT_DONE, EXIT_USER = 0, 2

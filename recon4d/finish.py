@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recon4d.core.scene import Reconstruction
 from recon4d.core.stages import peak_rss_mb
-from recon4d.io.output import writing
+from recon4d.io.files import writing
 from recon4d.io.preview import write_preview
 from recon4d.io.result import write_result
 

@@ -31,8 +31,7 @@ from recon4d.finish import Clock, write_all
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
-from recon4d.io.frames import Source
-from recon4d.io.output import (
+from recon4d.io.files import (
     PlaceTakenError,
     check_output,
     check_place,
@@ -42,6 +41,7 @@ from recon4d.io.output import (
     remove_empty,
     writing,
 )
+from recon4d.io.frames import Source
 from recon4d.io.poses import read_known_poses
 from recon4d.masks.features import Features
 from recon4d.masks.sam2 import check_sam2

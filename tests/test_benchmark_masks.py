@@ -23,7 +23,7 @@ from benchmarks.masks_score import (
     score_video,
 )
 from recon4d.core.scene import Reconstruction
-from recon4d.io.images import list_images
+from recon4d.io.pictures.files import list_images
 from recon4d.io.result import write_result
 from recon4d.masks.train.datasets import BENCHMARKS, read_dataset
 from tests import needs

@@ -15,7 +15,7 @@ from benchmarks.pose_published import PUBLISHED
 from benchmarks.protocols import BONN_SEQUENCES, PROTOCOLS, SINTEL_SEQUENCES, datasets
 from benchmarks.recordings_tum import associate, read_sequence
 from recon4d.evaluate import EvalOptions, compare
-from recon4d.io.trajectory import read_trajectory
+from recon4d.io.poses.trajectory import read_trajectory
 from tests import needs
 from tests.mini_sets import (
     EARLY_S,

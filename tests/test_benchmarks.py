@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import clips, common, longloop, speed, tree
 from benchmarks.iteration import Size, Traffic, cost_of
-from recon4d.io.trajectory import Trajectory, read_trajectory, write_trajectory
+from recon4d.io.poses.trajectory import Trajectory, read_trajectory, write_trajectory
 from tests.media import write_tum_folder
 
 

@@ -12,8 +12,8 @@ import pytest
 import recon4d
 from recon4d import cli
 from recon4d.core.errors import InputError
-from recon4d.io.captures import match_depth
-from recon4d.io.depth_unit import find_depth_unit, guess_depth_unit
+from recon4d.io.rgbd.captures import match_depth
+from recon4d.io.rgbd.unit import find_depth_unit, guess_depth_unit
 from tests.media import textured_frames, write_images
 from tests.paths import centres, similarity
 from tests.synthetic import SyntheticScene, make_scene

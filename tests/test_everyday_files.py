@@ -13,7 +13,7 @@ from av.video.reformatter import ColorTrc
 
 from recon4d import cli
 from recon4d.io.hdr import TO_BT709, standard_range
-from recon4d.io.picture_names import times_of
+from recon4d.io.pictures.names import times_of
 from recon4d.io.read import read_video
 from recon4d.io.result import read_result
 from recon4d.settings.reading import ReadOptions

@@ -14,7 +14,7 @@ import pytest
 from recon4d.core.arrays import GrowingArray
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Reconstruction
-from recon4d.io.output import (
+from recon4d.io.files import (
     check_output,
     default_output,
     partial_folder,

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from recon4d.core.errors import InputError
-from recon4d.io.trajectory import Trajectory, read_trajectory, write_trajectory
+from recon4d.io.poses.trajectory import Trajectory, read_trajectory, write_trajectory
 from tests import needs
 
 

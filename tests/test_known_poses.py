@@ -13,7 +13,7 @@ from recon4d.core.errors import InputError
 from recon4d.core.geometry import exp_se3, invert_rigid
 from recon4d.core.scene import KnownPoses, MotionMasks, Scene
 from recon4d.io.poses import read_known_poses
-from recon4d.io.trajectory import Trajectory, write_trajectory
+from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.register import Tolerance, register
 from recon4d.optim.setting import AlignOptions

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recon4d import pipeline
-from recon4d.io.images import read_rgb
+from recon4d.io.pictures.files import read_rgb
 from recon4d.io.result import read_result
 from recon4d.settings.config import RunConfig
 from tests import needs

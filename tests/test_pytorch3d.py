@@ -17,7 +17,7 @@ import torch
 
 from recon4d.core.errors import InputError, MissingDependencyError
 from recon4d.core.scene import Reconstruction
-from recon4d.io.images import read_rgb
+from recon4d.io.pictures.files import read_rgb
 from recon4d.io.result import write_result
 from recon4d.pytorch3d_interop import PyTorch3DScene, import_pytorch3d
 from recon4d.render import Camera

@@ -8,8 +8,8 @@ import pytest
 
 from recon4d import cli
 from recon4d.core.scene import Video
-from recon4d.io.pose_times import other_clock
-from recon4d.io.trajectory import Trajectory, write_trajectory
+from recon4d.io.poses.times import other_clock
+from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from tests.media import write_images, write_video
 from tests.synthetic import SyntheticScene, make_scene
 

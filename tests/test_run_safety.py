@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from recon4d import cli, finish, inputs, pipeline, resume
-from recon4d.io import output
+from recon4d.io import files
 from recon4d.io.preview import write_preview
 from tests.media import textured_frames, write_images
 from tests.test_run_refused import INTRINSICS, ROOT, listing, refused, small_result
@@ -292,18 +292,18 @@ def test_where_two_folders_cannot_be_exchanged_a_kill_between_the_moves_loses_no
         real(one, other)
 
     with monkeypatch.context() as patch:
-        patch.setattr(output, "exchange", lambda one, other: False)
+        patch.setattr(files, "exchange", lambda one, other: False)
         patch.setattr(os, "rename", rename)
         with pytest.raises(KeyboardInterrupt):
-            output.publish(made_aside(), Path("out"), overwrite=True)
+            files.publish(made_aside(), Path("out"), overwrite=True)
     assert not Path("out").exists()
-    folder = output.partial_folder(Path("out"))
+    folder = files.partial_folder(Path("out"))
     assert not resume.is_published(folder, Path("out"))
     assert listing(Path("out")) == old
 
 
 def made_aside() -> Path:
-    folder = output.partial_folder(Path("out"))
+    folder = files.partial_folder(Path("out"))
     folder.mkdir()
     small_result().save(folder / "result")
     return folder / "result"
@@ -313,7 +313,7 @@ def test_folders_are_exchanged_in_one_step() -> None:
     for name in "ab":
         Path(name).mkdir()
         Path(name, name).touch()
-    if not output.exchange(Path("a").resolve(), Path("b").resolve()):
+    if not files.exchange(Path("a").resolve(), Path("b").resolve()):
         pytest.skip("this system cannot exchange two folders")
     assert Path("a/b").exists() and Path("b/a").exists()
 

@@ -12,8 +12,8 @@ from recon4d.core.geometry import exp_se3, transfer
 from recon4d.core.scene import DenseDepth, Scene
 from recon4d.depth_spread import depth_spread
 from recon4d.evaluate.stated import stated_poses
+from recon4d.io.poses.trajectory import Trajectory
 from recon4d.io.result import read_result, write_result
-from recon4d.io.trajectory import Trajectory
 from recon4d.optim import reduced
 from recon4d.optim.camera_terms import focal_term
 from recon4d.optim.moves import HeldMoves, Moves

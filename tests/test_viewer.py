@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation
 from recon4d import cli
 from recon4d.core.errors import ConfigError
 from recon4d.core.scene import Reconstruction
-from recon4d.io.images import read_rgb
+from recon4d.io.pictures.files import read_rgb
 from recon4d.io.result import write_result
 from recon4d.viewer import PLAIN, Address, Style, render_png
 from recon4d.viewer.cloud import join, median_depth, moving_cloud, static_cloud

@@ -11,7 +11,7 @@ import pytest
 
 from recon4d import cli
 from recon4d.core.scene import Reconstruction
-from recon4d.io.images import read_rgb
+from recon4d.io.pictures.files import read_rgb
 from recon4d.io.result import write_result
 from recon4d.viewer import Address, render_png
 from recon4d.viewer.cloud import join, moving_cloud, static_cloud

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from recon4d.core.errors import InputError, MissingDependencyError
-from recon4d.io.trajectory import Trajectory
+from recon4d.io.poses.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from evo.core.trajectory import PoseTrajectory3D

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.spatial.transform import Rotation
 
-from recon4d.io.trajectory import Trajectory
+from recon4d.io.poses.trajectory import Trajectory
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from recon4d.core.errors import InputError
-from recon4d.io.images import list_images, read_image
-from recon4d.io.mask_values import LOSSY_SUFFIXES, LOSSY_THRESHOLD
-from recon4d.io.trajectory import Trajectory, read_trajectory
-from recon4d.io.tum import read_list
+from recon4d.io.masks.values import LOSSY_SUFFIXES, LOSSY_THRESHOLD
+from recon4d.io.pictures.files import list_images, read_image
+from recon4d.io.poses.trajectory import Trajectory, read_trajectory
+from recon4d.io.rgbd.tum import read_list
 
 
 @dataclass(frozen=True)

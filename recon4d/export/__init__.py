@@ -24,8 +24,8 @@ from recon4d.export.views import (
     has_no_parallax,
     unposed_frames,
 )
+from recon4d.io.files import writing
 from recon4d.io.ours import EXPORT_MARKER, EXPORTS, written_files
-from recon4d.io.output import writing
 from recon4d.io.result import read_result
 from recon4d.settings.config import did_you_mean
 

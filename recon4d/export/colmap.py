@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.export.tracks import Tracks, find_tracks
 from recon4d.export.views import Export, write_depth, write_jpeg, write_static_mask
-from recon4d.io.output import writing
+from recon4d.io.files import writing
 from recon4d.viewer.cloud import PointCloud, static_cloud
 
 MAX_POINTS = 100_000

@@ -20,7 +20,7 @@ from recon4d.core.sampling import spread_evenly
 from recon4d.export.glb_animation import shown_one_by_one
 from recon4d.export.nerfstudio import GL_FROM_CV
 from recon4d.export.views import Export
-from recon4d.io.output import writing
+from recon4d.io.files import writing
 from recon4d.viewer.cloud import FAR, PointCloud, median_depth, moving_cloud, static_cloud
 from recon4d.viewer.frustums import EDGES, SIZE
 

@@ -14,8 +14,8 @@ from jaxtyping import Float64
 
 from recon4d.core.arrays import save_array
 from recon4d.export.views import Export, View, write_jpeg, write_static_mask
-from recon4d.io.images import write_image
-from recon4d.io.output import writing
+from recon4d.io.files import writing
+from recon4d.io.pictures.files import write_image
 from recon4d.io.ply import write_ply
 from recon4d.viewer.cloud import static_cloud
 

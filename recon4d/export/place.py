@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recon4d.core.errors import InputError
-from recon4d.io.ours import first_link, is_export, strangers_in_export
-from recon4d.io.output import (
+from recon4d.io.files import (
     check_place,
     exchange,
     missing_parents,
@@ -17,6 +16,7 @@ from recon4d.io.output import (
     resolved,
     writing,
 )
+from recon4d.io.ours import first_link, is_export, strangers_in_export
 
 
 @contextmanager

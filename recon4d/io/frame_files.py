@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from recon4d.core.errors import InputError
-from recon4d.io.images import read_image
+from recon4d.io.pictures.files import read_image
 from recon4d.io.run_file import DAMAGED
 
 _NPY = re.compile(

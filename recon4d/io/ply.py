@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon4d.io.output import writing
+from recon4d.io.files import writing
 from recon4d.viewer.cloud import PointCloud
 
 _VERTEX = np.dtype(

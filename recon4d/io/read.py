@@ -13,7 +13,6 @@ from recon4d.core.arrays import GrowingArray
 from recon4d.core.errors import InputError
 from recon4d.core.progress import Counter, Progress, no_progress
 from recon4d.core.scene import Notice, Video
-from recon4d.io.arrays import refuse_memory
 from recon4d.io.camera import (
     Camera,
     camera_notices,
@@ -22,13 +21,14 @@ from recon4d.io.camera import (
     parse_intrinsics,
     read_camera_file,
 )
-from recon4d.io.captures import is_capture_folder, open_capture_folder
 from recon4d.io.frames import Source, SourceFrame, select_frames
-from recon4d.io.image_folder import open_image_folder
 from recon4d.io.lens import Undistortion, undistortion
+from recon4d.io.memory import refuse_memory
+from recon4d.io.pictures.folder import open_image_folder
 from recon4d.io.resize import resize_nearest, working_size
-from recon4d.io.tum import is_tum_folder, open_tum_folder
-from recon4d.io.video_file import open_video_source
+from recon4d.io.rgbd.captures import is_capture_folder, open_capture_folder
+from recon4d.io.rgbd.tum import is_tum_folder, open_tum_folder
+from recon4d.io.video import open_video_source
 from recon4d.settings.reading import ReadOptions
 
 SHAPE_TOLERANCE = 0.01

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float16, Float32, UInt8
 
 from recon4d.core.arrays import save_array
 from recon4d.core.scene import Cameras, Reconstruction
+from recon4d.io.files import FORMAT, writing
 from recon4d.io.frame_files import (
     LARGEST_NUMBER,
     Wanted,
@@ -25,18 +26,17 @@ from recon4d.io.frame_files import (
     read_colors,
     read_grey,
 )
-from recon4d.io.images import write_image
 from recon4d.io.ours import RESULT_FOLDERS
-from recon4d.io.output import FORMAT, writing
-from recon4d.io.result_texts import COVARIANCE, read_cameras
-from recon4d.io.run_file import check_run
-from recon4d.io.text import storable_name
-from recon4d.io.trajectory import (
+from recon4d.io.pictures.files import write_image
+from recon4d.io.poses.trajectory import (
     Trajectory,
     format_number,
     format_time,
     write_trajectory,
 )
+from recon4d.io.result_texts import COVARIANCE, read_cameras
+from recon4d.io.run_file import check_run
+from recon4d.io.text import storable_name
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from recon4d.core.errors import InputError
-from recon4d.io.output import FORMAT
+from recon4d.io.files import FORMAT
 from recon4d.io.text import printable, read_text
 
 DAMAGED = "the result is damaged: copy it again, or run recon4d again"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recon4d.core.errors import ConfigError
-from recon4d.io.output import default_output
+from recon4d.io.files import default_output
 
 
 @dataclass(frozen=True, kw_only=True)

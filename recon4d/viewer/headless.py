@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
 from recon4d.core.scene import Reconstruction
-from recon4d.io.images import write_image
+from recon4d.io.pictures.files import write_image
 from recon4d.io.preview import write_text
 from recon4d.io.result import read_result
 from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud

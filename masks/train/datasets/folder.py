@@ -7,7 +7,7 @@ else moves (in lossy files the brighter half of the range); palette PNGs count b
 from pathlib import Path
 
 from recon4d.core.errors import InputError
-from recon4d.io.images import list_images
+from recon4d.io.pictures.files import list_images
 from recon4d.masks.train.datasets.video import (
     Dataset,
     LabelledVideo,

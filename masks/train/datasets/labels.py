@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from recon4d.core.errors import InputError
-from recon4d.io.images import read_image
-from recon4d.io.mask_values import LOSSY_SUFFIXES, LOSSY_THRESHOLD
+from recon4d.io.masks.values import LOSSY_SUFFIXES, LOSSY_THRESHOLD
+from recon4d.io.pictures.files import read_image
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPE_AT = 25

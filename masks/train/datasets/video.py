@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from recon4d.core.errors import InputError
-from recon4d.io.images import list_images, read_rgb
+from recon4d.io.pictures.files import list_images, read_rgb
 from recon4d.masks.train.datasets.labels import read_foreground
 
 Mask = Bool[np.ndarray, "height width"]

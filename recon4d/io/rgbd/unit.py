@@ -12,7 +12,7 @@ from jaxtyping import UInt16
 from recon4d.core.errors import InputError
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import Notice
-from recon4d.io.images import read_image
+from recon4d.io.pictures.files import read_image
 
 TUM_FACTOR = 5000.0
 """Value of one metre in depth images of the TUM RGB-D benchmark."""

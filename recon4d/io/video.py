@@ -13,9 +13,9 @@ from jaxtyping import UInt8
 
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Notice
+from recon4d.io.files import writing
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.hdr import KINDS, is_hdr, standard_range
-from recon4d.io.output import writing
 
 FALLBACK_FPS = 30.0
 """Frames per second of a stream without time stamps and rate (raw elementary streams)."""

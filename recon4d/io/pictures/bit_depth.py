@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import Notice
-from recon4d.io.images import read_image, read_rgb
+from recon4d.io.pictures.files import read_image, read_rgb
 
 LOOKED_AT = 8
 """Pictures of a sequence, spread evenly, whose largest value tells how many bits are used."""

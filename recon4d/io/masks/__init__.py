@@ -10,8 +10,8 @@ from recon4d.core.errors import InputError
 from recon4d.core.scene import Notice, Video
 from recon4d.io.camera import camera_from_array
 from recon4d.io.lens import Undistortion, undistortion
-from recon4d.io.mask_names import counts_from_one, is_of_video, list_masks, match_masks
-from recon4d.io.mask_values import MaskValues, survey_masks
+from recon4d.io.masks.names import counts_from_one, is_of_video, list_masks, match_masks
+from recon4d.io.masks.values import MaskValues, survey_masks
 
 
 def check_mask_folder(folder: Path, video: Video, *, means_static: bool) -> tuple[Notice, ...]:
@@ -37,7 +37,7 @@ def read_mask_folder(
 ) -> Bool[np.ndarray, "frames height width"]:
     """Read a folder with one mask image per frame; True = moving.
 
-    How masks are named: `recon4d.io.mask_names`; what their values mean: `recon4d.io.mask_values`. Masks of the input's
+    How masks are named: `recon4d.io.masks.names`; what their values mean: `recon4d.io.masks.values`. Masks of the input's
     size are undistorted with the frames; masks of the working size are taken as they are.
     """
     _refuse_no_folder(folder)

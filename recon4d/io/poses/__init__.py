@@ -6,8 +6,8 @@ import numpy as np
 
 from recon4d.core.errors import InputError
 from recon4d.core.scene import KnownPoses, Video
-from recon4d.io.pose_times import MATCH_S, nearest_pose, other_clock
-from recon4d.io.trajectory import Trajectory, read_trajectory
+from recon4d.io.poses.times import MATCH_S, nearest_pose, other_clock
+from recon4d.io.poses.trajectory import Trajectory, read_trajectory
 
 
 def read_known_poses(path: Path, sigma: float, video: Video) -> KnownPoses:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Shaped
 from recon4d.core.errors import InputError
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import Notice
-from recon4d.io.images import read_image
+from recon4d.io.pictures.files import read_image
 
 LOSSY_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".webp", ".jp2"))
 LOSSY_THRESHOLD = 127

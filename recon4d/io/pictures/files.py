@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from recon4d.core.errors import InputError
-from recon4d.io.output import writing
-from recon4d.io.picture_kinds import HEIF_SUFFIXES, IMAGE_SUFFIXES, read_heif
-from recon4d.io.picture_names import natural_key
+from recon4d.io.files import writing
+from recon4d.io.pictures.kinds import HEIF_SUFFIXES, IMAGE_SUFFIXES, read_heif
+from recon4d.io.pictures.names import natural_key
 
 
 def list_images(folder: Path) -> list[Path]:

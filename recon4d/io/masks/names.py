@@ -6,8 +6,8 @@ from pathlib import Path
 
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Video
-from recon4d.io.images import list_images
-from recon4d.io.picture_kinds import IMAGE_SUFFIXES
+from recon4d.io.pictures.files import list_images
+from recon4d.io.pictures.kinds import IMAGE_SUFFIXES
 
 MARK = re.compile(r"^masks?[_\-. ]|[_\-. ]masks?$", re.IGNORECASE)
 """What tools add to the name of an image to name its mask: `mask_NAME`, `NAME_mask`."""

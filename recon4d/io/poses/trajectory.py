@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
 from recon4d.core.errors import InputError
-from recon4d.io.output import writing
+from recon4d.io.files import writing
 from recon4d.io.text import parse_numbers, read_rows
 
 LARGEST_NORM_ERROR = 0.01

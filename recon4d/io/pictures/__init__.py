@@ -1,0 +1,1 @@
+"""Image files and folders of them: kinds, names, order, bit depth."""
