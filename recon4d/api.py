@@ -60,8 +60,8 @@ def reconstruct(
             (N, height, width, 3) or a list of images, uint8 RGB, which is read frame by frame.
         timestamps: Of frames in memory: seconds of each, rising; without them, `fps` is their rate (30).
         progress: Told how far each stage is; `recon4d.cli_screen.show_progress` shows it on the screen.
-        options: Options of `recon4d run` by the names of `recon4d.settings.config.RunConfig`; `intrinsics` may also be numbers:
-            (fx, fy, cx, cy) or K (3, 3), pixels of the input, centre of the first pixel at (0, 0).
+        options: Options of `recon4d run` by the names of `recon4d.settings.config.RunConfig`; `intrinsics` may also be
+            numbers: (fx, fy, cx, cy) or K (3, 3), pixels of the input, centre of the first pixel at (0, 0).
 
     Returns:
         The result in memory. Its `save(folder)` writes a result folder; no other file is left behind.

@@ -12,7 +12,7 @@ import pytest
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.scene import Video
 from recon4d.core.stages import run_stage
-from recon4d.io import video
+from recon4d.io import video as video_file
 from recon4d.io.read import read_video
 from recon4d.io.resize import working_size
 from recon4d.settings.reading import ReadOptions
@@ -36,7 +36,7 @@ def read(source: Path, tmp_path: Path, **options: object) -> Video:
 
 def test_a_written_video_is_read_back_with_its_times(tmp_path: Path) -> None:
     frames = textured_frames(5)
-    video.write_video(tmp_path / "a.mp4", frames, Fraction(30000, 1001), {"crf": "10"})
+    video_file.write_video(tmp_path / "a.mp4", frames, Fraction(30000, 1001), {"crf": "10"})
     video = read(tmp_path / "a.mp4", tmp_path)
     assert np.abs(video.images.astype(float) - frames).mean() < CODEC_ERROR
     np.testing.assert_allclose(video.timestamps_s, np.arange(5) * 1001 / 30000, atol=1e-9)
@@ -46,7 +46,7 @@ def test_a_written_video_is_read_back_with_its_times(tmp_path: Path) -> None:
 def test_a_video_that_finds_no_room_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").symlink_to("/dev/full")
     with pytest.raises(InputError, match=r"a\.mp4 cannot be written .*; free some space there"):
-        video.write_video(tmp_path / "a.mp4", textured_frames(5), Fraction(25), {})
+        video_file.write_video(tmp_path / "a.mp4", textured_frames(5), Fraction(25), {})
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The options of a run: one frozen dataclass, checked when it is made. Reading and writing them: `recon4d.settings.text`."""
+"""The options of a run: one frozen dataclass, checked when it is made. Reading, writing: `recon4d.settings.text`."""
 
 import dataclasses
 import difflib

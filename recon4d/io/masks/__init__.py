@@ -37,8 +37,8 @@ def read_mask_folder(
 ) -> Bool[np.ndarray, "frames height width"]:
     """Read a folder with one mask image per frame; True = moving.
 
-    How masks are named: `recon4d.io.masks.names`; what their values mean: `recon4d.io.masks.values`. Masks of the input's
-    size are undistorted with the frames; masks of the working size are taken as they are.
+    How masks are named: `recon4d.io.masks.names`; what their values mean: `recon4d.io.masks.values`. Masks of the
+    input's size are undistorted with the frames; masks of the working size are taken as they are.
     """
     _refuse_no_folder(folder)
     paths = match_masks(folder, video)
