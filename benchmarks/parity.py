@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recon4d.weights_file import WeightsFile
+from recon4d.weights.files import WeightsFile
 
 
 @dataclass(frozen=True)

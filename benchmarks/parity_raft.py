@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.parity import Compared, Fixture
 from recon4d.flow.raft import raft_of
-from recon4d.weights_file import WeightsFile
+from recon4d.weights.files import WeightsFile
 
 FLOW_ATOL_PX = 2e-4
 """Random weights amplify rounding (golden/README.md)."""

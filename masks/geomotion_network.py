@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from recon4d.backbones.pi3 import Decoded, Pi3
 from recon4d.backbones.pi3_config import Pi3Config, config_of
 from recon4d.core.errors import ConfigError
-from recon4d.weights_file import WeightsFile, load_into, read_weights
+from recon4d.weights.files import WeightsFile, load_into, read_weights
 
 LOW_BLOCKS = (5, 15)
 """Blocks of pi3's decoder, from 0, that are looked at besides the last two; all frames see each other in both."""

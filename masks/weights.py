@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from recon4d.core.errors import ConfigError
 from recon4d.masks.network import D2mif, NetworkConfig, fold_norms
-from recon4d.weights_file import WeightsFile, check_fit, load_into, read_weights
+from recon4d.weights.files import WeightsFile, check_fit, load_into, read_weights
 
 SHIPPED = Path(__file__).parent / "weights" / "d2mif.safetensors"
 """The weights that the package holds; `weights/d2mif.md` says how they were made."""

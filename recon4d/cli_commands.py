@@ -113,12 +113,12 @@ def info(arguments: Namespace) -> None:
 
 def models(arguments: Namespace) -> None:
     """List the models, or fetch the weights of one."""
-    from recon4d import models
+    from recon4d.weights import catalogue
 
     if arguments.task == "list":
-        say(models.list_models(), needed=True)
+        say(catalogue.list_models(), needed=True)
         return
-    path = models.fetch(
+    path = catalogue.fetch(
         arguments.name, arguments.revision, yes=arguments.yes, offline=arguments.offline
     )
     say(f"the weights of {arguments.name} are at {printable(str(path))}")

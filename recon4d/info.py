@@ -117,7 +117,7 @@ def _warnings_text(warnings: object) -> str:
 
 def describe_weights(path: Path) -> str:
     """Say which model a checkpoint is of, and list its tensors; of a safetensors file only the header is read."""
-    from recon4d.models import recognise
+    from recon4d.weights.catalogue import recognise
 
     shapes, metadata = (
         _safetensors_header(path) if path.suffix == ".safetensors" else _pth_content(path)
@@ -151,7 +151,7 @@ def _safetensors_header(path: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _pth_content(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    from recon4d.weights_file import read_weights
+    from recon4d.weights.files import read_weights
 
     weights = read_weights(path)
     shapes = {

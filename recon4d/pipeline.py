@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Bool
 
 from recon4d import backbones, masks
-from recon4d.backbones.choice import backbone_weights, geometry_mono, mono_weights
 from recon4d.clips import is_long
 from recon4d.core.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.core.parallel import own_torch
@@ -55,6 +54,7 @@ from recon4d.settings.config import NETWORKS, RunConfig
 from recon4d.settings.stages import align_options
 from recon4d.settings.text import to_toml
 from recon4d.settings.unused import refuse_unused
+from recon4d.weights.resolve import backbone_weights, geometry_mono, mono_weights
 
 
 def run(

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recon4d.backbones import Mono, choice, croco_prior
+from recon4d.backbones import Mono, croco_prior
 from recon4d.backbones.align3r import input_points
 from recon4d.backbones.align3r_points import points_of
 from recon4d.backbones.croco import Croco, View
@@ -30,6 +30,7 @@ from recon4d.flow.raft_network import SMALL, Raft
 from recon4d.io.result import read_result
 from recon4d.pipeline import run
 from recon4d.settings.config import RunConfig
+from recon4d.weights import resolve
 from tests.media import write_images
 from tests.paths import relative_ate
 from tests.pi3_world import tiny as tiny_pi3
@@ -233,10 +234,10 @@ def test_fetched_align3r_gets_the_depth_that_it_was_trained_with(
     monkeypatch: pytest.MonkeyPatch, fetched: str, found: str
 ) -> None:
     monkeypatch.setattr(
-        choice, "fetched_model", lambda name: fetched if name == "align3r" else name
+        resolve, "fetched_model", lambda name: fetched if name == "align3r" else name
     )
-    monkeypatch.setattr(choice, "weights_path", lambda name, given: Path(name))
-    assert choice.geometry_mono(RunConfig(input=Path("x"), geometry="align3r")) == Mono(
+    monkeypatch.setattr(resolve, "weights_path", lambda name, given: Path(name))
+    assert resolve.geometry_mono(RunConfig(input=Path("x"), geometry="align3r")) == Mono(
         found, Path(found)
     )
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from recon4d import models, models_fetch
 from recon4d.core.errors import ConfigError, MissingDependencyError
-from recon4d.models import MODELS, Model, fetch, list_models, recognise, weights_path
-from recon4d.models_fetch import Hub
+from recon4d.weights import catalogue, transfer
+from recon4d.weights.catalogue import MODELS, Model, fetch, list_models, recognise, weights_path
+from recon4d.weights.transfer import Hub
 from tests import needs
 
 needs.package("huggingface_hub", "models")
@@ -165,7 +165,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"served": served}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    monkeypatch.setattr(models, "MODELS", (*MODELS, ONE, MANY))
+    monkeypatch.setattr(catalogue, "MODELS", (*MODELS, ONE, MANY))
     yield World(Hub(f"http://127.0.0.1:{server.server_port}", tmp_path / "cache"), served)
     server.shutdown()
     thread.join()
@@ -192,7 +192,7 @@ def test_a_hash_is_whole_or_unknown(model: Model) -> None:
 
 
 def test_what_does_not_allow_commerce_says_so() -> None:
-    free = {model.name for model in MODELS if model.use.startswith(models.ANY_USE)}
+    free = {model.name for model in MODELS if model.use.startswith(catalogue.ANY_USE)}
     assert free == {
         "raft-large",
         "raft-small",
@@ -224,7 +224,7 @@ def never(question: str) -> str:
 
 def test_revision_and_hash_are_recorded(world: World) -> None:
     world.fetch("one")
-    stored = json.loads((world.cache / models_fetch.RECORDS).read_text())
+    stored = json.loads((world.cache / transfer.RECORDS).read_text())
     assert stored == {
         "one": {
             "repository": "someone/one",
@@ -239,7 +239,7 @@ def test_several_files_are_a_folder_without_what_is_not_wanted(world: World) -> 
     folder = world.fetch("many")
     assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
     assert weights_path("many", None, world.hub) == folder
-    assert set(models_fetch.read_records(world.cache)) == {"one", "many"}
+    assert set(transfer.read_records(world.cache)) == {"one", "many"}
 
 
 def test_the_question_shows_size_and_licence(world: World) -> None:
@@ -275,7 +275,7 @@ def test_without_a_terminal_to_ask_nothing_is_fetched(world: World) -> None:
 def test_the_first_revision_is_kept(world: World) -> None:
     world.fetch("one")
     world.served.head = LATER
-    models_fetch.forget(weights_path("one", None, world.hub))
+    transfer.forget(weights_path("one", None, world.hub))
     assert COMMIT in str(world.fetch("one"))
 
 
@@ -288,7 +288,7 @@ def test_another_revision_is_fetched_when_asked_for(world: World) -> None:
 
 def test_a_revision_is_resolved_to_its_commit(world: World) -> None:
     world.fetch("one", revision="main")
-    assert models_fetch.read_records(world.cache)["one"].revision == COMMIT
+    assert transfer.read_records(world.cache)["one"].revision == COMMIT
 
 
 def test_a_file_that_changed_on_the_disk_is_not_used_and_is_fetched_anew(world: World) -> None:
@@ -304,7 +304,7 @@ def test_a_file_with_another_hash_than_the_known_is_refused(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = MappingProxyType({"one.pth": "0" * 64})
-    monkeypatch.setattr(models, "MODELS", (Model(**{**vars(ONE), "sha256": known}),))
+    monkeypatch.setattr(catalogue, "MODELS", (Model(**{**vars(ONE), "sha256": known}),))
     with pytest.raises(ConfigError, match=rf"SHA-256 .*{'0' * 64} was expected; it was removed"):
         world.fetch("one")
     assert list(world.cache.rglob("one.pth")) == []
@@ -316,7 +316,7 @@ def test_a_file_that_changed_on_the_hub_is_refused(world: World) -> None:
     """Under the commit that was recorded; also where the hub states no hash."""
     world.served.state_hashes = False
     path = world.fetch("one")
-    models_fetch.forget(path)
+    transfer.forget(path)
     world.served.files[ONE.repository]["one.pth"] = WEIGHTS[::-1]
     with pytest.raises(ConfigError, match="it was removed"):
         world.fetch("one")
@@ -327,7 +327,7 @@ def test_a_file_that_is_not_what_the_hub_states_is_refused(world: World) -> None
     world.served.spoil = WEIGHTS[::-1]
     with pytest.raises(ConfigError, match="it was removed"):
         world.fetch("one")
-    assert not (world.cache / models_fetch.RECORDS).exists()
+    assert not (world.cache / transfer.RECORDS).exists()
 
 
 @pytest.fixture
@@ -413,7 +413,7 @@ def test_an_option_of_several_models_takes_the_one_that_was_fetched(
 ) -> None:
     other = Model(**{**vars(ONE), "name": "other", "option": "several"})
     first = Model(**{**vars(MANY), "option": "several"})
-    monkeypatch.setattr(models, "MODELS", (first, other))
+    monkeypatch.setattr(catalogue, "MODELS", (first, other))
     with pytest.raises(
         ConfigError, match=r"of several are not .* models fetch many .*several=PATH"
     ):
@@ -427,7 +427,7 @@ def test_an_option_of_several_models_takes_the_one_that_was_fetched(
 
 
 def test_spoilt_records_are_told(tmp_path: Path) -> None:
-    (tmp_path / models_fetch.RECORDS).write_text("{")
+    (tmp_path / transfer.RECORDS).write_text("{")
     with pytest.raises(ConfigError, match="remove it and fetch again"):
         weights_path("pi3", None, Hub(cache=tmp_path))
 

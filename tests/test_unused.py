@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import recon4d
-from recon4d import cli, models_fetch
+from recon4d import cli
 from recon4d.core.errors import ConfigError
+from recon4d.weights import transfer
 from tests.media import textured_frames, write_images
 
 
@@ -114,9 +115,9 @@ def test_weights_are_not_asked_for_where_nobody_answers(
     def connect(*_: object) -> Callable[[], None]:
         raise AssertionError("a connection was opened")
 
-    monkeypatch.setattr(models_fetch, "list_files", connect)
-    monkeypatch.setattr(models_fetch, "is_offline", lambda: False)
-    monkeypatch.setattr(models_fetch.Hub, "folder", property(lambda _: tmp_path / "cache"))
+    monkeypatch.setattr(transfer, "list_files", connect)
+    monkeypatch.setattr(transfer, "is_offline", lambda: False)
+    monkeypatch.setattr(transfer.Hub, "folder", property(lambda _: tmp_path / "cache"))
     with open(os.devnull) as nobody:
         monkeypatch.setattr("sys.stdin", nobody)
         err = sentence(capsys, "models", "fetch", "pi3")

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from recon4d.core.errors import ConfigError
-from recon4d.weights_file import WeightsFile, load_into, read_weights
+from recon4d.weights.files import WeightsFile, load_into, read_weights
 
 
 def state() -> dict[str, Tensor]:

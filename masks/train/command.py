@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from recon4d.backbones import Backbone
-from recon4d.backbones.choice import backbone_weights
 from recon4d.backbones.tokens import token_source
 from recon4d.core.errors import ConfigError
 from recon4d.core.parallel import keep_memory
@@ -25,6 +24,7 @@ from recon4d.masks.train.samples import Samples
 from recon4d.masks.train.tokens import reading, with_tokens
 from recon4d.masks.weights import save_weights
 from recon4d.settings.config import RunConfig
+from recon4d.weights.resolve import backbone_weights
 
 HELD_OUT = 10
 """Every so-manieth clip is held out for validation and calibration."""

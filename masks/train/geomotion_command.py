@@ -23,7 +23,7 @@ from recon4d.masks.train.geomotion_fit import (
     fit_motion,
     start_network,
 )
-from recon4d.models import weights_path
+from recon4d.weights.catalogue import weights_path
 
 STARTS = ("geomotion", "pi3")
 NAMES = (*STARTS, "raft")

@@ -29,7 +29,7 @@ from recon4d.masks.geomotion_network import (
 )
 from recon4d.masks.train.geomotion_clips import Clips, MotionClip
 from recon4d.masks.train.loss import dice_loss, focal_loss
-from recon4d.weights_file import WeightsFile, read_weights
+from recon4d.weights.files import WeightsFile, read_weights
 
 MAX_NORM = 1.0
 """Longest gradient of a step."""

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from recon4d.core.errors import ConfigError
-from recon4d.weights_file import WeightsFile, count_blocks, shape_of
+from recon4d.weights.files import WeightsFile, count_blocks, shape_of
 
 HEADS = ("dpt", "linear")
 CLASS = "AsymmetricCroCo3DStereo"

@@ -11,7 +11,7 @@ from torch import Tensor
 from recon4d.backbones.align3r import Align3R
 from recon4d.backbones.croco import Croco
 from recon4d.backbones.croco_config import CrocoConfig, config_of
-from recon4d.weights_file import WeightsFile, load_into, read_weights
+from recon4d.weights.files import WeightsFile, load_into, read_weights
 
 
 def load_croco(path: Path, device: str | torch.device = "cpu") -> Croco:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from torch import Tensor
 
 from recon4d.core.errors import ConfigError
-from recon4d.weights_file import count_blocks, shape_of
+from recon4d.weights.files import count_blocks, shape_of
 
 CAMERA_LAYERS = 2
 """Residual blocks of the camera's head, in all released weights."""

@@ -6,7 +6,7 @@ import torch
 
 from recon4d.backbones.pi3 import Pi3
 from recon4d.backbones.pi3_config import Pi3Config, config_of
-from recon4d.weights_file import WeightsFile, load_into, read_weights
+from recon4d.weights.files import WeightsFile, load_into, read_weights
 
 
 def load_pi3(path: Path, device: str | torch.device = "cpu") -> Pi3:

@@ -21,7 +21,7 @@ from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.flow.dis import GrayViews, with_confidence
 from recon4d.flow.raft_network import CELL_PX, LARGE, LEVELS, SMALL, Encoded, Raft
 from recon4d.flow.stored import Measured, store_flow
-from recon4d.weights_file import WeightsFile, load_into, read_weights
+from recon4d.weights.files import WeightsFile, load_into, read_weights
 
 UPDATES = 12
 """Of the flow of a pair: those that torchvision's published figures are for."""

@@ -251,8 +251,8 @@ class RunConfig:
         return self._needed_weights("sam2", "sam2") if refines else None
 
     def _needed_weights(self, name: str, model: str) -> Path:
-        """The file that was given for a network, or what was fetched for a model of `recon4d.models`."""
-        from recon4d.models import weights_path  # which needs the names of the options
+        """The file that was given for a network, or what was fetched for a model of `recon4d.weights.catalogue`."""
+        from recon4d.weights.catalogue import weights_path  # which needs the names of the options
 
         path = weights_path(model, self.weights_of(name))
         if not path.exists():

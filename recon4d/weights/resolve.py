@@ -4,8 +4,8 @@ from pathlib import Path
 
 from recon4d.backbones import Backbone, Mono
 from recon4d.core.errors import ConfigError
-from recon4d.models import fetched_model, weights_path
 from recon4d.settings.config import RunConfig
+from recon4d.weights.catalogue import fetched_model, weights_path
 
 MONO = ("depth-pro", "depth-anything")
 """Networks whose depth Align3R can get; its released weights come in one kind for each."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from recon4d import models_fetch
 from recon4d.core.errors import ConfigError, MissingDependencyError
 from recon4d.io.text import printable
-from recon4d.models_fetch import Hub, Listing, Record
 from recon4d.settings.config import did_you_mean
+from recon4d.weights import transfer
+from recon4d.weights.transfer import Hub, Listing, Record
 
 NON_COMMERCIAL = "non-commercial use"
 ANY_USE = "any use, commercial too"
@@ -238,7 +238,7 @@ def fetch(
     asked_for = revision in (None, record.revision if record else None)
     if record and asked_for and not _faults(record, hub):
         return model.place(record.paths(hub.folder))
-    if offline or models_fetch.is_offline():
+    if offline or transfer.is_offline():
         raise ConfigError(
             f"the weights of {name} are not complete on this machine, and fetching is switched off; where there is "
             f"a network: recon4d models fetch {name}; or give a file with --weights {model.option}=PATH"
@@ -249,7 +249,7 @@ def fetch(
             "answer, and there is no terminal to give it; give --yes if you agree"
         )
     wanted = revision or (record.revision if record else None)
-    listing = models_fetch.list_files(hub, model.repository, wanted, model.files)
+    listing = transfer.list_files(hub, model.repository, wanted, model.files)
     if not yes:
         _agree(model, listing, ask)
     return _download(model, listing, record, hub)
@@ -308,7 +308,7 @@ def _fetched(model: Model, hub: Hub) -> Record | None:
 
 
 def _record(model: Model, hub: Hub) -> Record | None:
-    record = models_fetch.read_records(hub.folder).get(model.name)
+    record = transfer.read_records(hub.folder).get(model.name)
     return record if record and record.repository == model.repository else None
 
 
@@ -320,13 +320,13 @@ def _faults(record: Record, hub: Hub) -> list[str]:
     """Files of a record that are not there or not what was recorded, in words."""
     faults = [f"{path} is not there" for path in _missing(record, hub)]
     for name, path in record.paths(hub.folder).items():
-        if path.is_file() and models_fetch.sha256_of(path) != record.files[name]:
+        if path.is_file() and transfer.sha256_of(path) != record.files[name]:
             faults.append(_wrong(path, record.files[name]))
     return faults
 
 
 def _wrong(path: Path, needed: str) -> str:
-    return f"{path} has the SHA-256 {models_fetch.sha256_of(path)}, but {needed} was expected"
+    return f"{path} has the SHA-256 {transfer.sha256_of(path)}, but {needed} was expected"
 
 
 def _agree(model: Model, listing: Listing, ask: Callable[[str], str]) -> None:
@@ -357,19 +357,19 @@ def _download(model: Model, listing: Listing, record: Record | None, hub: Hub) -
         stated = (model.sha256.get(file.name), recorded.get(file.name), file.sha256)
         needed = next((value for value in stated if value), None)
         paths[file.name] = _fetch_one(hub, listing, file.name, needed)
-    hashes = {name: models_fetch.sha256_of(path) for name, path in paths.items()}
+    hashes = {name: transfer.sha256_of(path) for name, path in paths.items()}
     fetched = Record(listing.repository, listing.revision, hashes)
-    models_fetch.write_record(hub.folder, model.name, fetched)
+    transfer.write_record(hub.folder, model.name, fetched)
     return model.place(paths)
 
 
 def _fetch_one(hub: Hub, listing: Listing, name: str, needed: str | None) -> Path:
     before = Record(listing.repository, listing.revision, {name: ""}).paths(hub.folder)[name]
-    spoilt = before.is_file() and needed not in (None, models_fetch.sha256_of(before))
-    path = models_fetch.download(hub, listing, name, anew=spoilt)
-    if needed is not None and models_fetch.sha256_of(path) != needed:
+    spoilt = before.is_file() and needed not in (None, transfer.sha256_of(before))
+    path = transfer.download(hub, listing, name, anew=spoilt)
+    if needed is not None and transfer.sha256_of(path) != needed:
         fault = _wrong(path, needed)
-        models_fetch.forget(path)
+        transfer.forget(path)
         raise ConfigError(
             f"{fault}; it was removed; try again, and if that does not help, give a file with --weights"
         )
