@@ -39,13 +39,13 @@ from benchmarks.common import (
     to_json,
     write_whole,
 )
-from recon4d.backbones.align3r import Align3R
-from recon4d.backbones.croco import Croco, View
-from recon4d.backbones.croco_config import CrocoConfig
-from recon4d.backbones.croco_pairs import PairInference, decode_pairs, encode_images
 from recon4d.core.arrays import create_array
 from recon4d.core.scene import FLOW_STRIDE
 from recon4d.flow.pairs import window_pairs
+from recon4d.networks.croco.align3r import Align3R
+from recon4d.networks.croco.config import CrocoConfig
+from recon4d.networks.croco.network import Croco, View
+from recon4d.networks.croco.pairs import PairInference, decode_pairs, encode_images
 
 PAGE = Path(__file__).with_name("backbones.md")
 KEPT_PAIRS = 600

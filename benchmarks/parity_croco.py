@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.parity import Compared, Fixture
-from recon4d.backbones.align3r import input_points, normalised_points
-from recon4d.backbones.croco import Croco, View, moving_tokens, portrait_items
-from recon4d.backbones.croco_blocks import Attention, CrossAttention, DecoderBlock
-from recon4d.backbones.croco_config import CrocoConfig, config_of_arguments
-from recon4d.backbones.croco_input import input_image
-from recon4d.backbones.croco_load import network_of
-from recon4d.backbones.transformer import Angles, SelfAttention, rope_angles, rotate
+from recon4d.networks.croco.align3r import input_points, normalised_points
+from recon4d.networks.croco.blocks import Attention, CrossAttention, DecoderBlock
+from recon4d.networks.croco.config import CrocoConfig, config_of_arguments
+from recon4d.networks.croco.input import input_image
+from recon4d.networks.croco.load import network_of
+from recon4d.networks.croco.network import Croco, View, moving_tokens, portrait_items
+from recon4d.networks.transformer import Angles, SelfAttention, rope_angles, rotate
 
 ATOL, RTOL = 3e-5, 1e-5
 SAME_IMAGE = 1e-6

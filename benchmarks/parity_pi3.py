@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.parity import Compared, Fixture
-from recon4d.backbones.pi3 import Pi3
-from recon4d.backbones.pi3_load import network_of
+from recon4d.networks.pi3.load import network_of
+from recon4d.networks.pi3.network import Pi3
 
 ATOL, RTOL = 5e-5, 1e-5
 

@@ -119,7 +119,7 @@ def frame_tokens(
     """
     if not config.backbone:
         return None
-    from recon4d.backbones.tokens import token_source, video_tokens
+    from recon4d.networks.tokens import token_source, video_tokens
 
     if seen.backbone is None:
         raise ConfigError(

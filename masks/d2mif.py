@@ -51,7 +51,7 @@ def scene_free_features(
         folder: Where the map is written.
         threads: Frames that are looked at at the same time.
         progress: Told about every finished frame.
-        tokens: Of every frame (`recon4d.backbones.tokens.video_tokens`), for a network that reads them.
+        tokens: Of every frame (`recon4d.networks.tokens.video_tokens`), for a network that reads them.
     """
     shapes = _shapes(trained, _network_size(video))
     values = sum(int(np.prod(shape)) for shape in shapes)

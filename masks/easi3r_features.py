@@ -10,15 +10,15 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from recon4d.backbones import Mono
-from recon4d.backbones.align3r_points import point_maps
-from recon4d.backbones.croco import Croco, View
-from recon4d.backbones.croco_load import load_croco
-from recon4d.backbones.croco_pairs import PairInference, decode_pairs, encode_images
 from recon4d.backbones.croco_prior import network_images, network_size
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Flow, Video
 from recon4d.masks.easi3r import Easi3rMasks, EdgeAttention, easi3r_masks, token_masks
 from recon4d.masks.features import Features
+from recon4d.networks.croco.align3r_points import point_maps
+from recon4d.networks.croco.load import load_croco
+from recon4d.networks.croco.network import Croco, View
+from recon4d.networks.croco.pairs import PairInference, decode_pairs, encode_images
 
 PASSES = 2
 """The second re-weights the attention by the masks of the first, and its masks count (Easi3R)."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from recon4d.core.progress import Progress, no_progress
 from recon4d.flow.raft import full_flows
-from recon4d.flow.raft_network import Raft
+from recon4d.networks.raft import Raft
 
 
 def square_images(

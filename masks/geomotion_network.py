@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from recon4d.backbones.pi3 import Decoded, Pi3
-from recon4d.backbones.pi3_config import Pi3Config, config_of
 from recon4d.core.errors import ConfigError
+from recon4d.networks.pi3.config import Pi3Config, config_of
+from recon4d.networks.pi3.network import Decoded, Pi3
 from recon4d.weights.files import WeightsFile, load_into, read_weights
 
 LOW_BLOCKS = (5, 15)

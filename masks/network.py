@@ -21,10 +21,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from recon4d.backbones.tokens import LAYERS
 from recon4d.core.errors import ConfigError
 from recon4d.masks.encoders import LITE0_STAGES, ConvEncoder, Lite0, Pyramid
 from recon4d.masks.tokens import Part, TokenFeed
+from recon4d.networks.tokens import LAYERS
 
 BRANCHES = ("geometry", "appearance", "motion")
 GEOMETRY_CHANNELS = 12
@@ -74,7 +74,7 @@ class NetworkConfig:
     backbone: str = ""
     """Which network's tokens they are, by its name on the command line, ..."""
     fingerprint: str = ""
-    """... and of which weights (`recon4d.backbones.tokens.fingerprint`)."""
+    """... and of which weights (`recon4d.networks.tokens.fingerprint`)."""
 
     def __post_init__(self) -> None:
         is_known = all(branch in BRANCHES for branch in self.branches)
@@ -166,7 +166,7 @@ class ResidualUnit(nn.Module):
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a backbone exposes of an image (`recon4d.backbones.tokens.packed`)."""
+    """What a backbone exposes of an image (`recon4d.networks.tokens.packed`)."""
 
     values: Float[Tensor, "token_rows token_cols values"]
     """Layers, then statistics; the tokens divide the image evenly."""

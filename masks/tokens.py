@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from recon4d.backbones.tokens import LAYERS
 from recon4d.core.errors import InputError
+from recon4d.networks.tokens import LAYERS
 
 SCALES = (4, 8, 16, 32)
 """Pixels of the image per sample of each map."""

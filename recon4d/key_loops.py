@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from recon4d.alike import describe, seen_again
 from recon4d.core.scene import MotionMasks, Scene, Video
 from recon4d.flow.dis import flow_pairs
 from recon4d.flow.guided import guided_pairs, overlapping
+from recon4d.networks.alike import describe, seen_again
 from recon4d.optim.align import static_weight
 from recon4d.optim.loops import View, balance, close
 from recon4d.optim.stitch import Link, Piece, Placement, place

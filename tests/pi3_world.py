@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from recon4d.backbones.pi3 import Pi3, Predicted
-from recon4d.backbones.pi3_config import Pi3Config
 from recon4d.core.similarity import Similarity
+from recon4d.networks.pi3.config import Pi3Config
+from recon4d.networks.pi3.network import Pi3, Predicted
 from recon4d.render import pixel_grid
 from tests.synthetic import SyntheticScene
 

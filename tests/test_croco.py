@@ -13,18 +13,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recon4d.backbones.align3r import Align3R, input_points, normalised_points
-from recon4d.backbones.croco import Croco, moving_tokens
-from recon4d.backbones.croco_blocks import Attention, CrossAttention
-from recon4d.backbones.croco_config import (
+from recon4d.core.errors import ConfigError, DegenerateError, InputError
+from recon4d.networks.croco.align3r import Align3R, input_points, normalised_points
+from recon4d.networks.croco.blocks import Attention, CrossAttention
+from recon4d.networks.croco.config import (
     CrocoConfig,
     config_of_arguments,
     config_of_tensors,
     parse_class_string,
 )
-from recon4d.backbones.croco_input import centre_crop, input_image, resample
-from recon4d.backbones.croco_load import load_croco
-from recon4d.backbones.croco_pairs import (
+from recon4d.networks.croco.input import centre_crop, input_image, resample
+from recon4d.networks.croco.load import load_croco
+from recon4d.networks.croco.network import Croco, moving_tokens
+from recon4d.networks.croco.pairs import (
     PairInference,
     PairPrediction,
     decode_pairs,
@@ -32,8 +33,7 @@ from recon4d.backbones.croco_pairs import (
     pair_bytes,
     predict_pairs,
 )
-from recon4d.backbones.transformer import grid_positions, rope_angles
-from recon4d.core.errors import ConfigError, DegenerateError, InputError
+from recon4d.networks.transformer import grid_positions, rope_angles
 from tests import needs
 
 OFFICIAL = (

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recon4d.backbones.align3r import Align3R
-from recon4d.backbones.croco_load import load_croco
-from recon4d.backbones.croco_pairs import predict_pairs
 from recon4d.info import describe
+from recon4d.networks.croco.align3r import Align3R
+from recon4d.networks.croco.load import load_croco
+from recon4d.networks.croco.pairs import predict_pairs
 from tests.test_croco import OFFICIAL
 from tests.test_parity_croco import listed, needs_keys
 

@@ -17,17 +17,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recon4d.backbones import Mono, croco_prior
-from recon4d.backbones.align3r import input_points
-from recon4d.backbones.align3r_points import points_of
-from recon4d.backbones.croco import Croco, View
-from recon4d.backbones.croco_pairs import PairPrediction, predict_pairs
 from recon4d.backbones.mono import load_mono
-from recon4d.backbones.pi3 import Decoded as Pi3Decoded
-from recon4d.backbones.pi3 import Pi3
-from recon4d.backbones.pi3 import Predicted as Pi3Predicted
 from recon4d.core.errors import ConfigError, DegenerateError
-from recon4d.flow.raft_network import SMALL, Raft
 from recon4d.io.result import read_result
+from recon4d.networks.croco.align3r import input_points
+from recon4d.networks.croco.align3r_points import points_of
+from recon4d.networks.croco.network import Croco, View
+from recon4d.networks.croco.pairs import PairPrediction, predict_pairs
+from recon4d.networks.pi3.network import Decoded as Pi3Decoded
+from recon4d.networks.pi3.network import Pi3
+from recon4d.networks.pi3.network import Predicted as Pi3Predicted
+from recon4d.networks.raft import SMALL, Raft
 from recon4d.pipeline import run
 from recon4d.settings.config import RunConfig
 from recon4d.weights import resolve

@@ -12,7 +12,6 @@ from torch._subclasses import FakeTensorMode
 
 from benchmarks.parity import Fixture
 from benchmarks.parity_geomotion import compare
-from recon4d.backbones.pi3 import IMAGE_MEAN
 from recon4d.core.errors import ConfigError
 from recon4d.flow import raft as raft_module
 from recon4d.flow.raft import load_raft
@@ -20,6 +19,7 @@ from recon4d.io.result import read_result
 from recon4d.masks.geomotion import chunks, motion_probability, network_input
 from recon4d.masks.geomotion_flow import flow_magnitude, largest_magnitude, square_images
 from recon4d.masks.geomotion_network import GeoMotionConfig, empty_geomotion, load_geomotion
+from recon4d.networks.pi3.network import IMAGE_MEAN
 from recon4d.pipeline import run
 from recon4d.settings.config import RunConfig
 from tests import needs

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recon4d.alike import describe, seen_again
 from recon4d.core.scene import FLOW_STRIDE, MotionMasks, Scene
 from recon4d.core.similarity import Similarity
 from recon4d.flow.dis import flow_pairs
 from recon4d.key_loops import KeyMaps, find_loops
+from recon4d.networks.alike import describe, seen_again
 from recon4d.optim.loops import View, close
 from tests.synthetic import SyntheticScene, make_scene
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from benchmarks import lattice, tokens
 from benchmarks.lattice import How, RandomField
-from recon4d.backbones.croco_tokens import attention_got
-from recon4d.backbones.tokens import LAYERS, neighbours, packed, sampled_layers
 from recon4d.core.errors import InputError
 from recon4d.masks.tokens import (
     SCALES,
@@ -19,6 +17,8 @@ from recon4d.masks.tokens import (
     resample,
     spline_matrix,
 )
+from recon4d.networks.croco.tokens import attention_got
+from recon4d.networks.tokens import LAYERS, neighbours, packed, sampled_layers
 from tests import needs
 
 PATCHES = [14, 16]

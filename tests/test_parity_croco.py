@@ -9,8 +9,8 @@ from torch import Tensor
 
 from benchmarks.parity import Compared, Fixture
 from benchmarks.parity_croco import compare, compare_attention
-from recon4d.backbones.croco_config import CrocoConfig
-from recon4d.backbones.croco_load import empty_network
+from recon4d.networks.croco.config import CrocoConfig
+from recon4d.networks.croco.load import empty_network
 from tests import needs
 
 SHARED = Path(__file__).parents[1] / "../shared"

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from benchmarks import parity, parity_raft
 from recon4d.core.errors import ConfigError
 from recon4d.core.scene import Flow
-from recon4d.flow import raft, raft_network
+from recon4d.flow import raft
 from recon4d.flow.dis import GrayViews, compute_flow, with_confidence
 from recon4d.flow.pairs import window_pairs
 from recon4d.flow.raft import encode_frame, load_raft, raft_flow, working_order
-from recon4d.flow.raft_network import LARGE, SMALL, Encoded, Raft, RaftSize
+from recon4d.networks import raft as raft_network
+from recon4d.networks.raft import LARGE, SMALL, Encoded, Raft, RaftSize
 from tests import needs
 
 CPU = torch.device("cpu")

@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recon4d.backbones.pi3 import Pi3
 from recon4d.cli import main
 from recon4d.core.errors import ConfigError, DivergedError, InputError
 from recon4d.core.progress import no_progress
@@ -32,6 +31,7 @@ from recon4d.masks.train.geomotion_fit import (
     motion_loss,
     start_network,
 )
+from recon4d.networks.pi3.network import Pi3
 from tests.test_train_command import data_set
 from tests.tiny_geomotion import TINY, save_raft, save_tiny
 

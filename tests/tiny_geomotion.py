@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from recon4d.backbones.pi3_config import Pi3Config
-from recon4d.flow.raft_network import SMALL, Raft
 from recon4d.masks.geomotion_network import GeoMotion, GeoMotionConfig
+from recon4d.networks.pi3.config import Pi3Config
+from recon4d.networks.raft import SMALL, Raft
 
 TINY = GeoMotionConfig(
     Pi3Config(

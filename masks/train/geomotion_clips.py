@@ -11,9 +11,9 @@ from jaxtyping import Float16, Int64, UInt8
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.progress import Progress
 from recon4d.core.stages import load_stage, run_stage
-from recon4d.flow.raft_network import Raft
 from recon4d.masks.geomotion_flow import flow_magnitude, square_images
 from recon4d.masks.train.datasets import TRAINING, LabelledVideo, read_dataset
+from recon4d.networks.raft import Raft
 
 HELD_OUT = 10
 """Every so-manieth video is held out; with fewer videos, none."""

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float16
 
-from recon4d.backbones.tokens import TokenSource, video_tokens
 from recon4d.core.progress import Progress
 from recon4d.core.stages import run_stage
 from recon4d.masks.network import NetworkConfig
 from recon4d.masks.train.samples import Samples
+from recon4d.networks.tokens import TokenSource, video_tokens
 
 SHOWN = 12
 """Characters of a fingerprint that name a folder."""

@@ -9,14 +9,14 @@ from jaxtyping import Float, Float16, Float32, Int64, UInt8
 from torch import Tensor
 
 from recon4d.backbones import Question
-from recon4d.backbones.align3r_points import mono_notice, point_maps
-from recon4d.backbones.croco import Croco
-from recon4d.backbones.croco_input import LONG_SIDE, MULTIPLE
-from recon4d.backbones.croco_load import load_croco
-from recon4d.backbones.croco_pairs import PairInference, predict_pairs
 from recon4d.core.arrays import create_array
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.scene import FLOW_STRIDE, DepthPrior, Flow, Video
+from recon4d.networks.croco.align3r_points import mono_notice, point_maps
+from recon4d.networks.croco.input import LONG_SIDE, MULTIPLE
+from recon4d.networks.croco.load import load_croco
+from recon4d.networks.croco.network import Croco
+from recon4d.networks.croco.pairs import PairInference, predict_pairs
 from recon4d.optim.pairs import Pairs
 from recon4d.pairwise import AlignedPairs, PairOptions, align_pairs
 

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recon4d.backbones.transformer import NORM_EPS, Angles, Mlp, SelfAttention, rotate
 from recon4d.core.errors import InputError
+from recon4d.networks.transformer import NORM_EPS, Angles, Mlp, SelfAttention, rotate
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 
-from recon4d.backbones.croco import Croco, View
-from recon4d.backbones.croco_blocks import PatchEmbed
-from recon4d.backbones.croco_config import CrocoConfig
-from recon4d.backbones.croco_input import LONG_SIDE, centre_crop, resized
-from recon4d.backbones.transformer import Block, rope_angles
 from recon4d.core.errors import DegenerateError, InputError
+from recon4d.networks.croco.blocks import PatchEmbed
+from recon4d.networks.croco.config import CrocoConfig
+from recon4d.networks.croco.input import LONG_SIDE, centre_crop, resized
+from recon4d.networks.croco.network import Croco, View
+from recon4d.networks.transformer import Block, rope_angles
 
 Tokens = tuple[Float[Tensor, "batch tokens dec_dim"], ...]
 

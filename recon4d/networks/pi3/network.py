@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recon4d.backbones.croco_blocks import PatchEmbed
-from recon4d.backbones.pi3_config import Pi3Config
-from recon4d.backbones.pi3_heads import CameraHead, FrameDecoder, PixelHead
-from recon4d.backbones.transformer import (
+from recon4d.networks.croco.blocks import PatchEmbed
+from recon4d.networks.pi3.config import Pi3Config
+from recon4d.networks.pi3.heads import CameraHead, FrameDecoder, PixelHead
+from recon4d.networks.transformer import (
     NORM_EPS,
     Angles,
     Block,

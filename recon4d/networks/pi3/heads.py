@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recon4d.backbones.pi3_config import CAMERA_LAYERS, Pi3Config
-from recon4d.backbones.transformer import Angles, Block
 from recon4d.core.geometry import rigid
+from recon4d.networks.pi3.config import CAMERA_LAYERS, Pi3Config
+from recon4d.networks.transformer import Angles, Block
 
 
 class FrameDecoder(nn.Module):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from recon4d.backbones.pi3 import Pi3
-from recon4d.backbones.pi3_config import Pi3Config, config_of
+from recon4d.networks.pi3.config import Pi3Config, config_of
+from recon4d.networks.pi3.network import Pi3
 from recon4d.weights.files import WeightsFile, load_into, read_weights
 
 

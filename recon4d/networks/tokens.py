@@ -63,11 +63,11 @@ def token_source(backbone: Backbone, device: str) -> TokenSource:
         ConfigError: There is no such network, or its weights do not fit.
     """
     if backbone.name in ("dust3r", "monst3r", "align3r"):
-        from recon4d.backbones.croco_tokens import croco_tokens
+        from recon4d.networks.croco.tokens import croco_tokens
 
         return croco_tokens(backbone, device)
     if backbone.name == "pi3":
-        from recon4d.backbones.pi3_tokens import pi3_tokens
+        from recon4d.networks.pi3.tokens import pi3_tokens
 
         return pi3_tokens(backbone, device)
     raise ConfigError(

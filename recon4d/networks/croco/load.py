@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recon4d.backbones.align3r import Align3R
-from recon4d.backbones.croco import Croco
-from recon4d.backbones.croco_config import CrocoConfig, config_of
+from recon4d.networks.croco.align3r import Align3R
+from recon4d.networks.croco.config import CrocoConfig, config_of
+from recon4d.networks.croco.network import Croco
 from recon4d.weights.files import WeightsFile, load_into, read_weights
 
 

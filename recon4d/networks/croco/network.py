@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from recon4d.backbones.croco_blocks import Attention, DecoderBlock, PatchEmbed
-from recon4d.backbones.croco_config import CrocoConfig
-from recon4d.backbones.dpt import Dpt, DptHead, LinearHead, points_and_confidence
-from recon4d.backbones.transformer import NORM_EPS, Block, grid_positions, patch_grid, rope_angles
 from recon4d.core.errors import InputError
+from recon4d.networks.croco.blocks import Attention, DecoderBlock, PatchEmbed
+from recon4d.networks.croco.config import CrocoConfig
+from recon4d.networks.dpt import Dpt, DptHead, LinearHead, points_and_confidence
+from recon4d.networks.transformer import NORM_EPS, Block, grid_positions, patch_grid, rope_angles
 
 
 @dataclass(frozen=True)

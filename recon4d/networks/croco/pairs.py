@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon4d.backbones.croco import Croco, Decoded, Predicted, View
-from recon4d.backbones.croco_blocks import Attention
-from recon4d.backbones.croco_config import CrocoConfig
 from recon4d.core.errors import ConfigError, InputError
+from recon4d.networks.croco.blocks import Attention
+from recon4d.networks.croco.config import CrocoConfig
+from recon4d.networks.croco.network import Croco, Decoded, Predicted, View
 
 FLOAT_BYTES = 4
 
@@ -124,7 +124,7 @@ def decode_pairs(
         view: All images.
         edges: (view 1, view 2) of each pair.
         options: Memory, precision, and what else is wanted.
-        moving: Tokens that move (`recon4d.backbones.croco.moving_tokens`); static ones of view 1 then do not look at
+        moving: Tokens that move (`recon4d.networks.croco.network.moving_tokens`); static ones of view 1 then do not look at
             those of view 2 (Easi3R's re-weighting).
 
     Raises:

@@ -1,0 +1,1 @@
+"""Networks: weights in, tensors out; none knows of videos. Uses core and weights."""

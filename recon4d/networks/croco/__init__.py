@@ -1,0 +1,1 @@
+"""The CroCo family: DUSt3R, MonST3R, Align3R."""

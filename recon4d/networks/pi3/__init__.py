@@ -1,0 +1,1 @@
+"""pi3, which sees a whole chunk of frames at once."""
