@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float16
 
-from recon4d.backbones import Backbone, Mono
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
@@ -25,6 +24,7 @@ from recon4d.masks.sam2_refine import UNITED as UNITED
 from recon4d.masks.sam2_refine import Sam2Options as Sam2Options
 from recon4d.masks.sam2_refine import refine_sam2
 from recon4d.masks.weights import load_weights
+from recon4d.priors import Backbone, Mono
 
 
 @dataclass(frozen=True)

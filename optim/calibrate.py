@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64
 
-from recon4d.backbones.parallax import RelativePose, relative_poses
 from recon4d.optim.camera_terms import focal_term
 from recon4d.optim.initialise import best_seed, initialise
 from recon4d.optim.normal import SolveOptions, objective
@@ -15,6 +14,7 @@ from recon4d.optim.parallax import NO_PARALLAX_PX, residual_px
 from recon4d.optim.problem import Problem
 from recon4d.optim.setting import USUAL_FOCAL, AlignOptions
 from recon4d.optim.solver import solve
+from recon4d.optim.start.two_view import RelativePose, relative_poses
 from recon4d.optim.unknowns import Freedom
 
 logger = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from recon4d.backbones.parallax import RelativePose
 from recon4d.core.geometry import invert_rigid, orthonormal
 from recon4d.optim.camera_terms import OwnFocals
 from recon4d.optim.normal import SolveOptions
 from recon4d.optim.pose import Sightings, fit_depth, fit_pose
 from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
+from recon4d.optim.start.two_view import RelativePose
 from recon4d.optim.state import flow_term, relative_poses
 from recon4d.optim.terms import cauchy_weight
 from recon4d.optim.unknowns import Freedom, State

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from recon4d import backbones, masks
+from recon4d import masks, priors
 from recon4d.clips import is_long
 from recon4d.core.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.core.parallel import own_torch
@@ -231,7 +231,7 @@ def observe(
     """The stages between reading and the masks: flow, what a network says of the depth, first cameras and depth."""
     options = align_options(config)
     flow = run_stage(folder, "flow", Flow, lambda f: _flow(config, video, f, progress))
-    network = backbones.network(config.geometry)
+    network = priors.network(config.geometry)
     if network is not None and not network.needs_scene:
         video = _with_answer(config, folder, network, video, flow, None, progress)
 
@@ -265,7 +265,7 @@ def with_prediction(folder: Path, video: Video) -> Video:
 def _with_answer(
     config: RunConfig,
     folder: Path,
-    network: backbones.Network,
+    network: priors.Network,
     video: Video,
     flow: Flow,
     scene: Scene | None,
@@ -275,7 +275,7 @@ def _with_answer(
 
     def ask(own: Path) -> DepthPrior:
         with tempfile.TemporaryDirectory(dir=own) as scratch:
-            question = backbones.Question(
+            question = priors.Question(
                 video=video,
                 flow=flow,
                 weights=config.geometry_weights,

@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from recon4d.backbones import Backbone, Mono
 from recon4d.cli import main
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import no_progress
@@ -25,6 +24,7 @@ from recon4d.masks.train.tokens import reading, with_tokens
 from recon4d.masks.weights import Calibration, load_weights, save_weights
 from recon4d.networks.tokens import LAYERS, fingerprint, token_source, video_tokens
 from recon4d.pipeline import run
+from recon4d.priors import Backbone, Mono
 from recon4d.settings.config import RunConfig
 from tests.media import write_images
 from tests.pi3_world import tiny as tiny_pi3

@@ -16,8 +16,6 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recon4d.backbones import Mono, croco_prior
-from recon4d.backbones.mono import load_mono
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.io.result import read_result
 from recon4d.networks.croco.align3r import input_points
@@ -29,6 +27,8 @@ from recon4d.networks.pi3.network import Pi3
 from recon4d.networks.pi3.network import Predicted as Pi3Predicted
 from recon4d.networks.raft import SMALL, Raft
 from recon4d.pipeline import run
+from recon4d.priors import Mono, pairs
+from recon4d.priors.mono import load_mono
 from recon4d.settings.config import RunConfig
 from recon4d.weights import resolve
 from tests.media import write_images
@@ -111,7 +111,7 @@ def hub(tmp_path: Path, point_cloud: bool = False) -> Path:
 def test_pointmaps_of_pairs_become_a_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, geometry: str
 ) -> None:
-    monkeypatch.setattr(croco_prior, "predict_pairs", seeing)
+    monkeypatch.setattr(pairs, "predict_pairs", seeing)
     weights, encoded = hub(tmp_path), []
     encode = Croco.encode
 
@@ -156,7 +156,7 @@ def test_points_of_pi3_that_are_no_scene_are_named(tmp_path: Path) -> None:
 def test_masks_by_attention_take_the_same_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(croco_prior, "predict_pairs", seeing)
+    monkeypatch.setattr(pairs, "predict_pairs", seeing)
     asked = replace(config(tmp_path, "dust3r", hub(tmp_path), masks="easi3r"), refine="none")
     result = read_result(run(asked))
     # attention of random weights finds specks, which refinement would drop
@@ -184,7 +184,7 @@ def test_align3r_reads_the_depth_of_single_images_and_says_whose(
     name: str,
     whose: str,
 ) -> None:
-    monkeypatch.setattr(croco_prior, "predict_pairs", seeing)
+    monkeypatch.setattr(pairs, "predict_pairs", seeing)
     more = (f"{name}={mono[name]}",)
     asked = config(tmp_path, "align3r", hub(tmp_path, point_cloud=True), "easi3r", more)
     result = read_result(run(replace(asked, refine="none")))

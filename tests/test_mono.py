@@ -9,7 +9,10 @@ import pytest
 import torch
 from jaxtyping import UInt8
 
-from recon4d.backbones.mono import (
+from recon4d.core.errors import ConfigError, DegenerateError
+from recon4d.io.result import read_result
+from recon4d.pipeline import run
+from recon4d.priors.mono import (
     MonoDepth,
     MonoNetwork,
     affine_fit,
@@ -17,9 +20,6 @@ from recon4d.backbones.mono import (
     focal_of,
     load_mono,
 )
-from recon4d.core.errors import ConfigError, DegenerateError
-from recon4d.io.result import read_result
-from recon4d.pipeline import run
 from recon4d.settings.config import RunConfig
 from tests import needs
 from tests.media import write_images

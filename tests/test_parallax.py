@@ -5,7 +5,7 @@ import pytest
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
-from recon4d.backbones.parallax import RelativePose, relative_pose
+from recon4d.optim.start.two_view import RelativePose, relative_pose
 
 INTRINSICS = np.array([400.0, 410.0, 256.0, 190.0])
 SAMPLES = 600

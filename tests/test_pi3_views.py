@@ -13,9 +13,13 @@ from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from recon4d.backbones import Question
-from recon4d.backbones.pi3_prior import SIGMA, gaps, lenses, prior_of, views_prior
-from recon4d.backbones.pi3_views import (
+from recon4d.core.errors import ConfigError, DegenerateError
+from recon4d.core.scene import Flow, Video
+from recon4d.core.similarity import Similarity
+from recon4d.networks.pi3.network import Decoded, Pi3, Predicted
+from recon4d.priors import Question
+from recon4d.priors.chunks import SIGMA, gaps, lenses, prior_of, views_prior
+from recon4d.priors.views import (
     PIXELS,
     ViewOptions,
     Views,
@@ -24,10 +28,6 @@ from recon4d.backbones.pi3_views import (
     predict_views,
     views_of,
 )
-from recon4d.core.errors import ConfigError, DegenerateError
-from recon4d.core.scene import Flow, Video
-from recon4d.core.similarity import Similarity
-from recon4d.networks.pi3.network import Decoded, Pi3, Predicted
 from tests.paths import centres, similarity
 from tests.pi3_world import TINY, tiny, true_views
 from tests.synthetic import SyntheticScene, make_scene

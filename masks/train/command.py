@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recon4d.backbones import Backbone
 from recon4d.core.errors import ConfigError
 from recon4d.core.parallel import keep_memory
 from recon4d.core.progress import Progress, no_progress
@@ -23,6 +22,7 @@ from recon4d.masks.train.samples import Samples
 from recon4d.masks.train.tokens import reading, with_tokens
 from recon4d.masks.weights import save_weights
 from recon4d.networks.tokens import token_source
+from recon4d.priors import Backbone
 from recon4d.settings.config import RunConfig
 from recon4d.weights.resolve import backbone_weights
 

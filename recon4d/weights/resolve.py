@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from recon4d.backbones import Backbone, Mono
 from recon4d.core.errors import ConfigError
+from recon4d.priors import Backbone, Mono
 from recon4d.settings.config import RunConfig
 from recon4d.weights.catalogue import fetched_model, weights_path
 

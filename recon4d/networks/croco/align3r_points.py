@@ -5,13 +5,13 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from recon4d.backbones import Mono
-from recon4d.backbones.mono import MonoNetwork, load_mono
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Notice
 from recon4d.networks.croco.align3r import normalised_points, resized_points
 from recon4d.networks.croco.network import Croco
+from recon4d.priors import Mono
+from recon4d.priors.mono import MonoNetwork, load_mono
 from recon4d.weights.resolve import MONO, NO_MONO
 
 NAMES = {"depth-pro": "Depth Pro", "depth-anything": "Depth Anything V2"}

@@ -16,7 +16,7 @@ class Mono:
     """A network that says the depth of single images, which Align3R gets with them."""
 
     name: str
-    """Of `recon4d.backbones.mono`: `depth-pro` or `depth-anything`."""
+    """Of `recon4d.priors.mono`: `depth-pro` or `depth-anything`."""
     weights: Path
 
 
@@ -61,15 +61,15 @@ class Network:
 def network(name: str) -> Network | None:
     """The network of a name on the command line; None for a geometry that needs none."""
     if name in ("dust3r", "monst3r", "align3r"):
-        from recon4d.backbones.croco_prior import pair_prior
+        from recon4d.priors.pairs import pair_prior
 
         return Network(pair_prior)
     if name == "pi3":
-        from recon4d.backbones.pi3_prior import views_prior
+        from recon4d.priors.chunks import views_prior
 
         return Network(views_prior)
     if name in ("depth-anything", "depth-pro"):
-        from recon4d.backbones.mono import depth_anything_prior, depth_pro_prior
+        from recon4d.priors.mono import depth_anything_prior, depth_pro_prior
 
         is_pro = name == "depth-pro"
         return Network(depth_pro_prior if is_pro else depth_anything_prior, needs_scene=not is_pro)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64
 
-from recon4d.backbones import Question
-from recon4d.backbones.pi3_views import RAY_STEP, Views, predict_views
 from recon4d.core.arrays import create_array
 from recon4d.core.errors import DegenerateError
 from recon4d.core.scene import FLOW_STRIDE, DepthPrior, Flow, Notice
 from recon4d.networks.pi3.load import load_pi3
 from recon4d.optim.pair_graph import shared_focal
+from recon4d.priors import Question
+from recon4d.priors.views import RAY_STEP, Views, predict_views
 
 SIGMA = 0.1
 """Of sure depth, relative: published errors are near .04, but hold for whole surfaces, so that pixels do not average

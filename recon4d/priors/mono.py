@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float, Float16, Float32, UInt8
 from torch import Tensor
 
-from recon4d.backbones import Question
 from recon4d.core.arrays import create_array
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.scene import DepthPrior, Notice, Scene
+from recon4d.priors import Question
 from recon4d.weights.pretrained import load_pretrained, transformers_package
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

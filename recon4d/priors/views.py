@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float, Float32, Float64, UInt8
 from torch import Tensor
 
-from recon4d.backbones import Question
 from recon4d.core.arrays import create_array
 from recon4d.core.errors import ConfigError
 from recon4d.core.scene import Notice
 from recon4d.core.similarity import Similarity, mean_rotation
 from recon4d.networks.pi3.network import Pi3, Predicted
+from recon4d.priors import Question
 
 PIXELS = 255_000
 """Most pixels of an image that goes into the network: the limit of its authors' own loader."""

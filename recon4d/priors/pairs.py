@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, Float16, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.backbones import Question
 from recon4d.core.arrays import create_array
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.scene import FLOW_STRIDE, DepthPrior, Flow, Video
@@ -19,6 +18,7 @@ from recon4d.networks.croco.network import Croco
 from recon4d.networks.croco.pairs import PairInference, predict_pairs
 from recon4d.optim.pairs import Pairs
 from recon4d.pairwise import AlignedPairs, PairOptions, align_pairs
+from recon4d.priors import Question
 
 MIN_SIGMA = 0.01
 """No network's depth is known better than this, relative: its errors are smooth, and the same in all pairs."""
