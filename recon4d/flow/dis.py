@@ -11,7 +11,7 @@ from jaxtyping import Float16, Float32, Int64, UInt8
 from recon4d.core.parallel import each, one_opencv_thread
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import FLOW_STRIDE, Flow
-from recon4d.flow.stored import Measured, store_flow
+from recon4d.flow.store import Measured, store_flow
 
 CONSISTENCY_PX = 0.5
 """Forward-backward error at which the confidence has fallen to 1/e, pixels, for short displacements."""

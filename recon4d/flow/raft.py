@@ -19,7 +19,7 @@ from recon4d.core.parallel import torch_threads
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.flow.dis import GrayViews, with_confidence
-from recon4d.flow.stored import Measured, store_flow
+from recon4d.flow.store import Measured, store_flow
 from recon4d.networks.raft import CELL_PX, LARGE, LEVELS, SMALL, Encoded, Raft
 from recon4d.weights.files import WeightsFile, load_into, read_weights
 
