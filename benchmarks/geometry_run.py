@@ -23,7 +23,7 @@ from benchmarks.recordings import Found, Recording, stage
 from benchmarks.recordings_all import find
 from recon4d.core.errors import Recon4DError
 from recon4d.core.scene import Reconstruction
-from recon4d.io.result import read_result
+from recon4d.results.folder import read_result
 
 Row = dict[str, Any]
 Reconstruct = Callable[[Path, Path, tuple[str, ...]], Measured]

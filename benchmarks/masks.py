@@ -32,8 +32,8 @@ from benchmarks.masks_score import failed, score_video
 from recon4d.cli_parser import parse
 from recon4d.core.errors import Recon4DError
 from recon4d.io.pictures.files import write_image
-from recon4d.io.result import read_result
 from recon4d.masks.train.datasets import BENCHMARKS, LabelledVideo, read_dataset
+from recon4d.results.folder import read_result
 from recon4d.settings.config import CHOICES
 
 OWN_OPTIONS = ("--masks", "--seed", "--out", "--overwrite", "--resume")

@@ -14,7 +14,7 @@ from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Reconstruction
 from recon4d.io.files import check_output, publish, resolved
 from recon4d.io.memory import IN_MEMORY, Frames, intrinsics_text, is_path, open_array
-from recon4d.io.result import read_result, write_result
+from recon4d.results.folder import read_result, write_result
 from recon4d.settings.config import OptimConfig
 from recon4d.settings.text import build, to_toml
 
@@ -101,7 +101,7 @@ def load(folder: str | PathLike[str]) -> Reconstruction:
 def save(result: Reconstruction, folder: Path, overwrite: bool) -> None:
     """Write a result folder: `Reconstruction.save`."""
     from recon4d.core.parallel import own_torch
-    from recon4d.io.preview import write_preview
+    from recon4d.results.preview import write_preview
 
     check_output(folder, overwrite)
     parent = resolved(folder).parent

@@ -17,7 +17,6 @@ from recon4d.core.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Vi
 from recon4d.core.similarity import take
 from recon4d.core.stages import load_stage, run_stage
 from recon4d.depth_spread import depth_spread
-from recon4d.io.result import Frame, write_frame
 from recon4d.optim.align import pose_covariance
 from recon4d.optim.between import moves_between, optimise_between
 from recon4d.optim.densify import densify
@@ -27,6 +26,7 @@ from recon4d.optim.stitch import carry
 from recon4d.overall import BETWEEN, noted, noting_progress, rounds_plan
 from recon4d.reading import given_masks
 from recon4d.report import check_flow
+from recon4d.results.folder import Frame, write_frame
 from recon4d.settings.config import RunConfig
 from recon4d.settings.stages import align_options
 

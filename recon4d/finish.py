@@ -9,8 +9,8 @@ from pathlib import Path
 from recon4d.core.scene import Reconstruction
 from recon4d.core.stages import peak_rss_mb
 from recon4d.io.files import writing
-from recon4d.io.preview import write_preview
-from recon4d.io.result import write_result
+from recon4d.results.folder import write_result
+from recon4d.results.preview import write_preview
 
 
 @dataclass(frozen=True)

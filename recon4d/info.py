@@ -45,8 +45,8 @@ def describe_source(path: Path) -> str:
 
 def describe_result(folder: Path) -> str:
     """Summarise a result folder from its text files; the others are checked, but not decoded."""
-    from recon4d.io.result import check_files
-    from recon4d.io.result_texts import read_cameras
+    from recon4d.results.folder import check_files
+    from recon4d.results.texts import read_cameras
 
     cameras = read_cameras(folder)
     check_files(folder, cameras)

@@ -43,13 +43,13 @@ from recon4d.core.similarity import join, take
 from recon4d.core.stages import load_stage, stage_costs
 from recon4d.executor import executor
 from recon4d.finish import Clock, add_costs
-from recon4d.io.preview import write_preview
-from recon4d.io.result import make_frame_folders, read_frame, write_texts
 from recon4d.key_pass import align_keyframes
 from recon4d.optim.assemble import interpolate_lost, lost_notices
 from recon4d.optim.known import pose_notices
 from recon4d.overall import Watch
 from recon4d.report import Check, report
+from recon4d.results.folder import make_frame_folders, read_frame, write_texts
+from recon4d.results.preview import write_preview
 from recon4d.rounds import Round, Rounds
 from recon4d.settings.config import RunConfig
 from recon4d.settings.stages import align_options

@@ -14,8 +14,8 @@ from scipy.spatial.transform import Rotation
 from benchmarks.common import Measured
 from recon4d.core.scene import Reconstruction
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
-from recon4d.io.result import write_result
 from recon4d.io.rgbd.tum import read_list
+from recon4d.results.folder import write_result
 
 SIZE = (6, 8)
 """(height, width) of all images."""

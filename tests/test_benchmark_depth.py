@@ -16,7 +16,7 @@ from benchmarks.depth_score import Pixels, sequence_errors
 from benchmarks.protocols import PROTOCOLS, datasets
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.evaluate.depth import LARGEST_ADAM, adam_absolute, resize_cubic
-from recon4d.io import result
+from recon4d.results import folder as result
 from tests import needs
 from tests.mini_sets import (
     SIZE,

@@ -24,8 +24,8 @@ from benchmarks.masks_score import (
 )
 from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import list_images
-from recon4d.io.result import write_result
 from recon4d.masks.train.datasets import BENCHMARKS, read_dataset
+from recon4d.results.folder import write_result
 from tests import needs
 
 GOLDEN = Path(__file__).parents[1] / "../shared/golden/eval_metrics.npz"

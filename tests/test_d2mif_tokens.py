@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from recon4d.cli import main
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import no_progress
-from recon4d.io.result import read_result
 from recon4d.masks import needed_backbone
 from recon4d.masks.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif, NetworkConfig
 from recon4d.masks.train import batches
@@ -25,6 +24,7 @@ from recon4d.masks.weights import Calibration, load_weights, save_weights
 from recon4d.networks.tokens import LAYERS, fingerprint, token_source, video_tokens
 from recon4d.pipeline import run
 from recon4d.priors import Backbone, Mono
+from recon4d.results.folder import read_result
 from recon4d.settings.config import RunConfig
 from tests.media import write_images
 from tests.pi3_world import tiny as tiny_pi3

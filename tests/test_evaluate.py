@@ -20,7 +20,7 @@ from recon4d.evaluate import depth as depth_module
 from recon4d.evaluate.depth import depth_errors
 from recon4d.evaluate.masks import contour, contour_f, jaccard, statistics, tolerance_px
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
-from recon4d.io.result import write_result
+from recon4d.results.folder import write_result
 from tests import needs
 
 needs.package("evo", "eval")

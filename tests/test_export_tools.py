@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from recon4d import cli
 from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import read_image, read_rgb
-from recon4d.io.result import read_result, write_result
+from recon4d.results.folder import read_result, write_result
 from tests import needs
 from tests.ply import read_ply
 from tests.results import FRAMES, SIZE, exact_result, listing, with_unposed

@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recon4d.core.errors import ConfigError, DegenerateError
-from recon4d.io.result import read_result
 from recon4d.networks.croco.align3r import input_points
 from recon4d.networks.croco.align3r_points import points_of
 from recon4d.networks.croco.network import Croco, View
@@ -29,6 +28,7 @@ from recon4d.networks.raft import SMALL, Raft
 from recon4d.pipeline import run
 from recon4d.priors import Mono, pairs
 from recon4d.priors.mono import load_mono
+from recon4d.results.folder import read_result
 from recon4d.settings.config import RunConfig
 from recon4d.weights import resolve
 from tests.media import write_images

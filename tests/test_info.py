@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Reconstruction
 from recon4d.info import describe, format_rows
-from recon4d.io.result import write_result
+from recon4d.results.folder import write_result
 
 FRAMES, HEIGHT, WIDTH = 3, 64, 96
 

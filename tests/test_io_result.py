@@ -21,7 +21,7 @@ from recon4d.io.files import (
     publish,
     writing,
 )
-from recon4d.io.result import read_result, write_result
+from recon4d.results.folder import read_result, write_result
 from tests.media import textured_frames
 
 FULL_DISK = Path("/dev/full")

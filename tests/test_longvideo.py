@@ -26,8 +26,8 @@ from recon4d.core.stages import run_stage
 from recon4d.evaluate.poses import pose_errors
 from recon4d.evaluate.stated import stated_poses
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
-from recon4d.io.result import read_result
 from recon4d.optim.register import Tolerance, register
+from recon4d.results.folder import read_result
 from recon4d.settings.config import OptimConfig, RunConfig
 from tests import needs
 from tests.media import write_images, write_tum_folder

@@ -12,7 +12,7 @@ import pytest
 
 from recon4d import cli
 from recon4d.core.errors import MissingDependencyError
-from recon4d.io.result import write_result
+from recon4d.results.folder import write_result
 from recon4d.viewer import packages
 from recon4d.viewer.packages import import_package, lacking
 from tests import needs

@@ -18,11 +18,11 @@ import torch
 from recon4d.core.errors import InputError, MissingDependencyError
 from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import read_rgb
-from recon4d.io.result import write_result
-from recon4d.pytorch3d_interop import PyTorch3DScene, import_pytorch3d
 from recon4d.render import Camera
+from recon4d.results.cloud import PointCloud, moving_cloud, static_cloud
+from recon4d.results.folder import write_result
+from recon4d.results.pytorch3d import PyTorch3DScene, import_pytorch3d
 from recon4d.viewer import render_png
-from recon4d.viewer.cloud import PointCloud, moving_cloud, static_cloud
 from recon4d.viewer.drawer import point_drawer
 from recon4d.viewer.gpu_points import RADIUS_PX, draw_points
 from recon4d.viewer.headless import BACKGROUND, draw, splat

@@ -11,7 +11,7 @@ import pytest
 import recon4d
 from recon4d import cli
 from recon4d.core.errors import InputError
-from recon4d.io.result import write_result
+from recon4d.results.folder import write_result
 from tests.tampered import KINDS, run, tiny_result
 from tests.test_run_refused import listing
 

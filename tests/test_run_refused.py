@@ -14,7 +14,7 @@ import pytest
 
 from recon4d import cli, pipeline
 from recon4d.core.scene import Reconstruction
-from recon4d.io.result import write_result
+from recon4d.results.folder import write_result
 from tests.media import textured_frames, write_images, write_video
 
 ROOT = Path(__file__).parents[1]

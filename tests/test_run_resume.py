@@ -14,7 +14,7 @@ import pytest
 from recon4d import cli, pipeline, resume
 from recon4d import finish as finish_steps
 from recon4d.core import stages
-from recon4d.io.preview import write_preview
+from recon4d.results.preview import write_preview
 from tests.media import write_images
 from tests.synthetic import make_scene
 

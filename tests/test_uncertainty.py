@@ -13,7 +13,6 @@ from recon4d.core.scene import DenseDepth, Scene
 from recon4d.depth_spread import depth_spread
 from recon4d.evaluate.stated import stated_poses
 from recon4d.io.poses.trajectory import Trajectory
-from recon4d.io.result import read_result, write_result
 from recon4d.optim import reduced
 from recon4d.optim.camera_terms import focal_term
 from recon4d.optim.moves import HeldMoves, Moves
@@ -22,6 +21,7 @@ from recon4d.optim.problem import Problem
 from recon4d.optim.solver import solve
 from recon4d.optim.uncertainty import camera_moves, relative_pose_covariance
 from recon4d.optim.unknowns import Freedom, State
+from recon4d.results.folder import read_result, write_result
 from tests.test_io_result import small_result
 
 FRAMES, ROWS, COLS = 4, 12, 16

@@ -23,19 +23,8 @@ from recon4d import cli
 from recon4d.core.errors import ConfigError
 from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import read_rgb
-from recon4d.io.result import write_result
-from recon4d.viewer import PLAIN, Address, Style, render_png
-from recon4d.viewer.cloud import join, median_depth, moving_cloud, static_cloud
-from recon4d.viewer.desktop import Playback, explanation, title
-from recon4d.viewer.frustums import (
-    MAX_CAMERAS,
-    SIZE,
-    ellipsoid_legend,
-    ellipsoid_lines,
-    magnification,
-)
-from recon4d.viewer.levels import LEVELS, Levels
-from recon4d.viewer.uncertainty import (
+from recon4d.results.cloud import join, median_depth, moving_cloud, static_cloud
+from recon4d.results.colours import (
     UNKNOWN_COLOR,
     StdScale,
     missing_uncertainty,
@@ -43,6 +32,17 @@ from recon4d.viewer.uncertainty import (
     styled,
     viridis,
 )
+from recon4d.results.folder import write_result
+from recon4d.results.frustums import (
+    MAX_CAMERAS,
+    SIZE,
+    ellipsoid_legend,
+    ellipsoid_lines,
+    magnification,
+)
+from recon4d.viewer import PLAIN, Address, Style, render_png
+from recon4d.viewer.desktop import Playback, explanation, title
+from recon4d.viewer.levels import LEVELS, Levels
 from recon4d.viewer.web import serve
 from tests import needs
 from tests.results import FRAMES, exact_result

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, Float64, Int64, UInt8
 
 if TYPE_CHECKING:
-    import recon4d.pytorch3d_interop
+    import recon4d.results.pytorch3d
 
 FLOW_STRIDE = 2
 """Pixels of the working size per sample of a `Flow` in each direction (DIS computes at half resolution)."""
@@ -227,20 +227,20 @@ class Reconstruction:
 
     def __repr__(self) -> str:
         """One line that says what it is."""
-        from recon4d.summary import summary
+        from recon4d.results.summary import summary
 
         return summary(self)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the same line, the preview, and the warnings."""
-        from recon4d.summary import summary_html
+        from recon4d.results.summary import summary_html
 
         return summary_html(self)
 
     @property
     def warnings(self) -> tuple[Notice, ...]:
         """What the run found that the user should know, as in `run.json`."""
-        from recon4d.summary import warnings_of
+        from recon4d.results.summary import warnings_of
 
         return warnings_of(self.run)
 
@@ -255,7 +255,7 @@ class Reconstruction:
 
         save(self, Path(folder), overwrite)
 
-    def to_pytorch3d(self, device: str = "cpu") -> "recon4d.pytorch3d_interop.PyTorch3DScene":
+    def to_pytorch3d(self, device: str = "cpu") -> "recon4d.results.pytorch3d.PyTorch3DScene":
         """Cameras and coloured point clouds as PyTorch3D has them, the static world apart from what moves.
 
         Args:
@@ -264,6 +264,6 @@ class Reconstruction:
         Raises:
             MissingDependencyError: PyTorch3D is not installed; the message has the command.
         """
-        from recon4d.pytorch3d_interop import to_pytorch3d
+        from recon4d.results.pytorch3d import to_pytorch3d
 
         return to_pytorch3d(self, device)

@@ -23,7 +23,7 @@ from recon4d.evaluate.stated import StatedPoses, stated_poses
 from recon4d.evaluate.truth import Truth, read_true_depth, read_true_mask, read_truth
 from recon4d.io.files import writing
 from recon4d.io.poses.trajectory import Trajectory, read_trajectory
-from recon4d.io.result import read_result
+from recon4d.results.folder import read_result
 
 __all__ = ["EvalOptions", "Evaluation", "compare", "evaluate", "format_table", "to_json"]
 

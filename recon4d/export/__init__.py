@@ -26,7 +26,7 @@ from recon4d.export.views import (
 )
 from recon4d.io.files import writing
 from recon4d.io.ours import EXPORT_MARKER, EXPORTS, written_files
-from recon4d.io.result import read_result
+from recon4d.results.folder import read_result
 from recon4d.settings.config import did_you_mean
 
 _log = logging.getLogger(__name__)

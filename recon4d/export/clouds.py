@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from recon4d.export.views import Export
-from recon4d.io.ply import write_ply
-from recon4d.viewer.cloud import moving_cloud, static_cloud
+from recon4d.results.cloud import moving_cloud, static_cloud
+from recon4d.results.ply import write_ply
 
 
 def export_ply(export: Export, folder: Path) -> None:

@@ -21,8 +21,8 @@ from recon4d.export.glb_animation import shown_one_by_one
 from recon4d.export.nerfstudio import GL_FROM_CV
 from recon4d.export.views import Export
 from recon4d.io.files import writing
-from recon4d.viewer.cloud import FAR, PointCloud, median_depth, moving_cloud, static_cloud
-from recon4d.viewer.frustums import EDGES, SIZE
+from recon4d.results.cloud import FAR, PointCloud, median_depth, moving_cloud, static_cloud
+from recon4d.results.frustums import EDGES, SIZE
 
 FILE = "scene.glb"
 MAX_STATIC = 500_000

@@ -16,8 +16,8 @@ from recon4d.core.arrays import save_array
 from recon4d.export.views import Export, View, write_jpeg, write_static_mask
 from recon4d.io.files import writing
 from recon4d.io.pictures.files import write_image
-from recon4d.io.ply import write_ply
-from recon4d.viewer.cloud import static_cloud
+from recon4d.results.cloud import static_cloud
+from recon4d.results.ply import write_ply
 
 MAX_POINTS = 500_000
 """Static points that a trainer starts from."""

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from recon4d.export.views import Export
-from recon4d.io.overlay import tint_moving
 from recon4d.io.pictures.files import write_image
 from recon4d.io.video import write_video
+from recon4d.results.overlay import tint_moving
 
 ENCODER = {"crf": "18"}
 """x264, visually lossless."""

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from recon4d.viewer.cloud import EDGE_STEP, depth_edges
+from recon4d.results.cloud import EDGE_STEP, depth_edges
 
 RADIUS = 2
 """Working pixels around a pixel that vote where surfaces meet: beyond the one or two that mix both."""

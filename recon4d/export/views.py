@@ -15,7 +15,7 @@ from recon4d.core.scene import Reconstruction
 from recon4d.export.upsample import Layers
 from recon4d.io.files import writing
 from recon4d.io.pictures.files import write_image
-from recon4d.io.result import JPEG_QUALITY
+from recon4d.results.folder import JPEG_QUALITY
 
 UNPOSED = ("lost_frames", "disconnected")
 """Warnings of a result whose frames have poses that were interpolated or guessed, not measured."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from recon4d.results.colours import COLORS as COLORS
+from recon4d.results.colours import PLAIN as PLAIN
+from recon4d.results.colours import Style as Style
 from recon4d.viewer.address import THIS_MACHINE
 from recon4d.viewer.address import Address as Address
-from recon4d.viewer.uncertainty import COLORS as COLORS
-from recon4d.viewer.uncertainty import PLAIN as PLAIN
-from recon4d.viewer.uncertainty import Style as Style
 
 Tell = Callable[[str], None]
 """Shows the user a line: the keys, the address, what is not known."""

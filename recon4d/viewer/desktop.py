@@ -13,13 +13,8 @@ import numpy as np
 
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Reconstruction
-from recon4d.io.result import read_result
-from recon4d.viewer.cloud import PointCloud, median_depth, moving_cloud, static_cloud
-from recon4d.viewer.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
-from recon4d.viewer.moment import checked_frame, describe_frame
-from recon4d.viewer.packages import import_package
-from recon4d.viewer.screen_text import before_eye, text_rows
-from recon4d.viewer.uncertainty import (
+from recon4d.results.cloud import PointCloud, median_depth, moving_cloud, static_cloud
+from recon4d.results.colours import (
     PLAIN,
     StdScale,
     Style,
@@ -27,6 +22,11 @@ from recon4d.viewer.uncertainty import (
     missing_uncertainty,
     styled,
 )
+from recon4d.results.folder import read_result
+from recon4d.results.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
+from recon4d.viewer.moment import checked_frame, describe_frame
+from recon4d.viewer.packages import import_package
+from recon4d.viewer.screen_text import before_eye, text_rows
 
 FRAMES_PER_S = 15.0
 """Playback speed."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from recon4d.core.errors import MissingDependencyError
-from recon4d.viewer.cloud import PointCloud
+from recon4d.results.cloud import PointCloud
 
 PointDrawer = Callable[
     [PointCloud, Float64[np.ndarray, "4 4"], float, tuple[int, int]],

@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor
 
-from recon4d.pytorch3d_interop import import_pytorch3d, perspective_cameras, pointclouds
-from recon4d.viewer.cloud import PointCloud
+from recon4d.results.cloud import PointCloud
+from recon4d.results.pytorch3d import import_pytorch3d, perspective_cameras, pointclouds
 
 RADIUS_PX = 2.0
 """Of a disc: points of one surface are one to two pixels apart and must close it."""

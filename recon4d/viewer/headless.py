@@ -9,19 +9,19 @@ from jaxtyping import Float, Float64, UInt8
 
 from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import write_image
-from recon4d.io.preview import write_text
-from recon4d.io.result import read_result
-from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
-from recon4d.viewer.drawer import PointDrawer, point_drawer
-from recon4d.viewer.frustums import (
+from recon4d.results.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
+from recon4d.results.colours import PLAIN, StdScale, Style, missing_uncertainty, styled, viridis
+from recon4d.results.folder import read_result
+from recon4d.results.frustums import (
     camera_lines,
     ellipsoid_legend,
     ellipsoid_lines,
     frustum_lines,
     path_lines,
 )
+from recon4d.results.preview import write_text
+from recon4d.viewer.drawer import PointDrawer, point_drawer
 from recon4d.viewer.moment import checked_frame, describe_frame
-from recon4d.viewer.uncertainty import PLAIN, StdScale, Style, missing_uncertainty, styled, viridis
 
 SIZE_PX = (1280, 960)
 BACKGROUND = (250, 250, 252)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from recon4d.viewer.cloud import PointCloud
-from recon4d.viewer.uncertainty import StdScale, percent
+from recon4d.results.cloud import PointCloud
+from recon4d.results.colours import StdScale, percent
 
 LEVELS = 16
 """Steps of the slider that hides uncertain points; the points of each are sent once."""

@@ -5,7 +5,7 @@ from jaxtyping import Float64
 
 from recon4d.core.errors import ConfigError
 from recon4d.core.scene import Reconstruction
-from recon4d.viewer.cloud import median_depth
+from recon4d.results.cloud import median_depth
 
 BACK_OFF = 0.35
 """How far a viewer stands behind a camera, in median depths of the scene: the camera itself is seen."""

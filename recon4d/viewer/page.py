@@ -7,8 +7,16 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from recon4d.core.scene import Reconstruction
-from recon4d.viewer.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
-from recon4d.viewer.frustums import (
+from recon4d.results.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
+from recon4d.results.colours import (
+    COLORS,
+    StdScale,
+    Style,
+    has_known_position,
+    missing_uncertainty,
+    styled,
+)
+from recon4d.results.frustums import (
     SIZE,
     camera_lines,
     ellipsoid_legend,
@@ -17,14 +25,6 @@ from recon4d.viewer.frustums import (
 )
 from recon4d.viewer.levels import Levels
 from recon4d.viewer.moment import behind_camera, describe_frame
-from recon4d.viewer.uncertainty import (
-    COLORS,
-    StdScale,
-    Style,
-    has_known_position,
-    missing_uncertainty,
-    styled,
-)
 
 MAX_POINTS = 600_000
 """Points of the static cloud that are sent to the browser: about 9 MB."""

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from recon4d.io.preview import write_text
+from recon4d.results.preview import write_text
 
 TEXT_PX = 20
 """Height of the letters."""

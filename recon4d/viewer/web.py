@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from recon4d.io.result import read_result
+from recon4d.results.colours import PLAIN, Style
+from recon4d.results.folder import read_result
 from recon4d.viewer.address import FIRST_PORT, THIS_MACHINE, Address
 from recon4d.viewer.moment import checked_frame
 from recon4d.viewer.packages import import_package
 from recon4d.viewer.page import FRAMES_PER_S, Page
-from recon4d.viewer.uncertainty import PLAIN, Style
 
 
 def view_web(

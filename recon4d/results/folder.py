@@ -15,7 +15,16 @@ from jaxtyping import Bool, Float16, Float32, UInt8
 from recon4d.core.arrays import save_array
 from recon4d.core.scene import Cameras, Reconstruction
 from recon4d.io.files import FORMAT, writing
-from recon4d.io.frame_files import (
+from recon4d.io.ours import RESULT_FOLDERS
+from recon4d.io.pictures.files import write_image
+from recon4d.io.poses.trajectory import (
+    Trajectory,
+    format_number,
+    format_time,
+    write_trajectory,
+)
+from recon4d.io.text import storable_name
+from recon4d.results.frame_files import (
     LARGEST_NUMBER,
     Wanted,
     check_array,
@@ -26,17 +35,8 @@ from recon4d.io.frame_files import (
     read_colors,
     read_grey,
 )
-from recon4d.io.ours import RESULT_FOLDERS
-from recon4d.io.pictures.files import write_image
-from recon4d.io.poses.trajectory import (
-    Trajectory,
-    format_number,
-    format_time,
-    write_trajectory,
-)
-from recon4d.io.result_texts import COVARIANCE, read_cameras
-from recon4d.io.run_file import check_run
-from recon4d.io.text import storable_name
+from recon4d.results.run_file import check_run
+from recon4d.results.texts import COVARIANCE, read_cameras
 
 T = TypeVar("T")
 
@@ -116,8 +116,8 @@ def read_result(folder: Path) -> Reconstruction:
     """Read a result folder.
 
     Raises:
-        InputError: It is none, or a file of it is missing or not what it must be (`recon4d.io.result_texts`,
-            `recon4d.io.frame_files`).
+        InputError: It is none, or a file of it is missing or not what it must be (`recon4d.results.texts`,
+            `recon4d.results.frame_files`).
     """
     cameras = read_cameras(folder)
     check_files(folder, cameras)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float64, UInt8
 
 from recon4d.core.errors import ConfigError
 from recon4d.core.scene import Notice, Reconstruction
-from recon4d.viewer.cloud import MIN_CONFIDENCE, PointCloud, relative_std, usable_confidence
+from recon4d.results.cloud import MIN_CONFIDENCE, PointCloud, relative_std, usable_confidence
 
 COLORS = ("image", "uncertainty")
 """What points may be coloured by: the video's own colours, or the relative standard deviation of their depth."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from recon4d.io.files import writing
-from recon4d.viewer.cloud import PointCloud
+from recon4d.results.cloud import PointCloud
 
 _VERTEX = np.dtype(
     [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")]

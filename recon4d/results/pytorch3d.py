@@ -16,7 +16,7 @@ from jaxtyping import Float64
 
 from recon4d.core.errors import InputError, MissingDependencyError
 from recon4d.core.scene import Reconstruction
-from recon4d.viewer.cloud import PointCloud, moving_cloud, static_cloud
+from recon4d.results.cloud import PointCloud, moving_cloud, static_cloud
 
 FLIP = np.diag([-1.0, -1.0, 1.0])
 """From our camera axes (+X right, +Y down) to PyTorch3D's (+X left, +Y up), and back."""

@@ -10,10 +10,10 @@ from jaxtyping import Float64, UInt8
 
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import Reconstruction
-from recon4d.io.overlay import color_depth, depth_range, tint_moving, turbo
 from recon4d.io.pictures.files import write_image
 from recon4d.io.text import printable
-from recon4d.viewer.cloud import depth_edges, lift_points, near_moving
+from recon4d.results.cloud import depth_edges, lift_points, near_moving
+from recon4d.results.overlay import color_depth, depth_range, tint_moving, turbo
 
 COLUMNS = 5
 """Frames that are shown, spread over the video."""

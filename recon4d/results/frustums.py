@@ -5,8 +5,8 @@ from jaxtyping import Float, Float64
 
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import Reconstruction
-from recon4d.viewer.cloud import median_depth
-from recon4d.viewer.uncertainty import has_known_position, percent, position_covariance
+from recon4d.results.cloud import median_depth
+from recon4d.results.colours import has_known_position, percent, position_covariance
 
 SIZE = 0.05
 """Depth of a drawn frustum as a part of the scene's median depth."""

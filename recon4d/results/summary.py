@@ -42,7 +42,7 @@ def warnings_of(run: Mapping[str, object]) -> tuple[Notice, ...]:
 
 def summary_html(result: Reconstruction) -> str:
     """The line, the preview as a picture within the page, and the warnings."""
-    from recon4d.io.preview import draw_preview
+    from recon4d.results.preview import draw_preview
 
     sheet = draw_preview(result, range(len(result)))
     height = round(sheet.shape[0] * PREVIEW_WIDTH_PX / sheet.shape[1])

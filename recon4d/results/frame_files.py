@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from recon4d.core.errors import InputError
 from recon4d.io.pictures.files import read_image
-from recon4d.io.run_file import DAMAGED
+from recon4d.results.run_file import DAMAGED
 
 _NPY = re.compile(
     rb"\{'descr': '([^']{1,8})', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\),? *\} *\n"
