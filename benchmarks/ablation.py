@@ -44,7 +44,7 @@ from recon4d.masks.train.fit import FitOptions, fit, validate
 from recon4d.masks.train.library import stored_clips
 from recon4d.masks.weights import save_weights
 from recon4d.optim.align import optimise
-from recon4d.pipeline import observe, read_stage
+from recon4d.run.pipeline import observe, read_stage
 from recon4d.settings.config import RunConfig
 from recon4d.settings.stages import align_options
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import commit, markdown_table, number
-from recon4d.clip_scale import scale_gaps
-from recon4d.clips import divide
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import no_progress
 from recon4d.evaluate import EvalOptions, compare
-from recon4d.finish import Clock
-from recon4d.longvideo import write_long
-from recon4d.pipeline import read_stage
+from recon4d.run.finish import Clock
+from recon4d.run.long import write_long
+from recon4d.run.long.clips import divide
+from recon4d.run.long.seams import scale_gaps
+from recon4d.run.pipeline import read_stage
 from recon4d.settings.config import OptimConfig, RunConfig
 
 OPTIM = OptimConfig(clip_frames=20, clip_overlap=6, whole_frames=20)

@@ -19,7 +19,7 @@ from recon4d.optim.prior import prior_at
 from recon4d.optim.problem import Problem, Term, build_problem, px_to_samples, sample_positions
 from recon4d.optim.setting import USUAL_FOCAL, AlignOptions, Setting
 from recon4d.optim.unknowns import State
-from recon4d.unrelated import unrelated_frames
+from recon4d.run.unrelated import unrelated_frames
 
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75
 """Probabilities of motion at which a pixel has its whole weight, and none."""

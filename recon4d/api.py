@@ -83,7 +83,7 @@ def reconstruct(
     from recon4d.settings.stages import read_options
 
     with own_torch():
-        from recon4d import pipeline  # constants of its modules are tensors
+        from recon4d.run import pipeline  # constants of its modules are tensors
 
     frames = None if is_path(input) else open_array(input, timestamps, read_options(config))
     with tempfile.TemporaryDirectory(prefix="recon4d-") as folder:

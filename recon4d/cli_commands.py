@@ -27,8 +27,8 @@ def run_config(arguments: Namespace) -> RunConfig:
 def run(arguments: Namespace) -> None:
     """Reconstruct, and say where the result is."""
     config = run_config(arguments)
-    from recon4d import pipeline
     from recon4d.info import describe_result
+    from recon4d.run import pipeline
 
     with show_run(config.loop) as progress:
         result = pipeline.run(

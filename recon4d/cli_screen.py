@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from recon4d.cli_streams import write
 from recon4d.core.progress import Counter, Progress
 from recon4d.io.text import printable
-from recon4d.overall import LONG_PLAN, Overall, run_plan
+from recon4d.run.overall import LONG_PLAN, Overall, run_plan
 
 _PLAIN_INTERVAL_S = 10.0
 """Seconds between lines of a long stage where the screen is no terminal: enough to see that it lives."""

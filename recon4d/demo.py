@@ -104,8 +104,8 @@ def run_demo(out: Path, progress: Progress) -> str:
 
 def _reconstruct(truth: Path, out: Path, progress: Progress) -> tuple[Path, str]:
     """Run the main job on the video as on any other; the result, and its errors as text."""
-    from recon4d import pipeline
     from recon4d.evaluate import EvalOptions, evaluate
+    from recon4d.run import pipeline
     from recon4d.settings.config import RunConfig
 
     config = RunConfig(input=truth / VIDEO_NAME, out=out)

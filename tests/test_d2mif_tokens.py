@@ -22,9 +22,9 @@ from recon4d.masks.train.samples import Samples
 from recon4d.masks.train.tokens import reading, with_tokens
 from recon4d.masks.weights import Calibration, load_weights, save_weights
 from recon4d.networks.tokens import LAYERS, fingerprint, token_source, video_tokens
-from recon4d.pipeline import run
 from recon4d.priors import Backbone, Mono
 from recon4d.results.folder import read_result
+from recon4d.run.pipeline import run
 from recon4d.settings.config import RunConfig
 from tests.media import write_images
 from tests.pi3_world import tiny as tiny_pi3

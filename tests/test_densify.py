@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from recon4d.core.scene import DenseDepth, DepthPrior, MotionMasks
-from recon4d.depth_spread import depth_spread
 from recon4d.optim.complete import complete
 from recon4d.optim.dense_edges import choose_sides, enlarge
 from recon4d.optim.dense_geodesic import Barriers, geodesic_sums, local_planes
@@ -25,6 +24,7 @@ from recon4d.optim.densify import (
     _trust,
     densify,
 )
+from recon4d.run.spread import depth_spread
 from tests import needs
 from tests.synthetic import SyntheticScene, make_scene
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recon4d import cli
-from recon4d.dissolves import find_dissolves
+from recon4d.run.dissolves import find_dissolves
 from tests.media import write_images
 from tests.synthetic import make_scene
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from recon4d import executor as module
 from recon4d.core.errors import MissingDependencyError, WorkerError
-from recon4d.executor import DIED, executor
+from recon4d.run import executor as module
+from recon4d.run.executor import DIED, executor
 from tests import needs
 from tests.media import write_images
 from tests.synthetic import make_scene
@@ -148,7 +148,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import os, time\n"
-        "from recon4d.executor import executor\n"
+        "from recon4d.run.executor import executor\n"
         "if __name__ == '__main__':\n"
         "    with executor('local', 1) as pool:\n"
         f"        pool.run(os.mkdir, [{str(tmp_path / 'begun')!r}])\n"

@@ -25,10 +25,10 @@ from recon4d.networks.pi3.network import Decoded as Pi3Decoded
 from recon4d.networks.pi3.network import Pi3
 from recon4d.networks.pi3.network import Predicted as Pi3Predicted
 from recon4d.networks.raft import SMALL, Raft
-from recon4d.pipeline import run
 from recon4d.priors import Mono, pairs
 from recon4d.priors.mono import load_mono
 from recon4d.results.folder import read_result
+from recon4d.run.pipeline import run
 from recon4d.settings.config import RunConfig
 from recon4d.weights import resolve
 from tests.media import write_images

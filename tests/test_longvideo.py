@@ -16,10 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recon4d import longvideo, pipeline
-from recon4d.clip_pass import ClipJob
-from recon4d.clip_scale import scale_gaps, scale_notices
-from recon4d.clips import Clip, divide
 from recon4d.core.scene import Notice, Scene
 from recon4d.core.similarity import take
 from recon4d.core.stages import run_stage
@@ -28,6 +24,10 @@ from recon4d.evaluate.stated import stated_poses
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from recon4d.optim.register import Tolerance, register
 from recon4d.results.folder import read_result
+from recon4d.run import long, pipeline
+from recon4d.run.long.clip_pass import ClipJob
+from recon4d.run.long.clips import Clip, divide
+from recon4d.run.long.seams import scale_gaps, scale_notices
 from recon4d.settings.config import OptimConfig, RunConfig
 from tests import needs
 from tests.media import write_images, write_tum_folder
@@ -71,7 +71,7 @@ def run(
     def executor(name: str, workers: int) -> Iterator[InOrder]:
         yield inside
 
-    monkeypatch.setattr(longvideo, "executor", executor)
+    monkeypatch.setattr(long, "executor", executor)
     return pipeline.run(config, resume=resume, overwrite=True)
 
 
@@ -201,7 +201,7 @@ def scale_drift(source: Path, keyframes: str, monkeypatch: pytest.MonkeyPatch) -
         found.extend(scale_gaps(folder, clips))
         return ()
 
-    monkeypatch.setattr(longvideo, "scale_notices", look)
+    monkeypatch.setattr(long, "scale_notices", look)
     run(monkeypatch, settings(source, source.parent / keyframes, optim=optim), InOrder())
     return found
 

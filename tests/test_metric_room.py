@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon4d import pipeline
 from recon4d.io.pictures.files import read_rgb
 from recon4d.results.folder import read_result
+from recon4d.run import pipeline
 from recon4d.settings.config import RunConfig
 from tests import needs
 from tests.media import write_tum_folder

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import UInt8
 
 from recon4d.core.errors import ConfigError, DegenerateError
-from recon4d.pipeline import run
 from recon4d.priors.mono import (
     MonoDepth,
     MonoNetwork,
@@ -20,6 +19,7 @@ from recon4d.priors.mono import (
     load_mono,
 )
 from recon4d.results.folder import read_result
+from recon4d.run.pipeline import run
 from recon4d.settings.config import RunConfig
 from tests import needs
 from tests.media import write_images

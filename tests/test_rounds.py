@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recon4d.core.scene import MotionMasks, Scene
-from recon4d.rounds import Rounds, next_round
+from recon4d.run.rounds import Rounds, next_round
 from tests.synthetic import SyntheticScene, make_scene
 
 

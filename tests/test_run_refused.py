@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon4d import cli, pipeline
+from recon4d import cli
 from recon4d.core.scene import Reconstruction
 from recon4d.results.folder import write_result
+from recon4d.run import pipeline
 from tests.media import textured_frames, write_images, write_video
 
 ROOT = Path(__file__).parents[1]

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from recon4d import cli, pipeline, resume
-from recon4d import finish as finish_steps
+from recon4d import cli
 from recon4d.core import stages
 from recon4d.results.preview import write_preview
+from recon4d.run import finish as finish_steps
+from recon4d.run import pipeline, resume
 from tests.media import write_images
 from tests.synthetic import make_scene
 
@@ -100,7 +101,7 @@ def content(folder: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small video of a moving box, and the result of the uninterrupted run."""
-    FORKS.set_forkserver_preload(["recon4d.pipeline", "recon4d.cli_commands", "recon4d.info"])
+    FORKS.set_forkserver_preload(["recon4d.run.pipeline", "recon4d.cli_commands", "recon4d.info"])
     folder = tmp_path_factory.mktemp("resume")
     write_images(folder / "in", make_scene(6, (128, 96), seed=5, mover=True).video.images)
     before = Path.cwd()

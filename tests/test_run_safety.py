@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon4d import cli, finish, inputs, pipeline, resume
+from recon4d import cli
 from recon4d.io import files
 from recon4d.results.preview import write_preview
+from recon4d.run import finish, inputs, pipeline, resume
 from tests.media import textured_frames, write_images
 from tests.test_run_refused import INTRINSICS, ROOT, listing, refused, small_result
 

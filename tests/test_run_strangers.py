@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from recon4d import cli, export, inputs
+from recon4d import cli, export
+from recon4d.run import inputs
 from recon4d.settings.config import RunConfig
 from tests.media import textured_frames, write_images
 from tests.test_run_refused import INTRINSICS, refused

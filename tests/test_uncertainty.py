@@ -10,7 +10,6 @@ import torch
 from recon4d.core.errors import InputError
 from recon4d.core.geometry import exp_se3, transfer
 from recon4d.core.scene import DenseDepth, Scene
-from recon4d.depth_spread import depth_spread
 from recon4d.evaluate.stated import stated_poses
 from recon4d.io.poses.trajectory import Trajectory
 from recon4d.optim import reduced
@@ -22,6 +21,7 @@ from recon4d.optim.solver import solve
 from recon4d.optim.uncertainty import camera_moves, relative_pose_covariance
 from recon4d.optim.unknowns import Freedom, State
 from recon4d.results.folder import read_result, write_result
+from recon4d.run.spread import depth_spread
 from tests.test_io_result import small_result
 
 FRAMES, ROWS, COLS = 4, 12, 16

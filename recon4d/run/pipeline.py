@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Bool
 
 from recon4d import masks, priors
-from recon4d.clips import is_long
 from recon4d.core.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.core.parallel import own_torch
 from recon4d.core.progress import Progress, no_progress
@@ -25,8 +24,6 @@ from recon4d.core.scene import (
     Video,
 )
 from recon4d.core.stages import load_stage, run_stage
-from recon4d.depth_spread import DepthSpread, depth_spread
-from recon4d.finish import Clock, write_all
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
@@ -46,10 +43,13 @@ from recon4d.masks.features import Features
 from recon4d.masks.sam2 import check_sam2
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.densify import densify
-from recon4d.reading import given_masks, read_frames
-from recon4d.report import Check, check_flow, report
-from recon4d.resume import begin, clear, is_begun, is_published, locked, will_publish
-from recon4d.rounds import Rounds, next_round
+from recon4d.run.finish import Clock, write_all
+from recon4d.run.long.clips import is_long
+from recon4d.run.reading import given_masks, read_frames
+from recon4d.run.report import Check, check_flow, report
+from recon4d.run.resume import begin, clear, is_begun, is_published, locked, will_publish
+from recon4d.run.rounds import Rounds, next_round
+from recon4d.run.spread import DepthSpread, depth_spread
 from recon4d.settings.config import NETWORKS, RunConfig
 from recon4d.settings.stages import align_options
 from recon4d.settings.text import to_toml
@@ -146,7 +146,7 @@ def _check_weights(config: RunConfig) -> None:
 
 def _finished(config: RunConfig, folder: Path, clock: Clock, progress: Progress) -> Path:
     """The complete result, beside its final place; a long video's is written clip by clip."""
-    from recon4d.longvideo import write_long  # which uses the stages below for every clip
+    from recon4d.run.long import write_long  # which uses the stages below for every clip
 
     if is_long(read_stage(config, folder, progress).num_frames, config.optim):
         return write_long(config, folder, clock, progress)

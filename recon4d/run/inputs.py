@@ -47,7 +47,7 @@ def code() -> str:
     from recon4d import __version__
 
     found = hashlib.blake2b(digest_size=6)
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for path in sorted(_sources(package)):
         found.update(path.read_bytes())
     return f"{__version__} ({found.hexdigest()})"

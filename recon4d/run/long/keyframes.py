@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from recon4d.clip_pass import ClipJob, Keyframes, clip_flow
-from recon4d.clips import Clip, divide, settled
 from recon4d.core.arrays import create_array
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.scene import Flow, KnownPoses, MotionMasks, Scene, Video
@@ -15,14 +13,16 @@ from recon4d.core.similarity import Similarity
 from recon4d.core.stages import load_stage, run_stage
 from recon4d.flow.guided import guided_pairs, overlapping
 from recon4d.flow.pairs import window_pairs
-from recon4d.key_loops import KeyMaps, find_loops, place_with_loops
 from recon4d.optim.align import optimise, place_by_poses, scene_moves
 from recon4d.optim.keyframes import choose_keyframes
 from recon4d.optim.moves import Moves
 from recon4d.optim.stitch import Piece, Placement, key_scene_of, link, pieces_of, place
 from recon4d.optim.triangulate import triangulate
+from recon4d.run.long.clip_pass import ClipJob, Keyframes, clip_flow
+from recon4d.run.long.clips import Clip, divide, settled
+from recon4d.run.long.loops import KeyMaps, find_loops, place_with_loops
+from recon4d.run.unrelated import unrelated_frames
 from recon4d.settings.stages import align_options
-from recon4d.unrelated import unrelated_frames
 
 KEY_OFFSETS = (1, 2, 3, 5, 8)
 """Places in the list of keyframes between which flow is measured: neighbours, and skips while the pictures overlap."""

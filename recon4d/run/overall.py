@@ -101,7 +101,7 @@ def noted_share(path: Path) -> float:
 
 
 class Watch:
-    """Tells a counter how far jobs are that note their shares: `tick` of `recon4d.executor.Executor.run`."""
+    """Tells a counter how far jobs are that note their shares: `tick` of `recon4d.run.executor.Executor.run`."""
 
     PARTS = 1000
     """Parts of a job that the counter counts."""

@@ -17,8 +17,8 @@ from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
 from recon4d.core.stages import stage_costs
 from recon4d.flow.dis import flow_pairs
-from recon4d.focal_source import focal_notices, focal_source
-from recon4d.rounds import Rounds
+from recon4d.run.focal_source import focal_notices, focal_source
+from recon4d.run.rounds import Rounds
 from recon4d.settings.config import RunConfig
 
 PACKAGES = ("recon4d", "torch", "numpy", "scipy", "opencv-python-headless", "av", "roma")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recon4d.clips import Clip
 from recon4d.core.scene import Notice, Scene
 from recon4d.core.similarity import depth_scale
 from recon4d.core.stages import load_stage
+from recon4d.run.long.clips import Clip
 
 AGREE = 0.05
 """Logarithm of the ratio of scales from which on neighbours disagree: those that work differ by less than .01, one that

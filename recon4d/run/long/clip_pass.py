@@ -8,25 +8,26 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from recon4d import masks, pipeline
-from recon4d.clips import Clip
+from recon4d import masks
 from recon4d.core.errors import DegenerateError
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import Progress
 from recon4d.core.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
 from recon4d.core.similarity import take
 from recon4d.core.stages import load_stage, run_stage
-from recon4d.depth_spread import depth_spread
 from recon4d.optim.align import pose_covariance
 from recon4d.optim.between import moves_between, optimise_between
 from recon4d.optim.densify import densify
 from recon4d.optim.moves import HeldMoves, Moves
 from recon4d.optim.problem import sample_positions, samples_to_px
 from recon4d.optim.stitch import carry
-from recon4d.overall import BETWEEN, noted, noting_progress, rounds_plan
-from recon4d.reading import given_masks
-from recon4d.report import check_flow
 from recon4d.results.folder import Frame, write_frame
+from recon4d.run import pipeline
+from recon4d.run.long.clips import Clip
+from recon4d.run.overall import BETWEEN, noted, noting_progress, rounds_plan
+from recon4d.run.reading import given_masks
+from recon4d.run.report import check_flow
+from recon4d.run.spread import depth_spread
 from recon4d.settings.config import RunConfig
 from recon4d.settings.stages import align_options
 
@@ -93,7 +94,7 @@ class Written:
     """What finishing a clip leaves besides the files of its frames."""
 
     residual_px: dict[str, float]
-    """As `recon4d.report.Check`."""
+    """As `recon4d.run.report.Check`."""
     notices: tuple[Notice, ...] = ()
     """Of the refinement of the masks; frames of the clip."""
 

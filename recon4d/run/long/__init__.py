@@ -1,6 +1,6 @@
 """A run of a long video: clips on their own, keyframes together, clips between the keyframes.
 
-1. The video is divided into clips that overlap (`recon4d.clips`). Each is aligned on its own (`clip_pass.align_alone`).
+1. The video is divided into clips that overlap (`recon4d.run.long.clips`). Each is aligned on its own (`clip_pass.align_alone`).
 2. Keyframes are chosen from the clips' geometry; the clips are stitched at the frames they share, and all keyframes are
    aligned together (`key_pass.align_keyframes`).
 3. Each clip is aligned again with its keyframes' pose, depth and focal length held exactly, so that it inherits the
@@ -16,18 +16,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from recon4d.clip_pass import (
-    ALONE_NOTE,
-    BETWEEN_NOTE,
-    ClipJob,
-    History,
-    Keyframes,
-    Written,
-    align_alone,
-    finish_clip,
-)
-from recon4d.clip_scale import scale_notices
-from recon4d.clips import Clip, divide, with_bounds
 from recon4d.core.progress import Progress
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import (
@@ -41,16 +29,28 @@ from recon4d.core.scene import (
 )
 from recon4d.core.similarity import join, take
 from recon4d.core.stages import load_stage, stage_costs
-from recon4d.executor import executor
-from recon4d.finish import Clock, add_costs
-from recon4d.key_pass import align_keyframes
 from recon4d.optim.assemble import interpolate_lost, lost_notices
 from recon4d.optim.known import pose_notices
-from recon4d.overall import Watch
-from recon4d.report import Check, report
 from recon4d.results.folder import make_frame_folders, read_frame, write_texts
 from recon4d.results.preview import write_preview
-from recon4d.rounds import Round, Rounds
+from recon4d.run.executor import executor
+from recon4d.run.finish import Clock, add_costs
+from recon4d.run.long.clip_pass import (
+    ALONE_NOTE,
+    BETWEEN_NOTE,
+    ClipJob,
+    History,
+    Keyframes,
+    Written,
+    align_alone,
+    finish_clip,
+)
+from recon4d.run.long.clips import Clip, divide, with_bounds
+from recon4d.run.long.keyframes import align_keyframes
+from recon4d.run.long.seams import scale_notices
+from recon4d.run.overall import Watch
+from recon4d.run.report import Check, report
+from recon4d.run.rounds import Round, Rounds
 from recon4d.settings.config import RunConfig
 from recon4d.settings.stages import align_options
 from recon4d.settings.text import to_toml

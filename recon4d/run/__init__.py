@@ -1,0 +1,1 @@
+"""A run, from an input to a result: stages, rounds of masks and optimization, report. Uses every room below."""
