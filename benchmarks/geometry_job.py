@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.common import data_root
 from benchmarks.protocols import NAMES, Protocol, datasets, protocol_of
 from benchmarks.recordings import Task
-from recon4d.cli_commands import run_config
-from recon4d.cli_parser import parse
+from recon4d.cli.commands import run_config
+from recon4d.cli.parser import parse
 from recon4d.core.errors import ConfigError
 from recon4d.settings.config import RunConfig
 

@@ -29,7 +29,7 @@ from benchmarks.common import (
 )
 from benchmarks.masks_report import Page, report
 from benchmarks.masks_score import failed, score_video
-from recon4d.cli_parser import parse
+from recon4d.cli.parser import parse
 from recon4d.core.errors import Recon4DError
 from recon4d.io.pictures.files import write_image
 from recon4d.masks.train.datasets import BENCHMARKS, LabelledVideo, read_dataset

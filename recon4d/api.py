@@ -59,7 +59,7 @@ def reconstruct(
         input: Path of a video file, a folder of images, or an RGB-D folder in TUM layout; or frames: an array or tensor
             (N, height, width, 3) or a list of images, uint8 RGB, which is read frame by frame.
         timestamps: Of frames in memory: seconds of each, rising; without them, `fps` is their rate (30).
-        progress: Told how far each stage is; `recon4d.cli_screen.show_progress` shows it on the screen.
+        progress: Told how far each stage is; `recon4d.cli.screen.show_progress` shows it on the screen.
         options: Options of `recon4d run` by the names of `recon4d.settings.config.RunConfig`; `intrinsics` may also be
             numbers: (fx, fy, cx, cy) or K (3, 3), pixels of the input, centre of the first pixel at (0, 0).
 

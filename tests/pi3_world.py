@@ -5,9 +5,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from recon4d.core.similarity import Similarity
+from recon4d.demo.render import pixel_grid
 from recon4d.networks.pi3.config import Pi3Config
 from recon4d.networks.pi3.network import Pi3, Predicted
-from recon4d.render import pixel_grid
 from tests.synthetic import SyntheticScene
 
 TINY = Pi3Config(

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from recon4d import cli, cli_commands, cli_parser
-from recon4d.cli_screen import show_progress
+from recon4d import cli
+from recon4d.cli import commands, parser
+from recon4d.cli.screen import show_progress
 from recon4d.core.progress import Counter, Progress, no_progress
 
 ROOT = Path(__file__).parents[1]
@@ -132,7 +133,7 @@ def test_options_of_the_command_line_win_over_set_and_the_file(tmp_path: Path) -
         'input = "a.mp4"\nsize = 512\nstride = 3\nloop = 1\n[optim]\ngrid_px = 8\nkernel_px = 1\n'
     )
     argv = ["run", "--config", str(file), "--set", "size=256", "--set", "optim.kernel_px=0.5"]
-    config = cli_commands.run_config(cli_parser.parse([*argv, "--size", "128", "--fps", "10"]))
+    config = commands.run_config(parser.parse([*argv, "--size", "128", "--fps", "10"]))
     assert (config.input, config.size, config.loop) == (Path("a.mp4"), 128, 1)
     assert (config.fps, config.stride) == (10.0, 1)
     assert (config.optim.grid_px, config.optim.kernel_px) == (8, 0.5)
@@ -153,7 +154,7 @@ def have_a_bug(arguments: Namespace) -> None:
 def test_an_interrupted_run_says_how_to_continue(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(cli_commands.COMMANDS, "run", interrupt)
+    monkeypatch.setitem(commands.COMMANDS, "run", interrupt)
     assert cli.main(["run", "my clip.mp4"]) == 130
     assert "continue with: recon4d run 'my clip.mp4' --resume\n" in capsys.readouterr().err
     assert cli.main(["run", "a.mp4", "--resume"]) == 130
@@ -163,7 +164,7 @@ def test_an_interrupted_run_says_how_to_continue(
 def test_an_interrupted_export_promises_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(cli_commands.COMMANDS, "export", interrupt)
+    monkeypatch.setitem(commands.COMMANDS, "export", interrupt)
     assert cli.main(["export", "r", "--to", "ply"]) == 130
     assert capsys.readouterr().err == "recon4d: interrupted\n"
 
@@ -171,7 +172,7 @@ def test_an_interrupted_export_promises_nothing(
 def test_a_full_disk_is_the_users_to_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(cli_commands.COMMANDS, "run", fill_the_disk)
+    monkeypatch.setitem(commands.COMMANDS, "run", fill_the_disk)
     message = error_of(["run", "a.mp4"], capsys)
     assert "No space left on device: out/depth/000000.npy; free some space" in message
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recon4d.info import describe
+from recon4d.cli.info import describe
 from recon4d.networks.croco.align3r import Align3R
 from recon4d.networks.croco.load import load_croco
 from recon4d.networks.croco.pairs import predict_pairs

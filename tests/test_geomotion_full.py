@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from recon4d.info import describe
+from recon4d.cli.info import describe
 from recon4d.masks.geomotion import motion_probability
 from recon4d.masks.geomotion_network import load_geomotion
 from tests.test_parity_croco import needs_keys

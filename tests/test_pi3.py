@@ -11,8 +11,8 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
 from benchmarks.parity_pi3 import compare
+from recon4d.cli.info import describe
 from recon4d.core.errors import ConfigError, InputError
-from recon4d.info import describe
 from recon4d.networks.pi3.config import Pi3Config, config_of
 from recon4d.networks.pi3.load import empty_network, load_pi3
 from tests import needs

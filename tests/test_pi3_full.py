@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recon4d.info import describe
+from recon4d.cli.info import describe
 from recon4d.networks.pi3.load import load_pi3
 from tests.test_parity_croco import listed, needs_keys
 

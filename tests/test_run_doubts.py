@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recon4d import cli
-from recon4d.info import describe
+from recon4d.cli.info import describe
 from recon4d.io.camera import Camera, camera_notices
 from tests.media import textured_frames, write_images
 

@@ -101,7 +101,9 @@ def content(folder: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small video of a moving box, and the result of the uninterrupted run."""
-    FORKS.set_forkserver_preload(["recon4d.run.pipeline", "recon4d.cli_commands", "recon4d.info"])
+    FORKS.set_forkserver_preload(
+        ["recon4d.run.pipeline", "recon4d.cli.commands", "recon4d.cli.info"]
+    )
     folder = tmp_path_factory.mktemp("resume")
     write_images(folder / "in", make_scene(6, (128, 96), seed=5, mover=True).video.images)
     before = Path.cwd()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from recon4d import cli
-from recon4d.cli_screen import show_run
-from recon4d.info import describe_result
+from recon4d.cli.info import describe_result
+from recon4d.cli.screen import show_run
 from recon4d.run.overall import run_plan
 from tests.media import textured_frames, write_images
 from tests.test_run_refused import INTRINSICS, run_command

@@ -74,7 +74,7 @@ def test_errors_and_warnings_about_hostile_names_are_one_line(
     out, err = capsys.readouterr()
     check_harmless(err)
     assert out == "" and err.count("\n") == 1 and err.startswith("recon4d: error: a\\x1b]0;")
-    from recon4d.cli_screen import logging_to_screen
+    from recon4d.cli.screen import logging_to_screen
 
     with logging_to_screen():
         logging.getLogger("recon4d.x").warning("%s is odd", HOSTILE)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from recon4d import cli
+from recon4d.cli.limits import ADDRESS_SPACE_MB
 from recon4d.core.arrays import map_array, save_array
 from recon4d.core.parallel import own_torch
-from recon4d.limits import ADDRESS_SPACE_MB
 from recon4d.run.overall import Overall, Watch, noting_progress
 from tests.media import write_images
 from tests.synthetic import make_scene

@@ -124,8 +124,8 @@ def decode_pairs(
         view: All images.
         edges: (view 1, view 2) of each pair.
         options: Memory, precision, and what else is wanted.
-        moving: Tokens that move (`recon4d.networks.croco.network.moving_tokens`); static ones of view 1 then do not look
-            at those of view 2 (Easi3R's re-weighting).
+        moving: Tokens that move (`recon4d.networks.croco.network.moving_tokens`); static ones of view 1 then do not
+            look at those of view 2 (Easi3R's re-weighting).
 
     Raises:
         InputError: A pair names an image that is not there, or the masks are of other images.

@@ -1,8 +1,8 @@
 """A run of a long video: clips on their own, keyframes together, clips between the keyframes.
 
-1. The video is divided into clips that overlap (`recon4d.run.long.clips`). Each is aligned on its own (`clip_pass.align_alone`).
+1. The video is divided into clips that overlap (`clips`). Each is aligned on its own (`clip_pass.align_alone`).
 2. Keyframes are chosen from the clips' geometry; the clips are stitched at the frames they share, and all keyframes are
-   aligned together (`key_pass.align_keyframes`).
+   aligned together (`keyframes.align_keyframes`).
 3. Each clip is aligned again with its keyframes' pose, depth and focal length held exactly, so that it inherits the
    common scale, and its frames are written (`clip_pass.finish_clip`).
 

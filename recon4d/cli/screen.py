@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from recon4d.cli_streams import write
+from recon4d.cli.streams import write
 from recon4d.core.progress import Counter, Progress
 from recon4d.io.text import printable
 from recon4d.run.overall import LONG_PLAN, Overall, run_plan

@@ -1,4 +1,4 @@
-"""The command line. `main` maps what happens to an exit code; each command is a function in `recon4d.cli_commands`.
+"""The command line. `main` maps what happens to an exit code; each command is a function in `recon4d.cli.commands`.
 
 Exit codes: 0 done; 2 the user can fix it (one sentence on standard error); 130 interrupted; 1 a bug (traceback).
 """
@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from recon4d import cli_parser, cli_streams
-from recon4d.cli_screen import complain, logging_to_screen, remark, say
-from recon4d.cli_streams import EXIT_INTERRUPTED
+from recon4d.cli import parser, streams
+from recon4d.cli.limits import check_address_space
+from recon4d.cli.screen import complain, logging_to_screen, remark, say
+from recon4d.cli.streams import EXIT_INTERRUPTED
 from recon4d.core.errors import Recon4DError
 from recon4d.io.files import WHAT_TO_DO
-from recon4d.limits import check_address_space
 
 EXIT_DONE, EXIT_USER = 0, 2
 _NO_MEMORY = (
@@ -28,13 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The words; None: those of this process, which is the program then.
     """
-    cli_streams.open_missing()
+    streams.open_missing()
     if argv is None:
-        cli_streams.take_interrupts()
+        streams.take_interrupts()
     try:
         return _outcome(sys.argv[1:] if argv is None else list(argv))
     finally:
-        cli_streams.flush_all()
+        streams.flush_all()
 
 
 def _outcome(words: Sequence[str]) -> int:
@@ -60,7 +60,7 @@ def _outcome(words: Sequence[str]) -> int:
 
 def _dispatch(words: Sequence[str]) -> int:
     began_s = time.monotonic()
-    arguments = cli_parser.parse(words)
+    arguments = parser.parse(words)
     arguments.began_s = began_s
     if arguments.version:
         from recon4d import __version__
@@ -68,10 +68,10 @@ def _dispatch(words: Sequence[str]) -> int:
         say(f"recon4d {__version__}")
         return EXIT_DONE
     if arguments.command is None:
-        remark(cli_parser.format_help())
+        remark(parser.format_help())
         return EXIT_USER
     check_address_space()
-    from recon4d.cli_commands import COMMANDS
+    from recon4d.cli.commands import COMMANDS
 
     COMMANDS[arguments.command](arguments)
     return EXIT_DONE

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8
 from scipy.spatial.transform import Rotation
 
-from recon4d.render import Camera, Solid, World
+from recon4d.demo.render import Camera, Solid, World
 
 ROOM_HALF_SIZE_M = (2.4, 1.3, 2.6)
 """Half of width, height, depth; the floor is at y = +1.3 because y points down."""

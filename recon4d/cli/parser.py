@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from recon4d.cli_train import add_train
-from recon4d.cli_values import add_choice, positive, whole
+from recon4d.cli.train import add_train
+from recon4d.cli.values import add_choice, positive, whole
 from recon4d.core.errors import ConfigError
 from recon4d.settings.config import CHOICES, Choice, RunConfig, did_you_mean
 

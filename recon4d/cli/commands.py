@@ -5,8 +5,8 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from recon4d import cli_parser
-from recon4d.cli_screen import remark, say, show_progress, show_run
+from recon4d.cli import parser
+from recon4d.cli.screen import remark, say, show_progress, show_run
 from recon4d.core.errors import ConfigError
 from recon4d.io.files import check_file_output
 from recon4d.io.text import printable
@@ -21,13 +21,13 @@ def run_config(arguments: Namespace) -> RunConfig:
     file = arguments.config_file
     in_file = {} if file is None else text.read_toml(file)
     assigned = dict(text.parse_assignment(text) for text in arguments.assignments)
-    return text.build(text.override(in_file, assigned, cli_parser.run_options(arguments)))
+    return text.build(text.override(in_file, assigned, parser.run_options(arguments)))
 
 
 def run(arguments: Namespace) -> None:
     """Reconstruct, and say where the result is."""
     config = run_config(arguments)
-    from recon4d.info import describe_result
+    from recon4d.cli.info import describe_result
     from recon4d.run import pipeline
 
     with show_run(config.loop) as progress:
@@ -106,7 +106,7 @@ def export(arguments: Namespace) -> None:
 
 def info(arguments: Namespace) -> None:
     """Say what a path holds."""
-    from recon4d.info import describe
+    from recon4d.cli.info import describe
 
     say(describe(arguments.path), needed=True)
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from recon4d.cli_values import add_choice, not_negative, positive, whole
+from recon4d.cli.values import add_choice, not_negative, positive, whole
 from recon4d.settings.config import CHOICES, Choice
 
 TRAIN_SIZE = Choice(now=("light", "full"))
