@@ -2,7 +2,7 @@
 
     python -m benchmarks.iteration [--gpu-bandwidth GB/s] [--repeats N]
 
-An iteration is `recon4d.optim.solver.attempt`: a damped step and the normal equations where it leads. Bytes are those
+An iteration is `recon4d.optim.solve.solver.attempt`: a damped step and the normal equations where it leads. Bytes are those
 of the inputs and outputs of every operator (views move nothing); floating-point operations are those of products of
 matrices, of the banded factorisation, and one per output number of any other operator. The least that any
 implementation moves is one pass over the measurements and the state. The times of a GPU are predictions from bytes and
@@ -31,12 +31,12 @@ from benchmarks.common import (
     write_whole,
 )
 from recon4d.core.geometry import exp_se3
-from recon4d.optim.camera_terms import SharedFocal, Smoothness
-from recon4d.optim.normal import SolveOptions, linearise
-from recon4d.optim.problem import Problem
-from recon4d.optim.reduced import Layout
-from recon4d.optim.solver import attempt
-from recon4d.optim.unknowns import Freedom, State
+from recon4d.optim.objective.camera_terms import SharedFocal, Smoothness
+from recon4d.optim.objective.normal import SolveOptions, linearise
+from recon4d.optim.objective.problem import Problem
+from recon4d.optim.objective.unknowns import Freedom, State
+from recon4d.optim.solve.band import Layout
+from recon4d.optim.solve.solver import attempt
 
 PAGE = Path(__file__).with_name("iteration.md")
 LAPTOP_GPU_GBS = 400.0

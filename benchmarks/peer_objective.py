@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from recon4d.core.geometry import invert_rigid
-from recon4d.optim.pair_graph import weiszfeld_focal
-from recon4d.optim.terms import flow_consistency, pointmap_alignment
+from recon4d.optim.objective.terms import flow_consistency, pointmap_alignment
+from recon4d.optim.pairwise.start import weiszfeld_focal
 
 EPSILON = 1e-6
 """Added to depths that divide."""

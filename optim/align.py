@@ -9,16 +9,22 @@ from jaxtyping import Float32, Float64, Int64
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.optim.assemble import assemble, main_piece
-from recon4d.optim.calibrate import pair_geometry, search_focal, seed_pairs, usual_intrinsics
-from recon4d.optim.initialise import initialise
-from recon4d.optim.kernel import noise_kernel_px
-from recon4d.optim.known import place, regained, snapped, trusted_poses
-from recon4d.optim.moves import Moves
-from recon4d.optim.parallax import NO_PARALLAX_PX, unexplained_parallax_px
-from recon4d.optim.prior import prior_at
-from recon4d.optim.problem import Problem, Term, build_problem, px_to_samples, sample_positions
+from recon4d.optim.given_poses import place, regained, snapped, trusted_poses
+from recon4d.optim.objective.depth_prior import prior_at
+from recon4d.optim.objective.noise import noise_kernel_px
+from recon4d.optim.objective.problem import (
+    Problem,
+    Term,
+    build_problem,
+    px_to_samples,
+    sample_positions,
+)
+from recon4d.optim.objective.unknowns import State
 from recon4d.optim.setting import USUAL_FOCAL, AlignOptions, Setting
-from recon4d.optim.unknowns import State
+from recon4d.optim.solve.jackknife import Moves
+from recon4d.optim.start.focal import pair_geometry, search_focal, seed_pairs, usual_intrinsics
+from recon4d.optim.start.grow import initialise
+from recon4d.optim.start.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.run.unrelated import unrelated_frames
 
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75

@@ -7,11 +7,11 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from recon4d.core.geometry import invert_rigid
 from recon4d.core.scene import KnownPoses, Notice, Scene, Video
-from recon4d.optim.known import pose_notices, turned_to_given
-from recon4d.optim.normal import FLOW_SIGMA_PX, SolveOptions, depth_information
-from recon4d.optim.parallax import parallax_px
-from recon4d.optim.problem import GUESS_PX, Problem
-from recon4d.optim.unknowns import State
+from recon4d.optim.given_poses import pose_notices, turned_to_given
+from recon4d.optim.objective.normal import FLOW_SIGMA_PX, SolveOptions, depth_information
+from recon4d.optim.objective.problem import GUESS_PX, Problem
+from recon4d.optim.objective.unknowns import State
+from recon4d.optim.start.parallax import parallax_px
 
 LOW_PARALLAX_DEG = 1.0
 """Median parallax angle between the farthest compared frames below which depth is said to be weak."""

@@ -11,10 +11,10 @@ from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Flow, MotionMasks, Scene, Video
 from recon4d.optim.align import static_problem
 from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
-from recon4d.optim.moves import HeldMoves, Moves
-from recon4d.optim.problem import Problem, Term
+from recon4d.optim.objective.problem import Problem, Term
+from recon4d.optim.objective.unknowns import State
 from recon4d.optim.setting import AlignOptions, Setting
-from recon4d.optim.unknowns import State
+from recon4d.optim.solve.jackknife import HeldMoves, Moves
 
 
 def optimise_between(

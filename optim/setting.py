@@ -8,14 +8,14 @@ from jaxtyping import Bool, Int64
 
 from recon4d.core.scene import KnownPoses, Video
 from recon4d.core.tensors import on_device
-from recon4d.optim import uncertainty
-from recon4d.optim.camera_terms import CameraTerm, Smoothness, focal_term
-from recon4d.optim.known import held_poses, pose_prior, unpulling_scale
-from recon4d.optim.moves import HeldMoves, Moves
-from recon4d.optim.normal import SolveOptions, objective
-from recon4d.optim.problem import Problem, Term
-from recon4d.optim.solver import solve
-from recon4d.optim.unknowns import Freedom, State
+from recon4d.optim.given_poses import held_poses, pose_prior, unpulling_scale
+from recon4d.optim.objective.camera_terms import CameraTerm, Smoothness, focal_term
+from recon4d.optim.objective.normal import SolveOptions, objective
+from recon4d.optim.objective.problem import Problem, Term
+from recon4d.optim.objective.unknowns import Freedom, State
+from recon4d.optim.solve import uncertainty
+from recon4d.optim.solve.jackknife import HeldMoves, Moves
+from recon4d.optim.solve.solver import solve
 
 USUAL_FOCAL = 1.0
 """Focal length over the long side of the image, where nothing is known: 53 degrees of view, a phone's main camera."""
@@ -148,7 +148,7 @@ class Task:
     def moves(
         self, state: State, kernel_px: float, keeps_scale: bool, held: HeldMoves | None = None
     ) -> Moves:
-        """How the cameras of a minimum may be off; see `recon4d.optim.uncertainty.camera_moves`."""
+        """How the cameras of a minimum may be off; see `recon4d.optim.solve.uncertainty.camera_moves`."""
         freedom, options = self.freedom, self._with_kernel(kernel_px)
         if held is not None:  # held ones are off, too, and take the others along
             freedom = freedom.with_frames(torch.from_numpy(held.is_held))

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from recon4d.optim.pairs import Pairs
+from recon4d.optim.pairwise.pairs import Pairs
 
 WIDTH, HEIGHT, FOCAL = 64, 48, 60.0
 OFFSETS = (1, 2, 3, 5)

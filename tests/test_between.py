@@ -14,11 +14,11 @@ from recon4d.core.scene import MotionMasks, Scene
 from recon4d.optim import setting
 from recon4d.optim.align import optimise, static_problem
 from recon4d.optim.between import optimise_between
-from recon4d.optim.camera_terms import MOVE, Linear, Rows
-from recon4d.optim.problem import Problem
-from recon4d.optim.sample_terms import OfDepth
+from recon4d.optim.objective.camera_terms import MOVE, Linear, Rows
+from recon4d.optim.objective.problem import Problem
+from recon4d.optim.objective.sample_terms import OfDepth
+from recon4d.optim.objective.unknowns import State
 from recon4d.optim.setting import AlignOptions
-from recon4d.optim.unknowns import State
 from tests.synthetic import SyntheticScene, make_scene
 
 FRAMES = 12

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from recon4d.core.errors import ConfigError
 from recon4d.core.scene import Scene
-from recon4d.optim.keyframes import MAX_GAP, choose_keyframes
+from recon4d.optim.stitch.keyframes import MAX_GAP, choose_keyframes
 from recon4d.run.long.clips import Clip, divide, is_long, settled
 from recon4d.settings.config import OptimConfig
 from tests.synthetic import make_scene

@@ -10,13 +10,13 @@ from torch.overrides import TorchFunctionMode
 
 from recon4d.core.geometry import exp_se3
 from recon4d.core.tensors import map_tensors, on_device
-from recon4d.optim.camera_terms import GivenPoses, SharedFocal, Smoothness, focal_term
-from recon4d.optim.normal import SolveOptions, linearise
-from recon4d.optim.problem import Problem
-from recon4d.optim.reduced import Layout, solve_banded, solve_block_tridiagonal
-from recon4d.optim.solver import attempt, solve
-from recon4d.optim.unknowns import Freedom, State
-from recon4d.pairwise import PairOptions, align_pairs
+from recon4d.optim.objective.camera_terms import GivenPoses, SharedFocal, Smoothness, focal_term
+from recon4d.optim.objective.normal import SolveOptions, linearise
+from recon4d.optim.objective.problem import Problem
+from recon4d.optim.objective.unknowns import Freedom, State
+from recon4d.optim.pairwise import PairOptions, align_pairs
+from recon4d.optim.solve.band import Layout, solve_banded, solve_block_tridiagonal
+from recon4d.optim.solve.solver import attempt, solve
 from tests import needs
 from tests.pairs_world import PairsWorld
 from tests.paths import relative_ate

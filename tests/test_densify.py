@@ -10,13 +10,7 @@ import pytest
 import torch
 
 from recon4d.core.scene import DenseDepth, DepthPrior, MotionMasks
-from recon4d.optim.complete import complete
-from recon4d.optim.dense_edges import choose_sides, enlarge
-from recon4d.optim.dense_geodesic import Barriers, geodesic_sums, local_planes
-from recon4d.optim.dense_motion import moving_depth
-from recon4d.optim.dense_observed import Observed, relative_range
-from recon4d.optim.dense_prior import KNOWN, KnownDepth, join_known, known_confidence
-from recon4d.optim.densify import (
+from recon4d.optim.dense import (
     COMPLETED,
     COMPLETED_REACH,
     LEAST,
@@ -24,6 +18,12 @@ from recon4d.optim.densify import (
     _trust,
     densify,
 )
+from recon4d.optim.dense.complete import complete
+from recon4d.optim.dense.edges import choose_sides, enlarge
+from recon4d.optim.dense.geodesic import Barriers, geodesic_sums, local_planes
+from recon4d.optim.dense.known import KNOWN, KnownDepth, join_known, known_confidence
+from recon4d.optim.dense.movers import moving_depth
+from recon4d.optim.dense.observed import Observed, relative_range
 from recon4d.run.spread import depth_spread
 from tests import needs
 from tests.synthetic import SyntheticScene, make_scene

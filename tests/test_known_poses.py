@@ -15,9 +15,9 @@ from recon4d.core.scene import KnownPoses, MotionMasks, Scene
 from recon4d.io.poses import read_known_poses
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from recon4d.optim.align import initial_scene, optimise
+from recon4d.optim.objective.terms import known_pose
 from recon4d.optim.register import Tolerance, register
 from recon4d.optim.setting import AlignOptions
-from recon4d.optim.terms import known_pose
 from tests.paths import centres, path_length, relative_ate
 from tests.synthetic import SyntheticScene, make_scene
 

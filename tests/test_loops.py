@@ -9,7 +9,7 @@ from recon4d.core.scene import FLOW_STRIDE, MotionMasks, Scene
 from recon4d.core.similarity import Similarity
 from recon4d.flow.dis import flow_pairs
 from recon4d.networks.alike import describe, seen_again
-from recon4d.optim.loops import View, close
+from recon4d.optim.stitch.loops import View, close
 from recon4d.run.long.loops import KeyMaps, find_loops
 from tests.synthetic import SyntheticScene, make_scene
 

@@ -9,9 +9,9 @@ import pytest
 from recon4d.core.scene import DepthPrior, Flow, MotionMasks, Scene, Video
 from recon4d.flow.pairs import window_pairs
 from recon4d.optim.align import initial_scene, optimise, static_problem, static_weight
-from recon4d.optim.kernel import CAUCHY_SIGMAS, noise_kernel_px
+from recon4d.optim.objective.noise import CAUCHY_SIGMAS, noise_kernel_px
+from recon4d.optim.objective.unknowns import State
 from recon4d.optim.setting import AlignOptions
-from recon4d.optim.unknowns import State
 from tests.paths import centres, path_length, relative_ate, similarity, turn_errors_deg
 from tests.synthetic import SyntheticScene, make_scene
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from benchmarks.alignment import Row, report, stated
 from recon4d.core.errors import DegenerateError
 from recon4d.core.geometry import exp_se3, invert_rigid, rays
-from recon4d.optim.pair_depth import FusedDepth, align_similarity
-from recon4d.optim.pair_problem import correlation, slot_problem
-from recon4d.optim.pair_sharpen import sharp_step
-from recon4d.optim.pairs import check_connected, usable_edges
-from recon4d.optim.terms import flow_consistency
+from recon4d.optim.objective.terms import flow_consistency
+from recon4d.optim.pairwise.depth import FusedDepth, align_similarity
+from recon4d.optim.pairwise.pairs import check_connected, usable_edges
+from recon4d.optim.pairwise.problem import correlation, slot_problem
+from recon4d.optim.pairwise.sharpen import sharp_step
 from tests.test_pair_terms import FEW, WIDE, generator, random_similarity
 
 EDGES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=25)

@@ -9,10 +9,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recon4d.core.geometry import exp_se3, invert_rigid
-from recon4d.masks.pairs import motion_evidence, outside_interval
-from recon4d.optim.normal import SolveOptions, linearise, objective
-from recon4d.optim.pair_depth import align_scale, align_similarity, fuse
-from recon4d.optim.pair_graph import (
+from recon4d.optim.objective.normal import SolveOptions, linearise, objective
+from recon4d.optim.objective.terms import flow_consistency, pointmap_alignment
+from recon4d.optim.objective.unknowns import Freedom
+from recon4d.optim.pairwise.depth import align_scale, align_similarity, fuse
+from recon4d.optim.pairwise.motion import motion_evidence, outside_interval
+from recon4d.optim.pairwise.pairs import (
+    clean_points,
+    consistency,
+    flow_sigma_px,
+    forth_and_back,
+    length,
+)
+from recon4d.optim.pairwise.problem import Slots, flatness
+from recon4d.optim.pairwise.start import (
     chain,
     frame_scales,
     outliers,
@@ -20,10 +30,6 @@ from recon4d.optim.pair_graph import (
     spanning_tree,
     weiszfeld_focal,
 )
-from recon4d.optim.pair_problem import Slots, flatness
-from recon4d.optim.pairs import clean_points, consistency, flow_sigma_px, forth_and_back, length
-from recon4d.optim.terms import flow_consistency, pointmap_alignment
-from recon4d.optim.unknowns import Freedom
 from tests import needs
 from tests.test_solver import random_problem
 

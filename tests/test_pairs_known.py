@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.scene import KnownPoses
-from recon4d.pairwise import AlignedPairs, PairOptions, align_pairs
+from recon4d.optim.pairwise import AlignedPairs, PairOptions, align_pairs
 from tests.pairs_world import FOCAL, HEIGHT, WIDTH, PairsWorld
 from tests.paths import relative_ate
 

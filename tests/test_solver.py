@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from recon4d.core.geometry import exp_se3, invert_rigid
-from recon4d.optim import reduced
-from recon4d.optim.camera_terms import GivenPoses, OwnFocals, Smoothness, focal_term
-from recon4d.optim.normal import SolveOptions, linearise, objective
-from recon4d.optim.problem import Problem
-from recon4d.optim.reduced import Layout, Reduced, solve_bordered
-from recon4d.optim.solver import solve
-from recon4d.optim.terms import cauchy_weight, depth_prior, flow_consistency
-from recon4d.optim.unknowns import Freedom, State
+from recon4d.optim.objective.camera_terms import GivenPoses, OwnFocals, Smoothness, focal_term
+from recon4d.optim.objective.normal import SolveOptions, linearise, objective
+from recon4d.optim.objective.problem import Problem
+from recon4d.optim.objective.terms import cauchy_weight, depth_prior, flow_consistency
+from recon4d.optim.objective.unknowns import Freedom, State
+from recon4d.optim.solve import band
+from recon4d.optim.solve.band import Layout, Reduced, solve_bordered
+from recon4d.optim.solve.solver import solve
 
 WIDE = torch.float64
 
@@ -155,7 +155,7 @@ def test_a_system_that_rounding_made_indefinite_is_damped_more(
         step, focal = solve_bordered(*args)
         return (step * torch.nan, focal) if next(failures, False) else (step, focal)
 
-    monkeypatch.setattr(reduced, "solve_bordered", fails_twice)
+    monkeypatch.setattr(band, "solve_bordered", fails_twice)
     found = solve(problem, state, freedom, options)
     assert objective(problem, found, options) < 0.9 * before
     failures = iter([True] * 100)

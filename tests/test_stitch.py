@@ -8,8 +8,17 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.core.scene import Scene
 from recon4d.core.similarity import Similarity, join, relate, take
-from recon4d.optim.loops import balance
-from recon4d.optim.stitch import Link, Piece, Placement, carry, key_scene_of, link, pieces_of, place
+from recon4d.optim.stitch.loops import balance
+from recon4d.optim.stitch.pieces import (
+    Link,
+    Piece,
+    Placement,
+    carry,
+    key_scene_of,
+    link,
+    pieces_of,
+    place,
+)
 from tests.synthetic import make_scene
 
 FRAMES = 24

@@ -12,14 +12,14 @@ from recon4d.core.geometry import exp_se3, transfer
 from recon4d.core.scene import DenseDepth, Scene
 from recon4d.evaluate.stated import stated_poses
 from recon4d.io.poses.trajectory import Trajectory
-from recon4d.optim import reduced
-from recon4d.optim.camera_terms import focal_term
-from recon4d.optim.moves import HeldMoves, Moves
-from recon4d.optim.normal import SolveOptions
-from recon4d.optim.problem import Problem
-from recon4d.optim.solver import solve
-from recon4d.optim.uncertainty import camera_moves, relative_pose_covariance
-from recon4d.optim.unknowns import Freedom, State
+from recon4d.optim.objective.camera_terms import focal_term
+from recon4d.optim.objective.normal import SolveOptions
+from recon4d.optim.objective.problem import Problem
+from recon4d.optim.objective.unknowns import Freedom, State
+from recon4d.optim.solve import band as reduced
+from recon4d.optim.solve.jackknife import HeldMoves, Moves
+from recon4d.optim.solve.solver import solve
+from recon4d.optim.solve.uncertainty import camera_moves, relative_pose_covariance
 from recon4d.results.folder import read_result, write_result
 from recon4d.run.spread import depth_spread
 from tests.test_io_result import small_result

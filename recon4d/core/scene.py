@@ -51,7 +51,7 @@ class DepthPrior:
     is_metric: bool
     """The unit is metres; else the scene has a scale of its own, and the prior follows it."""
     relative_sigma: Float16[np.ndarray, "frames height width"] | None = None
-    """Standard deviation over depth; None: that of a depth camera, see `recon4d.optim.prior`."""
+    """Standard deviation over depth; None: that of a depth camera, see `recon4d.optim.objective.depth_prior`."""
     focal_px: float | None = None
     """Focal length that it implies, pixels of the working size."""
     notices: tuple[Notice, ...] = ()

@@ -14,7 +14,7 @@ from recon4d.core.arrays import create_array
 from recon4d.core.errors import DegenerateError
 from recon4d.core.scene import FLOW_STRIDE, DepthPrior, Flow, Notice
 from recon4d.networks.pi3.load import load_pi3
-from recon4d.optim.pair_graph import shared_focal
+from recon4d.optim.pairwise.start import shared_focal
 from recon4d.priors import Question
 from recon4d.priors.views import RAY_STEP, Views, predict_views
 

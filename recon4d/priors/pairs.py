@@ -16,8 +16,8 @@ from recon4d.networks.croco.input import LONG_SIDE, MULTIPLE
 from recon4d.networks.croco.load import load_croco
 from recon4d.networks.croco.network import Croco
 from recon4d.networks.croco.pairs import PairInference, predict_pairs
-from recon4d.optim.pairs import Pairs
-from recon4d.pairwise import AlignedPairs, PairOptions, align_pairs
+from recon4d.optim.pairwise import AlignedPairs, PairOptions, align_pairs
+from recon4d.optim.pairwise.pairs import Pairs
 from recon4d.priors import Question
 
 MIN_SIGMA = 0.01
@@ -26,7 +26,7 @@ MIN_SIGMA = 0.01
 
 @torch.no_grad()
 def pair_prior(question: Question) -> DepthPrior:
-    """Pointmaps of every pair of frames that has flow, aligned with that flow (`recon4d.pairwise`).
+    """Pointmaps of every pair of frames that has flow, aligned with that flow (`recon4d.optim.pairwise`).
 
     Raises:
         ConfigError: The weights do not fit.

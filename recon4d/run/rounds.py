@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool
 
 from recon4d.core.scene import Flow, MotionMasks, Notice, Scene
-from recon4d.optim.problem import Problem, build_problem, px_to_samples
-from recon4d.optim.state import flow_term
-from recon4d.optim.unknowns import State
+from recon4d.optim.objective.problem import Problem, build_problem, px_to_samples
+from recon4d.optim.objective.state import flow_term
+from recon4d.optim.objective.unknowns import State
 
 SETTLED = 0.01
 """The loop ends when fewer than this part of the pixels changes between two rounds."""

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float16, Float64, UInt8
 from recon4d.core.geometry import transfer
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import DenseDepth, Scene
-from recon4d.optim.densify import MOVER
+from recon4d.optim.dense import MOVER
 
 APART = 32
 """Frames between those that are compared: the widest pairs of the flow, beyond which errors are not the same ones."""

@@ -30,7 +30,7 @@ from recon4d.core.scene import (
 from recon4d.core.similarity import join, take
 from recon4d.core.stages import load_stage, stage_costs
 from recon4d.optim.assemble import interpolate_lost, lost_notices
-from recon4d.optim.known import pose_notices
+from recon4d.optim.given_poses import pose_notices
 from recon4d.results.folder import make_frame_folders, read_frame, write_texts
 from recon4d.results.preview import write_preview
 from recon4d.run.executor import executor

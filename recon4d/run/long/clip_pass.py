@@ -17,10 +17,10 @@ from recon4d.core.similarity import take
 from recon4d.core.stages import load_stage, run_stage
 from recon4d.optim.align import pose_covariance
 from recon4d.optim.between import moves_between, optimise_between
-from recon4d.optim.densify import densify
-from recon4d.optim.moves import HeldMoves, Moves
-from recon4d.optim.problem import sample_positions, samples_to_px
-from recon4d.optim.stitch import carry
+from recon4d.optim.dense import densify
+from recon4d.optim.objective.problem import sample_positions, samples_to_px
+from recon4d.optim.solve.jackknife import HeldMoves, Moves
+from recon4d.optim.stitch.pieces import carry
 from recon4d.results.folder import Frame, write_frame
 from recon4d.run import pipeline
 from recon4d.run.long.clips import Clip

@@ -14,9 +14,9 @@ from recon4d.core.stages import load_stage, run_stage
 from recon4d.flow.guided import guided_pairs, overlapping
 from recon4d.flow.pairs import window_pairs
 from recon4d.optim.align import optimise, place_by_poses, scene_moves
-from recon4d.optim.keyframes import choose_keyframes
-from recon4d.optim.moves import Moves
-from recon4d.optim.stitch import Piece, Placement, key_scene_of, link, pieces_of, place
+from recon4d.optim.solve.jackknife import Moves
+from recon4d.optim.stitch.keyframes import choose_keyframes
+from recon4d.optim.stitch.pieces import Piece, Placement, key_scene_of, link, pieces_of, place
 from recon4d.optim.triangulate import triangulate
 from recon4d.run.long.clip_pass import ClipJob, Keyframes, clip_flow
 from recon4d.run.long.clips import Clip, divide, settled

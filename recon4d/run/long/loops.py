@@ -11,8 +11,8 @@ from recon4d.flow.dis import flow_pairs
 from recon4d.flow.guided import guided_pairs, overlapping
 from recon4d.networks.alike import describe, seen_again
 from recon4d.optim.align import static_weight
-from recon4d.optim.loops import View, balance, close
-from recon4d.optim.stitch import Link, Piece, Placement, place
+from recon4d.optim.stitch.loops import View, balance, close
+from recon4d.optim.stitch.pieces import Link, Piece, Placement, place
 
 Measured = tuple[Int64[np.ndarray, "2"], tuple[np.ndarray, np.ndarray]]
 """A pair of keyframes, and its flow and confidence in both directions."""

@@ -1,0 +1,247 @@
+"""Depth of every pixel, cameras fixed: triangulate, join with the neighbours, complete, place movers, enlarge."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from recon4d.core.progress import Progress, no_progress
+from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
+from recon4d.optim.dense.beside import fill_beside_movers
+from recon4d.optim.dense.complete import complete
+from recon4d.optim.dense.edges import choose_sides, enlarge
+from recon4d.optim.dense.fuse import fuse, observe
+from recon4d.optim.dense.known import join_known, known_confidence, known_depth
+from recon4d.optim.dense.movers import MOVING, moving_depth
+from recon4d.optim.dense.observed import Observed
+
+CHUNK_FRAMES = 8
+"""Frames that are completed at once: enough to keep vector units busy, few enough for the memory budget."""
+CONFIDENT = 0.3
+"""Trust from which on a pixel takes part in deciding what depths the scene has."""
+MIN_CONFIDENT = 200
+"""Confident pixels that are needed to decide it; with fewer, the optimizer's samples decide."""
+BEYOND = 2.0
+"""Depths may lie beyond those of confident pixels by this factor: completed slopes go on for a while."""
+TAIL = 0.005
+"""Share of confident pixels at either end that may be outliers."""
+CLOSE = 0.05
+"""Relative distance from the measurement at which a completed pixel has lost most of its confidence."""
+MOVER = 0.02
+"""Confidence of moving pixels: their depth is plausible, not measured, and as wrong as that of far completed ones."""
+COMPLETED = 0.1
+"""Confidence of completed pixels beside what was seen, in a frame that has parallax."""
+SEEN = 0.1
+"""Confidence from which on a pixel was seen, not completed."""
+COMPLETED_REACH = 0.02
+"""Distance from what was seen, parts of the image's width, at which a completed pixel has half of that confidence."""
+LEAST = 0.004
+"""Least confidence of a pixel whose depth is known at all: 1 of 255."""
+MEASURED = 0.25
+"""Confidence that some pixel of a frame must have for its depth to be measured."""
+
+
+_Maps = tuple[Float32[np.ndarray, "frames height width"], UInt8[np.ndarray, "frames height width"]]
+"""Inverse depth and confidence."""
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    video: Video
+    flow: Flow
+    scene: Scene
+    motion: MotionMasks
+    device: torch.device
+
+
+def densify(
+    video: Video,
+    flow: Flow,
+    scene: Scene,
+    motion: MotionMasks,
+    threads: int = 1,
+    progress: Progress = no_progress,
+    device: torch.device | None = None,
+    only: range | None = None,
+) -> DenseDepth:
+    """Find the depth of every pixel of the working size, in every frame.
+
+    Memory beyond the result is that of a few frames: those of a chunk, and those that its flow leads to.
+
+    Args:
+        video: Images guide the completion; sensor depth, if any, is a strong measurement in a metric scene.
+        flow: Edges in both directions.
+        scene: Cameras, taken as exact. Its samples decide whether a frame has any parallax.
+        motion: Moving pixels are not triangulated.
+        threads: Frames that are looked at at the same time.
+        progress: Told about every finished frame.
+        device: Where to compute; CPU if not given.
+        only: Consecutive frames that are wanted, all if not given; the others help to see them.
+    """
+    wanted = only or range(video.num_frames)
+    inputs = _Inputs(video, flow, scene, motion, device or torch.device("cpu"))
+    width, height = video.size
+    depth = np.empty((len(wanted), height, width), np.float32)
+    confidence = np.zeros((len(wanted), height, width), np.uint8)
+    with (
+        ThreadPoolExecutor(max_workers=threads) as pool,
+        progress("depth", len(wanted)) as counter,
+    ):
+        running: deque[tuple[list[int], Future[_Maps]]] = deque()
+
+        def collect() -> None:
+            frames, result = running.popleft()
+            place = np.array(frames) - wanted.start
+            inverse, confidence[place] = result.result()
+            depth[place] = 1 / inverse
+            counter.advance(len(frames))
+
+        for frames, observed in _chunks(inputs, wanted, pool):
+            running.append((frames, pool.submit(_finish, inputs, frames, observed)))
+            while len(running) > threads:
+                collect()
+        while running:
+            collect()
+    return DenseDepth(depth, confidence)
+
+
+def _chunks(
+    inputs: _Inputs, wanted: range, pool: ThreadPoolExecutor
+) -> Iterator[tuple[list[int], Observed]]:
+    """Joined observations, a chunk of frames at a time; keeps views only while a later frame needs them."""
+    num_frames, edges = inputs.video.num_frames, inputs.flow.edges
+    last_use = np.arange(num_frames)
+    np.maximum.at(last_use, edges[:, 1], edges[:, 0])
+    views: dict[int, Observed] = {}
+    for first in range(wanted.start, wanted.stop, CHUNK_FRAMES):
+        frames = list(range(first, min(first + CHUNK_FRAMES, wanted.stop)))
+        partners = edges[np.isin(edges[:, 0], frames), 1].tolist()
+        missing = sorted({*frames, *partners} - views.keys())
+        views.update(zip(missing, pool.map(partial(_view, inputs), missing), strict=True))
+        join = partial(_join, inputs, views)
+        yield frames, _stack(list(pool.map(join, frames)))
+        views = {frame: view for frame, view in views.items() if last_use[frame] > frames[-1]}
+
+
+def _join(inputs: _Inputs, views: dict[int, Observed], frame: int) -> Observed:
+    observed = fuse(inputs.flow, frame, inputs.scene, views)
+    moving = _tensor(inputs.motion.probability[frame], inputs)
+    return fill_beside_movers(observed, moving, frame, inputs.scene, views)
+
+
+def _stack(views: list[Observed]) -> Observed:
+    depths = torch.cat([view.inverse_depth for view in views])
+    return Observed(depths, torch.cat([view.confidence for view in views]))
+
+
+def _view(inputs: _Inputs, frame: int) -> Observed:
+    static = 1 - inputs.motion.probability[frame]
+    view = observe(inputs.flow, frame, inputs.scene, static, inputs.device)
+    if not has_parallax(inputs.scene, frame):
+        return Observed(view.inverse_depth, torch.zeros_like(view.confidence))
+    return view
+
+
+def has_parallax(scene: Scene, frame: int) -> bool:
+    """Whether anything but the prior determines depth in a frame."""
+    return bool(np.isfinite(scene.inverse_depth_std[frame]).any())
+
+
+def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
+    """Inverse depth and confidence of a chunk at the working size."""
+    rows, cols = observed.inverse_depth.shape[1:]
+    images = inputs.video.images[frames]
+    guide = _tensor(np.stack([_smoothed(image, (cols, rows)) for image in images]), inputs)
+    moving = _tensor(inputs.motion.probability[frames], inputs)
+    known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
+    if known is not None:
+        observed = join_known(observed, known.every(FLOW_STRIDE).where(moving <= MOVING))
+    limits = _limits(inputs.scene, frames, observed)
+    surface = complete(observed, guide, moving, limits)
+    surface = choose_sides(Observed(surface, observed.confidence), guide)
+    trust = _trust(surface, observed)
+    surface, trust = _place_movers(surface, trust, moving)
+    full = enlarge(surface, guide, _tensor(images.astype(np.float32), inputs))
+    full_trust = F.interpolate(trust[:, None], size=full.shape[1:], mode="nearest")[:, 0]
+    if known is not None:
+        joined = join_known(Observed(full, full_trust), known)
+        full, sure = joined.inverse_depth, known_confidence(joined.inverse_depth, full_trust, known)
+        full_trust = torch.where(known.depth > 0, sure, full_trust)
+        if not known.is_measured:  # a network's guess of a mover is plausible, too
+            moves = F.interpolate(moving[:, None], size=full.shape[1:], mode="nearest")[:, 0]
+            full_trust = torch.where(moves > MOVING, MOVER, full_trust)
+    return _settle(inputs.scene, frames, full, full_trust)
+
+
+def _settle(
+    scene: Scene,
+    frames: list[int],
+    inverse_depth: Float[Tensor, "frames height width"],
+    trust: Float[Tensor, "frames height width"],
+) -> _Maps:
+    """Frames that nothing measures have the prior's depth; those without a pose have no confidence."""
+    for i, frame in enumerate(frames):
+        is_measured = bool((trust[i] > MEASURED).any())
+        if not is_measured:
+            inverse_depth[i] = float(np.median(scene.inverse_depth[frame]))
+        if not is_measured or not scene.is_posed[frame]:
+            trust[i] = 0
+    return inverse_depth.cpu().numpy(), (255 * trust).round().to(torch.uint8).cpu().numpy()
+
+
+def _limits(scene: Scene, frames: list[int], observed: Observed) -> Float[Tensor, "frames 2"]:
+    """Smallest and largest inverse depth that each frame may have."""
+    rows = []
+    for i, frame in enumerate(frames):
+        seen = observed.inverse_depth[i][observed.confidence[i] > CONFIDENT]
+        if len(seen) < MIN_CONFIDENT:
+            seen = torch.from_numpy(scene.inverse_depth[frame]).to(seen)
+        ends = torch.quantile(seen, seen.new_tensor((TAIL, 1 - TAIL)))
+        rows.append(ends * ends.new_tensor((1 / BEYOND, BEYOND)))
+    return torch.stack(rows)
+
+
+def _trust(
+    surface: Float[Tensor, "frames rows cols"], observed: Observed
+) -> Float[Tensor, "frames rows cols"]:
+    """That of the measurement where the surface follows it, else that of a completion: less the farther it reaches."""
+    moved = (surface / observed.inverse_depth).log() / CLOSE
+    kept = observed.confidence * torch.exp(-(moved**2))
+    unseen = (kept < SEEN).cpu().numpy().astype(np.uint8)
+    far = np.stack([cv2.distanceTransform(one, cv2.DIST_L2, 5) for one in unseen])
+    reach = COMPLETED_REACH * surface.shape[2]
+    completed = (COMPLETED / (1 + torch.from_numpy(far).to(kept) / reach)).clamp_min(LEAST)
+    return completed + (1 - completed) * kept
+
+
+def _place_movers(
+    surface: Float[Tensor, "frames rows cols"],
+    trust: Float[Tensor, "frames rows cols"],
+    moving: Float[Tensor, "frames rows cols"],
+) -> tuple[Float[Tensor, "frames rows cols"], Float[Tensor, "frames rows cols"]]:
+    placed = [
+        moving_depth(depths.cpu().numpy(), probability.cpu().numpy())
+        for depths, probability in zip(surface, moving, strict=True)
+    ]
+    depths = torch.from_numpy(np.stack([depth for depth, _ in placed])).to(surface)
+    is_placed = torch.from_numpy(np.stack([region for _, region in placed])).to(surface.device)
+    return depths, torch.where(is_placed, MOVER, trust)
+
+
+def _tensor(array: np.ndarray, inputs: _Inputs) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(inputs.device)
+
+
+def _smoothed(
+    image: UInt8[np.ndarray, "height width 3"], size: tuple[int, int]
+) -> Float32[np.ndarray, "rows cols 3"]:
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.bilateralFilter(small, 5, 25, 3).astype(np.float32)

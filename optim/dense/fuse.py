@@ -1,0 +1,116 @@
+"""What one frame sees, and what its neighbours saw of the same surfaces."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
+from recon4d.optim.dense.observed import Observed, flatness
+from recon4d.optim.triangulate import flow_targets, triangulate
+
+GOOD_STD = 0.01
+"""Relative standard deviation of the inverse depth below which a triangulation earns full trust."""
+KERNELS = (0.2, 0.1, 0.03, 0.03)
+"""Scale of the robust kernel per iteration, relative to the mean: wide first, then 3 %."""
+DOUBT = 0.3
+"""Weight of an imaginary frame that contradicts: one agreeing frame alone is not certain."""
+NO_WEIGHT = 1e-6
+"""Sum of trust below which nothing is known."""
+MIN_DEPTH_RATIO = 0.05
+"""A neighbour's point nearer than this part of its depth there is treated as behind the camera."""
+
+
+def observe(
+    flow: Flow,
+    frame: int,
+    scene: Scene,
+    static: Float32[np.ndarray, "rows cols"],
+    device: torch.device,
+) -> Observed:
+    """Triangulate one frame and judge each pixel by the spread, the agreement of its edges and its surroundings."""
+    found = triangulate(flow, frame, scene, static, device)
+    relative = found.inverse_depth_std / found.inverse_depth
+    agreement = found.weight.sum(0) / max(len(found.weight), 1)
+    trust = agreement**2 * (GOOD_STD / relative).clamp_max(1) ** 2
+    depths = found.inverse_depth[None]
+    return Observed(depths, trust[None] * flatness(depths))
+
+
+def fuse(flow: Flow, frame: int, scene: Scene, views: Mapping[int, Observed]) -> Observed:
+    """Join a frame's inverse depth with what its flow neighbours found for the same points.
+
+    Args:
+        flow: Says where the neighbours see each pixel.
+        frame: The frame; its result is returned.
+        scene: Cameras.
+        views: `observe` of the frame and of all frames that its edges lead to.
+    """
+    edges = np.flatnonzero(flow.edges[:, 0] == frame)
+    own = views[frame]
+    estimate = own.inverse_depth.reshape(1, -1)
+    weight = own.confidence.reshape(1, -1)
+    if len(edges):
+        others, trust = _carried_over(flow, edges, scene, views)
+        estimate, weight = torch.cat((estimate, others)), torch.cat((weight, trust))
+    kept, mean = weight, _mean(estimate, weight)
+    for kernel in KERNELS:
+        kept = (estimate / mean).sub_(1).square_().mul_(kernel**-2).add_(1).square_().reciprocal_()
+        mean = _mean(estimate, kept.mul_(weight))
+    depths = mean.reshape(own.inverse_depth.shape)
+    trust = kept.sum(0).div_(weight.sum(0).add_(DOUBT)).reshape(depths.shape)
+    return Observed(depths, trust.mul_(flatness(depths)))
+
+
+def _mean(
+    estimate: Float[Tensor, "views pixels"], weight: Float[Tensor, "views pixels"]
+) -> Float[Tensor, " pixels"]:
+    """Weighted mean; the first view's value where nothing has weight."""
+    total = weight.sum(0)
+    mean = (weight * estimate).sum(0).div_(total.clamp_min(NO_WEIGHT))
+    return torch.where(total > NO_WEIGHT, mean, estimate[0])
+
+
+def _carried_over(
+    flow: Flow, edges: Int64[np.ndarray, " edges"], scene: Scene, views: Mapping[int, Observed]
+) -> tuple[Float[Tensor, "edges pixels"], Float[Tensor, "edges pixels"]]:
+    """Inverse depths of the targets, moved along the flow into the source frame, with their weights."""
+    source, targets = int(flow.edges[edges[0], 0]), flow.edges[edges, 1]
+    device = views[source].inverse_depth.device
+    rows, cols = flow.confidence.shape[1:]
+    u, v = flow_targets(flow, edges, device)
+    row = (v * (1 / FLOW_STRIDE)).clamp_(0, rows - 1).int()
+    index = row.mul_(cols).add_((u * (1 / FLOW_STRIDE)).clamp_(0, cols - 1).int())
+    seen = [views[int(target)] for target in targets]
+    depths = torch.stack(
+        [x.inverse_depth.view(-1).index_select(0, i) for x, i in zip(seen, index, strict=True)]
+    )
+    trust = torch.stack(
+        [x.confidence.view(-1).index_select(0, i) for x, i in zip(seen, index, strict=True)]
+    )
+    ratio = _depth_ratio(scene, source, targets, (u, v), depths)
+    confidence = torch.from_numpy(flow.confidence[edges]).to(device).reshape(index.shape)
+    weight = trust.mul_(confidence).mul_(1 / 255).masked_fill_(ratio <= MIN_DEPTH_RATIO, 0)
+    return depths.div_(ratio.clamp_min_(MIN_DEPTH_RATIO)), weight
+
+
+def _depth_ratio(
+    scene: Scene,
+    source: int,
+    targets: Int64[np.ndarray, " edges"],
+    uv: tuple[Float[Tensor, "edges pixels"], Float[Tensor, "edges pixels"]],
+    inverse_depth: Float[Tensor, "edges pixels"],
+) -> Float[Tensor, "edges pixels"]:
+    """Depth in the source over that in the target, of points given in the target; `uv` is overwritten."""
+    poses = torch.from_numpy(np.ascontiguousarray(scene.world_from_cam)).double()
+    source_from_target = invert_rigid(poses[source]) @ poses[torch.from_numpy(targets)]
+    turn_x, turn_y, turn_z, move_z = source_from_target[:, 2, :, None].unbind(1)
+    fx, fy, cx, cy = torch.from_numpy(scene.intrinsics[targets][..., None]).double().unbind(1)
+    constant = turn_z - turn_x * cx / fx - turn_y * cy / fy
+    by_u, by_v, constant, move_z = (
+        x.to(inverse_depth) for x in (turn_x / fx, turn_y / fy, constant, move_z)
+    )
+    return uv[0].mul_(by_u).addcmul_(uv[1], by_v).add_(constant).addcmul_(inverse_depth, move_z)

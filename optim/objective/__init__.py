@@ -1,0 +1,1 @@
+"""The objective: the unknowns, its terms (one class each), their values and normal equations."""

@@ -1,0 +1,55 @@
+"""Depth that a camera or a network tells, as a prior on the optimizer's samples."""
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, Int64
+
+from recon4d.core.errors import DegenerateError
+from recon4d.core.scene import FLOW_STRIDE, DepthPrior
+from recon4d.optim.objective.problem import GUESS_PX
+
+FLOW_SIGMA_PX = 0.2
+"""Standard deviation of a good flow measurement, pixels: the unit in which the prior is weighed against the flow."""
+SENSOR_SIGMA = 0.01
+"""Relative error of a depth camera near by ..."""
+SENSOR_SIGMA_PER_M = 0.002
+"""... and how it grows with distance (Khoshelham and Elberink, Sensors 2012: quadratic in depth)."""
+EDGE_RATIO = 1.05
+"""Where neighbouring depths differ by more than this factor there is an edge, and neither side is to be trusted."""
+
+
+def relative_sigma(
+    prior: DepthPrior, frames: slice | list[int] | Int64[np.ndarray, " some"]
+) -> Float32[np.ndarray, "some height width"]:
+    """Standard deviation over depth of every pixel of some frames."""
+    if prior.relative_sigma is None:
+        return SENSOR_SIGMA + SENSOR_SIGMA_PER_M * np.asarray(prior.depth[frames])
+    return np.asarray(prior.relative_sigma[frames], np.float32)
+
+
+def prior_at(
+    prior: DepthPrior, samples: Int64[np.ndarray, "frames samples 2"]
+) -> tuple[Float[np.ndarray, "frames samples"], Float[np.ndarray, "frames samples"]]:
+    """Inverse depth of each `Flow` sample, and its weight in pixels per relative error; a guess where it is unknown.
+
+    Raises:
+        DegenerateError: It is unknown everywhere.
+    """
+    inverse = np.zeros(samples.shape[:2], np.float32)
+    weight = np.zeros(samples.shape[:2], np.float32)
+    centre = slice(FLOW_STRIDE // 2, None, FLOW_STRIDE)
+    kernel = np.ones((3, 3), np.uint8)
+    for frame, (row, col) in enumerate(samples.transpose(0, 2, 1)):
+        depth = np.ascontiguousarray(prior.depth[frame][centre, centre])
+        sigma = relative_sigma(prior, slice(frame, frame + 1))[0][centre, centre]
+        flat = cv2.dilate(depth, kernel) < EDGE_RATIO * cv2.erode(depth, kernel)
+        known = (depth[row, col] > 0) & flat[row, col]
+        inverse[frame][known] = 1 / depth[row, col][known]
+        weight[frame][known] = FLOW_SIGMA_PX / sigma[row, col][known]
+    is_known = weight > 0
+    if not is_known.any():
+        raise DegenerateError(
+            "the known depth is unknown at every sample; check the depth images, or use --geometry parallax"
+        )
+    inverse = np.where(is_known, inverse, np.median(inverse[is_known]))
+    return inverse, np.where(is_known, weight, GUESS_PX).astype(np.float32)

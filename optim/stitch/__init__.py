@@ -1,0 +1,1 @@
+"""Joining pieces of a long video: keyframes, loops, similarity between pieces."""
