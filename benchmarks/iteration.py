@@ -2,9 +2,9 @@
 
     python -m benchmarks.iteration [--gpu-bandwidth GB/s] [--repeats N]
 
-An iteration is `recon4d.optim.solve.solver.attempt`: a damped step and the normal equations where it leads. Bytes are those
-of the inputs and outputs of every operator (views move nothing); floating-point operations are those of products of
-matrices, of the banded factorisation, and one per output number of any other operator. The least that any
+An iteration is `recon4d.optim.solve.solver.attempt`: a damped step and the normal equations where it leads. Bytes are
+those of the inputs and outputs of every operator (views move nothing); floating-point operations are those of products
+of matrices, of the banded factorisation, and one per output number of any other operator. The least that any
 implementation moves is one pass over the measurements and the state. The times of a GPU are predictions from bytes and
 bandwidth, not measured; they leave out the start of the operators, of which there are enough to matter more.
 """

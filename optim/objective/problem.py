@@ -42,8 +42,8 @@ class Problem:
         for term in self.terms:
             if not isinstance(term, CameraTerm | SampleTerm):
                 raise ConfigError(
-                    f"{type(term).__name__} is no term of the objective; it needs what recon4d.optim.objective.camera_terms."
-                    "CameraTerm or recon4d.optim.objective.sample_terms.SampleTerm has"
+                    f"{type(term).__name__} is no term of the objective; it needs what CameraTerm or SampleTerm of "
+                    "recon4d.optim.objective has"
                 )
 
     @property

@@ -1,8 +1,8 @@
 """Reads `recon4d-pairs` files: what a pairwise pointmap network and a flow network said about pairs of frames.
 
 Such a file is a `.npz` with `images` (N,H,W,3) uint8, `edges` (E,2) directed pairs (n, m), `pts3d_i` and `pts3d_j`
-(E,H,W,3), `conf_i` and `conf_j` (E,H,W), and `flow` (E,2,H,W) in pixels; see `recon4d.optim.pairwise.pairs.Pairs`. It may hold
-more, such as the truth of a rendered scene, which is not read.
+(E,H,W,3), `conf_i` and `conf_j` (E,H,W), and `flow` (E,2,H,W) in pixels; see `recon4d.optim.pairwise.pairs.Pairs`. It
+may hold more, such as the truth of a rendered scene, which is not read.
 """
 
 import zipfile

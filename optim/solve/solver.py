@@ -1,8 +1,9 @@
 """Levenberg-Marquardt on cameras, focal length and inverse depth, with the depth eliminated sample by sample.
 
-The Schur complement of a frame's depths is one small dense product in its local block (`recon4d.optim.objective.normal`). The
-blocks add up to a banded reduced camera system (frames are coupled only with frames nearby), bordered by the focal
-length where it is shared, so that the cost of a step grows linearly with the number of frames.
+The Schur complement of a frame's depths is one small dense product in its local block
+(`recon4d.optim.objective.normal`). The blocks add up to a banded reduced camera system (frames are coupled only with
+frames nearby), bordered by the focal length where it is shared, so that the cost of a step grows linearly with the
+number of frames.
 """
 
 import logging
