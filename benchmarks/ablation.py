@@ -37,12 +37,12 @@ from recon4d.core.stages import run_stage
 from recon4d.evaluate.masks import jaccard
 from recon4d.io.pictures.files import read_image, write_image
 from recon4d.io.resize import resize_nearest
-from recon4d.masks.network import LIGHT
-from recon4d.masks.train.calibrate import calibrate
-from recon4d.masks.train.command import HELD_OUT, imagenet_weights
-from recon4d.masks.train.fit import FitOptions, fit, validate
-from recon4d.masks.train.library import stored_clips
-from recon4d.masks.weights import save_weights
+from recon4d.masks.d2mif.network import LIGHT
+from recon4d.masks.d2mif.weights import save_weights
+from recon4d.masks.train.d2mif import HELD_OUT, imagenet_weights
+from recon4d.masks.train.d2mif.calibrate import calibrate
+from recon4d.masks.train.d2mif.fit import FitOptions, fit, validate
+from recon4d.masks.train.d2mif.library import stored_clips
 from recon4d.optim.align import optimise
 from recon4d.run.pipeline import observe, read_stage
 from recon4d.settings.config import RunConfig

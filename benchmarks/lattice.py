@@ -1,7 +1,7 @@
 """How much of the lattice of patches is left in maps made of tokens; `benchmarks.tokens` draws it.
 
 A smooth field is sampled to tokens of 14 or 16 pixels and brought to 1/4 of the image, bilinearly and by
-`recon4d.masks.tokens`. **Lattice energy** is the energy of the error (result minus field) at frequencies within the
+`recon4d.masks.d2mif.feed`. **Lattice energy** is the energy of the error (result minus field) at frequencies within the
 field's band around the lattice frequency, one cycle per patch, and around twice that, along either axis: there the
 field itself has nothing, so whatever is there is an image of the lattice. The error is windowed (Hann) against the
 borders. Higher harmonics fold onto the field where a patch has 14 pixels, and are left out.
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64
 
-from recon4d.masks.tokens import resample
+from recon4d.masks.d2mif.feed import resample
 
 Field = Float64[np.ndarray, "rows cols"]
 How = Literal["mean", "centre"]

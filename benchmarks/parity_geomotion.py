@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from benchmarks.parity import Compared, Fixture
 from benchmarks.parity_pi3 import Arrays, watched
-from recon4d.masks.geomotion_flow import largest_magnitude
-from recon4d.masks.geomotion_network import LOW_BLOCKS, GeoMotion, geomotion_of
+from recon4d.masks.geomotion.flow import largest_magnitude
+from recon4d.masks.geomotion.network import LOW_BLOCKS, GeoMotion, geomotion_of
 
 ATOL, RTOL = 3e-5, 1e-5
 PARTS = ("feature_proj", "flow_encoder", "fusion_proj")

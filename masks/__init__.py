@@ -16,14 +16,14 @@ from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import FLOW_STRIDE, Flow, MotionMasks, Notice, Scene, Video
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features
+from recon4d.masks.d2mif.network import NetworkConfig
+from recon4d.masks.d2mif.weights import load_weights
 from recon4d.masks.features import Features, stored_masks
-from recon4d.masks.network import NetworkConfig
-from recon4d.masks.refine import refine_edges, refine_none
+from recon4d.masks.refine.edges import refine_edges, refine_none
+from recon4d.masks.refine.sam2_refine import UNITED as UNITED
+from recon4d.masks.refine.sam2_refine import Sam2Options as Sam2Options
+from recon4d.masks.refine.sam2_refine import refine_sam2
 from recon4d.masks.residual import residual_masks
-from recon4d.masks.sam2_refine import UNITED as UNITED
-from recon4d.masks.sam2_refine import Sam2Options as Sam2Options
-from recon4d.masks.sam2_refine import refine_sam2
-from recon4d.masks.weights import load_weights
 from recon4d.priors import Backbone, Mono
 
 
@@ -137,7 +137,7 @@ def frame_tokens(
 
 
 def _easi3r(weights: Path | None) -> MaskMethod:
-    from recon4d.masks.easi3r_features import attention_features
+    from recon4d.masks.easi3r.features import attention_features
 
     assert weights is not None, "the configuration has refused that"
 

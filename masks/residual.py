@@ -5,7 +5,7 @@ import numpy as np
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Flow, MotionMasks, Scene, Video
 from recon4d.masks.evidence import look_around, probability
-from recon4d.masks.filters import shrink
+from recon4d.masks.evidence.filters import shrink
 
 
 def residual_masks(

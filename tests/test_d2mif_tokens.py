@@ -14,13 +14,13 @@ from recon4d.cli import main
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import no_progress
 from recon4d.masks import needed_backbone
-from recon4d.masks.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif, NetworkConfig
-from recon4d.masks.train import batches
-from recon4d.masks.train.batches import random_batch, whole_frame
-from recon4d.masks.train.fit import FitOptions, fit, validate
-from recon4d.masks.train.samples import Samples
-from recon4d.masks.train.tokens import reading, with_tokens
-from recon4d.masks.weights import Calibration, load_weights, save_weights
+from recon4d.masks.d2mif.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif, NetworkConfig
+from recon4d.masks.d2mif.weights import Calibration, load_weights, save_weights
+from recon4d.masks.train.d2mif import batches
+from recon4d.masks.train.d2mif.batches import random_batch, whole_frame
+from recon4d.masks.train.d2mif.fit import FitOptions, fit, validate
+from recon4d.masks.train.d2mif.samples import Samples
+from recon4d.masks.train.d2mif.tokens import reading, with_tokens
 from recon4d.networks.tokens import LAYERS, fingerprint, token_source, video_tokens
 from recon4d.priors import Backbone, Mono
 from recon4d.results.folder import read_result
@@ -207,7 +207,7 @@ def test_training_from_the_command_line_names_its_backbone(
     tmp_path: Path, dust3r: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "recon4d.masks.train.command.clip_library",
+        "recon4d.masks.train.d2mif.clip_library",
         lambda *_: tuple(bright_squares(seed) for seed in range(10)),
     )
     out = tmp_path / "out"

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from recon4d import cli
-from recon4d.masks.weights import SHIPPED
+from recon4d.masks.d2mif.weights import SHIPPED
 from tests.media import textured_frames, write_images, write_tum_folder, write_video
 from tests.test_run_refused import listing, small_result
 

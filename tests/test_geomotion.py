@@ -16,8 +16,8 @@ from recon4d.core.errors import ConfigError
 from recon4d.flow import raft as raft_module
 from recon4d.flow.raft import load_raft
 from recon4d.masks.geomotion import chunks, motion_probability, network_input
-from recon4d.masks.geomotion_flow import flow_magnitude, largest_magnitude, square_images
-from recon4d.masks.geomotion_network import GeoMotionConfig, empty_geomotion, load_geomotion
+from recon4d.masks.geomotion.flow import flow_magnitude, largest_magnitude, square_images
+from recon4d.masks.geomotion.network import GeoMotionConfig, empty_geomotion, load_geomotion
 from recon4d.networks.pi3.network import IMAGE_MEAN
 from recon4d.results.folder import read_result
 from recon4d.run.pipeline import run

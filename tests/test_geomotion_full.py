@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from recon4d.cli.info import describe
 from recon4d.masks.geomotion import motion_probability
-from recon4d.masks.geomotion_network import load_geomotion
+from recon4d.masks.geomotion.network import load_geomotion
 from tests.test_parity_croco import needs_keys
 from tests.test_pi3_full import full_size
 

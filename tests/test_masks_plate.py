@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from recon4d.core.scene import FLOW_STRIDE
-from recon4d.masks.filters import shrink
-from recon4d.masks.plate import STEP, Surfaces, plate_log_odds
-from recon4d.masks.texture import mahalanobis2, texture_covariance
+from recon4d.masks.evidence.filters import shrink
+from recon4d.masks.evidence.plate import STEP, Surfaces, plate_log_odds
+from recon4d.masks.evidence.texture import mahalanobis2, texture_covariance
 from tests.synthetic import SyntheticScene, make_scene
 
 FRAMES, SIZE = 12, (192, 144)

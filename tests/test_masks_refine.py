@@ -6,7 +6,7 @@ import pytest
 from jaxtyping import Bool, Float32, UInt8
 
 from recon4d.core.scene import MotionMasks, Video
-from recon4d.masks.refine import refine_edges, refine_none, whole_objects
+from recon4d.masks.refine.edges import refine_edges, refine_none, whole_objects
 
 WIDTH, HEIGHT = 256, 192
 FRAMES = 3

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks import lattice, tokens
 from benchmarks.lattice import How, RandomField
 from recon4d.core.errors import InputError
-from recon4d.masks.tokens import (
+from recon4d.masks.d2mif.feed import (
     SCALES,
     TokenFeed,
     resample,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recon4d.core.errors import InputError
-from recon4d.masks.odd_even import Masks, Prompts, refine_odd_even
+from recon4d.masks.refine.odd_even import Masks, Prompts, refine_odd_even
 
 SHAPE = (6, 4, 5)
 

@@ -10,8 +10,8 @@ import pytest
 from recon4d import masks
 from recon4d.core.errors import ConfigError
 from recon4d.core.scene import MotionMasks
-from recon4d.masks import sam2_refine as module
-from recon4d.masks.odd_even import Masks, Prompts
+from recon4d.masks.refine import sam2_refine as module
+from recon4d.masks.refine.odd_even import Masks, Prompts
 from recon4d.results.folder import read_result
 from recon4d.run.pipeline import run
 from recon4d.settings.config import OptimConfig, RunConfig

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from recon4d.core.errors import ConfigError, InputError, MissingDependencyError
-from recon4d.masks.odd_even import refine_odd_even
-from recon4d.masks.sam2 import prepare, sam2_propagator
+from recon4d.masks.refine.odd_even import refine_odd_even
+from recon4d.masks.refine.sam2 import prepare, sam2_propagator
 from tests.tiny_sam2 import save_tiny_sam2
 
 FRAMES, HEIGHT, WIDTH, SIDE = 4, 36, 48, 64

@@ -9,11 +9,11 @@ from jaxtyping import Float32
 from scipy.interpolate import CubicSpline
 
 from recon4d.core.errors import ConfigError
-from recon4d.masks.train import cutouts
-from recon4d.masks.train.clip import RenderedClip, Shot, film, render_clip
-from recon4d.masks.train.material import Material, load_material, procedural
-from recon4d.masks.train.paths import Path as CameraPath
-from recon4d.masks.train.planes import Bend, Patch, View, draw
+from recon4d.masks.train.worlds import cutouts
+from recon4d.masks.train.worlds.clip import RenderedClip, Shot, film, render_clip
+from recon4d.masks.train.worlds.material import Material, load_material, procedural
+from recon4d.masks.train.worlds.paths import Path as CameraPath
+from recon4d.masks.train.worlds.planes import Bend, Patch, View, draw
 
 SIZE = (128, 96)
 

@@ -12,10 +12,10 @@ import torch
 from recon4d.cli import main
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.progress import no_progress
-from recon4d.masks.train.clip import render_clip
-from recon4d.masks.train.library import LibraryOptions, clip_library, real_parts
-from recon4d.masks.train.material import load_material
-from recon4d.masks.weights import load_weights
+from recon4d.masks.d2mif.weights import load_weights
+from recon4d.masks.train.d2mif.library import LibraryOptions, clip_library, real_parts
+from recon4d.masks.train.worlds.clip import render_clip
+from recon4d.masks.train.worlds.material import load_material
 
 
 def data_set(folder: Path, frames: int = 7) -> Path:

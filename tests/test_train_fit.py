@@ -11,14 +11,14 @@ import torch
 
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import no_progress
-from recon4d.masks.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif, NetworkConfig
-from recon4d.masks.train import batches
-from recon4d.masks.train.batches import random_batch, whole_frame
-from recon4d.masks.train.calibrate import calibrate, calibration_error
-from recon4d.masks.train.fit import FitOptions, fit, validate
-from recon4d.masks.train.loss import dice_loss, focal_loss, segmentation_loss
-from recon4d.masks.train.samples import LEVELS, Samples, quantise
-from recon4d.masks.weights import Calibration
+from recon4d.masks.d2mif.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif, NetworkConfig
+from recon4d.masks.d2mif.weights import Calibration
+from recon4d.masks.train.d2mif import batches
+from recon4d.masks.train.d2mif.batches import random_batch, whole_frame
+from recon4d.masks.train.d2mif.calibrate import calibrate, calibration_error
+from recon4d.masks.train.d2mif.fit import FitOptions, fit, validate
+from recon4d.masks.train.d2mif.loss import dice_loss, focal_loss, segmentation_loss
+from recon4d.masks.train.d2mif.samples import LEVELS, Samples, quantise
 
 TINY = NetworkConfig(width=8, head=8, encoder=(8, 8, 16, 16), blocks=1, appearance="resnet")
 OPTIONS = FitOptions(network=TINY, steps=6, batch=2, save_every=3, validate_every=3)

@@ -14,16 +14,17 @@ from recon4d.cli import main
 from recon4d.core.errors import ConfigError, DivergedError, InputError
 from recon4d.core.progress import no_progress
 from recon4d.flow.raft import load_raft
-from recon4d.masks.geomotion_network import load_geomotion
-from recon4d.masks.train import geomotion_clips, geomotion_fit
-from recon4d.masks.train.geomotion_clips import (
+from recon4d.masks.geomotion.network import load_geomotion
+from recon4d.masks.train.geomotion import clips as geomotion_clips
+from recon4d.masks.train.geomotion import fit
+from recon4d.masks.train.geomotion.clips import (
     ClipOptions,
     Clips,
     MotionClip,
     find_parts,
     motion_clips,
 )
-from recon4d.masks.train.geomotion_fit import (
+from recon4d.masks.train.geomotion.fit import (
     LossWeights,
     MotionFit,
     fit_motion,
@@ -92,22 +93,22 @@ def test_the_decoder_starts_as_that_of_pi3s_confidence(tmp_path: Path) -> None:
 
 def test_an_interruption_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights, asked = save_tiny(tmp_path), options(steps=6)
-    monkeypatch.setattr(geomotion_fit, "SAVE_EVERY", 2)
+    monkeypatch.setattr(fit, "SAVE_EVERY", 2)
     whole = start_network(weights, 0)
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     fit_motion(tmp_path / "whole", whole, clips(1), asked, no_progress)
-    step = geomotion_fit._step
+    step = fit._step
 
     def interrupted(*given: Any) -> float:
         if given[4] == 3:
             raise KeyboardInterrupt
         return step(*given)
 
-    monkeypatch.setattr(geomotion_fit, "_step", interrupted)
+    monkeypatch.setattr(fit, "_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit_motion(tmp_path / "parts", start_network(weights, 0), clips(1), asked, no_progress)
-    monkeypatch.setattr(geomotion_fit, "_step", step)
+    monkeypatch.setattr(fit, "_step", step)
     parts = start_network(weights, 0)
     fit_motion(tmp_path / "parts", parts, clips(1), asked, no_progress)
     for name, value in whole.state_dict().items():
@@ -122,15 +123,15 @@ def test_held_out_videos_choose_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter((0.2, 0.6, 0.4))
-    monkeypatch.setattr(geomotion_fit, "intersection_over_union", lambda *_: next(scores))
+    monkeypatch.setattr(fit, "intersection_over_union", lambda *_: next(scores))
     seen: list[torch.Tensor] = []
-    judge = geomotion_fit._judge
+    judge = fit._judge
 
     def watched(network: Any, *given: Any) -> None:
         seen.append(network.conf_head.proj.bias.detach().clone())
         judge(network, *given)
 
-    monkeypatch.setattr(geomotion_fit, "_judge", watched)
+    monkeypatch.setattr(fit, "_judge", watched)
     network = start_network(save_tiny(tmp_path), 0)
     fit_motion(tmp_path, network, clips(1), options(steps=6), no_progress)
     assert torch.equal(network.conf_head.proj.bias, seen[1])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from recon4d.masks.train.light import Ground, Light
-from recon4d.masks.train.material import Material, load_material
-from recon4d.masks.train.planes import NOTHING, Patch, View, draw
-from recon4d.masks.train.solids import box, random_body
-from recon4d.masks.train.spaces import Lens, Space
-from recon4d.masks.train.things import Thing, moving, random_thing, standing
+from recon4d.masks.train.worlds.light import Ground, Light
+from recon4d.masks.train.worlds.material import Material, load_material
+from recon4d.masks.train.worlds.planes import NOTHING, Patch, View, draw
+from recon4d.masks.train.worlds.solids import box, random_body
+from recon4d.masks.train.worlds.spaces import Lens, Space
+from recon4d.masks.train.worlds.things import Thing, moving, random_thing, standing
 
 SIZE = (160, 120)
 LENS = Lens(120.0, SIZE)

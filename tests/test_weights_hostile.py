@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from recon4d import cli
-from recon4d.masks.network import D2mif, NetworkConfig
-from recon4d.masks.weights import Calibration, load_weights, save_weights
+from recon4d.masks.d2mif.network import D2mif, NetworkConfig
+from recon4d.masks.d2mif.weights import Calibration, load_weights, save_weights
 from tests.media import textured_frames, write_images
 
 TINY = NetworkConfig(width=8, head=8, encoder=(8, 8, 16, 16), blocks=1, appearance="resnet")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from recon4d.masks.geomotion_network import GeoMotion, GeoMotionConfig
+from recon4d.masks.geomotion.network import GeoMotion, GeoMotionConfig
 from recon4d.networks.pi3.config import Pi3Config
 from recon4d.networks.raft import SMALL, Raft
 

@@ -128,15 +128,15 @@ def train(arguments: Namespace) -> None:
     """Train a network of the masks, going on where an earlier call was interrupted."""
     name, words = arguments.model, shlex.join(["recon4d", *arguments.words])
     if name == "geomotion":
-        from recon4d.masks.train import geomotion_command
+        from recon4d.masks.train import geomotion
 
-        weights = geomotion_command.train_geomotion(
-            geomotion_command.from_arguments(arguments, words), show_progress
+        weights = geomotion.train_geomotion(
+            geomotion.from_arguments(arguments, words), show_progress
         )
     else:
-        from recon4d.masks.train import command
+        from recon4d.masks.train import d2mif
 
-        weights = command.train_d2mif(command.from_arguments(arguments, words), show_progress)
+        weights = d2mif.train_d2mif(d2mif.from_arguments(arguments, words), show_progress)
     shown = printable(shlex.quote(str(weights)))
     say(
         f"wrote {shown} and its card\nnext:       recon4d run VIDEO --masks {name} --weights {name}={shown}"

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt8
 
-from recon4d.masks.encoders import Lite0
-from recon4d.masks.weights import load_weights
+from recon4d.masks.d2mif.encoders import Lite0
+from recon4d.masks.d2mif.weights import load_weights
 
 SIDE_PX = 256
 """Long side of the pictures that are described."""

@@ -40,7 +40,7 @@ from recon4d.io.files import (
 from recon4d.io.frames import Source
 from recon4d.io.poses import read_known_poses
 from recon4d.masks.features import Features
-from recon4d.masks.sam2 import check_sam2
+from recon4d.masks.refine.sam2 import check_sam2
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.dense import densify
 from recon4d.run.finish import Clock, write_all

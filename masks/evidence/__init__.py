@@ -3,9 +3,9 @@
 For every pixel, the depth that best explains its flow to all partner frames is found with the cameras fixed. What is
 left over, in standard deviations of the flow, is the evidence for motion: large for independently moving pixels, below
 one for static ones at any depth. Flow is blurred over patches; so in a second step each frame is compared with the
-background plate that the static pixels of other frames paint (`recon4d.masks.plate`), which is sharp. The sum is
-gathered in space along image edges and over time along the flow. The cameras carry all of it, not single pairs: better
-cameras give better masks, which is what the loop lives from.
+background plate that the static pixels of other frames paint (`recon4d.masks.evidence.plate`), which is sharp. The sum
+is gathered in space along image edges and over time along the flow. The cameras carry all of it, not single pairs:
+better cameras give better masks, which is what the loop lives from.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from recon4d.core.geometry import rays
 from recon4d.core.parallel import each
 from recon4d.core.progress import Counter
 from recon4d.core.scene import Flow, Scene
-from recon4d.masks.filters import along_time, gray, guided
-from recon4d.masks.plate import STEP, Surfaces, plate_log_odds
-from recon4d.masks.texture import mahalanobis2, texture_covariance
+from recon4d.masks.evidence.filters import along_time, gray, guided
+from recon4d.masks.evidence.plate import STEP, Surfaces, plate_log_odds
+from recon4d.masks.evidence.texture import mahalanobis2, texture_covariance
 from recon4d.optim.triangulate import (
     MIN_DEPTH_RATIO,
     Triangulation,
@@ -80,7 +80,7 @@ def look_around(
     """Evidence for motion in every frame from the current cameras.
 
     Args:
-        images: At the sampling of `Flow` (`recon4d.masks.filters.shrink`).
+        images: At the sampling of `Flow` (`recon4d.masks.evidence.filters.shrink`).
         flow: Edges in both directions.
         scene: Current cameras; its depth is not used.
         threads: Frames that are looked at at the same time.

@@ -13,14 +13,14 @@ from torch import Tensor
 from recon4d.core.errors import ConfigError
 from recon4d.core.parallel import keep_memory
 from recon4d.core.progress import Progress, no_progress
-from recon4d.masks.network import FULL, GEOMETRY_CHANNELS, LIGHT, MOTION_CHANNELS, D2mif
-from recon4d.masks.train.calibrate import calibrate, calibration_error
-from recon4d.masks.train.card import Figures, write_card
-from recon4d.masks.train.fit import FitOptions, fit, validate
-from recon4d.masks.train.library import LibraryOptions, clip_library
-from recon4d.masks.train.samples import Samples
-from recon4d.masks.train.tokens import reading, with_tokens
-from recon4d.masks.weights import save_weights
+from recon4d.masks.d2mif.network import FULL, GEOMETRY_CHANNELS, LIGHT, MOTION_CHANNELS, D2mif
+from recon4d.masks.d2mif.weights import save_weights
+from recon4d.masks.train.d2mif.calibrate import calibrate, calibration_error
+from recon4d.masks.train.d2mif.card import Figures, write_card
+from recon4d.masks.train.d2mif.fit import FitOptions, fit, validate
+from recon4d.masks.train.d2mif.library import LibraryOptions, clip_library
+from recon4d.masks.train.d2mif.samples import Samples
+from recon4d.masks.train.d2mif.tokens import reading, with_tokens
 from recon4d.networks.tokens import token_source
 from recon4d.priors import Backbone
 from recon4d.settings.config import RunConfig

@@ -19,11 +19,11 @@ from recon4d.core.errors import ConfigError, Recon4DError
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import Progress
 from recon4d.core.stages import load_stage, run_stage
-from recon4d.masks.train.clip import render_clip
-from recon4d.masks.train.cutouts import salient_net
+from recon4d.masks.train.d2mif.samples import Samples, real_samples, rendered_samples
 from recon4d.masks.train.datasets import TRAINING, LabelledVideo, read_dataset
-from recon4d.masks.train.material import Material, find_photographs, load_material
-from recon4d.masks.train.samples import Samples, real_samples, rendered_samples
+from recon4d.masks.train.worlds.clip import render_clip
+from recon4d.masks.train.worlds.cutouts import salient_net
+from recon4d.masks.train.worlds.material import Material, find_photographs, load_material
 
 SIZES = ((512, 288), (512, 384), (512, 288), (512, 272))
 """Sizes of the clips in turn: working sizes of 16:9, 4:3 and wider videos."""

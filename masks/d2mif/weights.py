@@ -12,11 +12,11 @@ from jaxtyping import Float32
 from safetensors.torch import save_file
 
 from recon4d.core.errors import ConfigError
-from recon4d.masks.network import D2mif, NetworkConfig, fold_norms
+from recon4d.masks.d2mif.network import D2mif, NetworkConfig, fold_norms
 from recon4d.weights.files import WeightsFile, check_fit, load_into, read_weights
 
-SHIPPED = Path(__file__).parent / "weights" / "d2mif.safetensors"
-"""The weights that the package holds; `weights/d2mif.md` says how they were made."""
+SHIPPED = Path(__file__).parent / "data" / "d2mif.safetensors"
+"""The weights that the package holds; `data/d2mif.md` says how they were made."""
 SHIPPED_SHA256 = "a07f24509b506ef86f63f1b805cb0c1375bbd3e52fbb02da41380adf2ab424ad"
 """Of that file."""
 WHAT = "D2MIF as its own metadata describe it"

@@ -15,8 +15,8 @@ from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Flow, Video
 from recon4d.flow.raft import load_raft
 from recon4d.masks.features import Features
-from recon4d.masks.geomotion_flow import flow_magnitude, square_images
-from recon4d.masks.geomotion_network import GeoMotion, load_geomotion
+from recon4d.masks.geomotion.flow import flow_magnitude, square_images
+from recon4d.masks.geomotion.network import GeoMotion, load_geomotion
 from recon4d.networks.pi3.network import IMAGE_MEAN, IMAGE_STD
 from recon4d.priors.views import half
 

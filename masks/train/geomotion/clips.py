@@ -11,7 +11,7 @@ from jaxtyping import Float16, Int64, UInt8
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.progress import Progress
 from recon4d.core.stages import load_stage, run_stage
-from recon4d.masks.geomotion_flow import flow_magnitude, square_images
+from recon4d.masks.geomotion.flow import flow_magnitude, square_images
 from recon4d.masks.train.datasets import TRAINING, LabelledVideo, read_dataset
 from recon4d.networks.raft import Raft
 

@@ -20,9 +20,9 @@ from recon4d.masks.evidence import (
     Surroundings,
     flow_variance,
 )
-from recon4d.masks.filters import gray
-from recon4d.masks.plate import MAX_LOG_ODDS as MAX_PLATE
-from recon4d.masks.texture import mahalanobis2, texture_covariance
+from recon4d.masks.evidence.filters import gray
+from recon4d.masks.evidence.plate import MAX_LOG_ODDS as MAX_PLATE
+from recon4d.masks.evidence.texture import mahalanobis2, texture_covariance
 from recon4d.optim.triangulate import (
     MIN_DEPTH_RATIO,
     flow_targets,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from recon4d.masks.train.fit import FitOptions, Validation
-from recon4d.masks.weights import Calibration
+from recon4d.masks.d2mif.weights import Calibration
+from recon4d.masks.train.d2mif.fit import FitOptions, Validation
 
 TEMPLATE = """# D2MIF weights
 

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Float32, Int8, UInt8
 from torch import Tensor
 
-from recon4d.masks.maps import LIMIT
-from recon4d.masks.network import MOTION_CHANNELS, Tokens
-from recon4d.masks.tokens import Part
-from recon4d.masks.train.samples import LEVELS, Samples
+from recon4d.masks.d2mif.feed import Part
+from recon4d.masks.d2mif.maps import LIMIT
+from recon4d.masks.d2mif.network import MOTION_CHANNELS, Tokens
+from recon4d.masks.train.d2mif.samples import LEVELS, Samples
 
 CROP = (192, 256)
 """Height and width of the crops, pixels of the image."""

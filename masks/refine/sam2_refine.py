@@ -10,9 +10,9 @@ from jaxtyping import Bool
 from recon4d.core.parallel import torch_threads
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import MotionMasks, Notice, Video
-from recon4d.masks.odd_even import CONFIDENT, Masks, Prompts, Propagate, refine_odd_even
-from recon4d.masks.refine import enlarge
-from recon4d.masks.sam2 import sam2_propagator
+from recon4d.masks.refine.edges import enlarge
+from recon4d.masks.refine.odd_even import CONFIDENT, Masks, Prompts, Propagate, refine_odd_even
+from recon4d.masks.refine.sam2 import sam2_propagator
 
 MOVING = 0.5
 """Probability above which a pixel moves where nothing refines it."""

@@ -19,17 +19,17 @@ from recon4d.flow.guided import guided_flow
 from recon4d.flow.pairs import window_pairs
 from recon4d.io.resize import resize_nearest, working_size
 from recon4d.masks import outlines
-from recon4d.masks.evidence import Surroundings, look_around, probability
-from recon4d.masks.filters import shrink
-from recon4d.masks.maps import (
+from recon4d.masks.d2mif.maps import (
     LIMIT,
     PARTNER_OFFSETS,
     geometry_maps,
     motion_maps,
     partner_edges,
 )
-from recon4d.masks.train.clip import RenderedClip
+from recon4d.masks.evidence import Surroundings, look_around, probability
+from recon4d.masks.evidence.filters import shrink
 from recon4d.masks.train.datasets import LabelledVideo
+from recon4d.masks.train.worlds.clip import RenderedClip
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.setting import AlignOptions
 
@@ -63,7 +63,7 @@ class Samples:
     maps: Int8[np.ndarray, "frames partners channels rows cols"]
     """Motion maps, then geometry maps, as `quantise` leaves them."""
     tokens: Float16[np.ndarray, "frames token_rows token_cols values"] | None = None
-    """For a network that reads them (`recon4d.masks.train.tokens`)."""
+    """For a network that reads them (`recon4d.masks.train.d2mif.tokens`)."""
 
 
 def quantise(maps: Float32[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from recon4d.core.errors import InputError
-from recon4d.masks.odd_even import Masks, Prompts, Propagate
+from recon4d.masks.refine.odd_even import Masks, Prompts, Propagate
 from recon4d.weights.pretrained import check_pretrained, load_pretrained, transformers_package
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

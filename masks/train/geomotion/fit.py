@@ -19,15 +19,15 @@ from torch.nn import functional as F
 from recon4d.core.errors import ConfigError, DivergedError
 from recon4d.core.progress import Progress
 from recon4d.masks.geomotion import half_on_cuda, network_input
-from recon4d.masks.geomotion_network import (
+from recon4d.masks.geomotion.network import (
     FUSION,
     GeoMotion,
     GeoMotionConfig,
     MotionFusion,
     geomotion_of,
 )
-from recon4d.masks.train.geomotion_clips import Clips, MotionClip
-from recon4d.masks.train.loss import dice_loss, focal_loss
+from recon4d.masks.train.d2mif.loss import dice_loss, focal_loss
+from recon4d.masks.train.geomotion.clips import Clips, MotionClip
 from recon4d.networks.pi3.config import config_of
 from recon4d.weights.files import WeightsFile, read_weights
 

@@ -13,10 +13,10 @@ from recon4d.core.errors import ConfigError
 from recon4d.core.parallel import torch_threads
 from recon4d.core.progress import Progress, no_progress
 from recon4d.flow.raft import load_raft
-from recon4d.masks.geomotion_network import GeoMotion
-from recon4d.masks.train.command import claim, data_sets
-from recon4d.masks.train.geomotion_clips import ClipOptions, Clips, find_parts, motion_clips
-from recon4d.masks.train.geomotion_fit import (
+from recon4d.masks.geomotion.network import GeoMotion
+from recon4d.masks.train.d2mif import claim, data_sets
+from recon4d.masks.train.geomotion.clips import ClipOptions, Clips, find_parts, motion_clips
+from recon4d.masks.train.geomotion.fit import (
     LossWeights,
     MotionFit,
     Progressed,

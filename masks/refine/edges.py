@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float32, UInt8
 from recon4d.core.parallel import each
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import MotionMasks, Video
-from recon4d.masks.filters import shrink
+from recon4d.masks.evidence.filters import shrink
 
 SURE = 0.97
 """Above this probability the colours have no say: they would trade heads and feet for background of their colour."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from recon4d.masks.train.planes import Patch
-from recon4d.masks.train.spaces import Space
+from recon4d.masks.train.worlds.planes import Patch
+from recon4d.masks.train.worlds.spaces import Space
 
 ABOVE_GROUND = 0.004
 """Shadows lie above the ground by this part of the world's depth, lest rounding hides them."""

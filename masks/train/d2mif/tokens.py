@@ -9,8 +9,8 @@ from jaxtyping import Float16
 
 from recon4d.core.progress import Progress
 from recon4d.core.stages import run_stage
-from recon4d.masks.network import NetworkConfig
-from recon4d.masks.train.samples import Samples
+from recon4d.masks.d2mif.network import NetworkConfig
+from recon4d.masks.train.d2mif.samples import Samples
 from recon4d.networks.tokens import TokenSource, video_tokens
 
 SHOWN = 12

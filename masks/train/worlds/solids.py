@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from scipy.spatial.transform import Rotation
 
-from recon4d.masks.train.material import Material
-from recon4d.masks.train.planes import Patch
+from recon4d.masks.train.worlds.material import Material
+from recon4d.masks.train.worlds.planes import Patch
 
 FACE_PX = 256
 """Texels along a face."""

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recon4d.masks.train.light import random_light
-from recon4d.masks.train.material import Material
-from recon4d.masks.train.paths import Track, mover_track
-from recon4d.masks.train.planes import Patch
-from recon4d.masks.train.spaces import Lens, make_space
-from recon4d.masks.train.things import Thing, moving, random_thing, standing
+from recon4d.masks.train.worlds.light import random_light
+from recon4d.masks.train.worlds.material import Material
+from recon4d.masks.train.worlds.paths import Track, mover_track
+from recon4d.masks.train.worlds.planes import Patch
+from recon4d.masks.train.worlds.spaces import Lens, make_space
+from recon4d.masks.train.worlds.things import Thing, moving, random_thing, standing
 
 WITHOUT_MOVERS = 0.2
 """Part of the worlds in which nothing moves, though there is much to look at."""

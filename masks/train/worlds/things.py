@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy.spatial.transform import Rotation
 
-from recon4d.masks.train.cutouts import random_outline
-from recon4d.masks.train.light import Affine, Ground, Light
-from recon4d.masks.train.material import Material, recoloured
-from recon4d.masks.train.paths import Track
-from recon4d.masks.train.planes import NOTHING, Bend, Patch
-from recon4d.masks.train.solids import random_body
-from recon4d.masks.train.spaces import Lens, Space
+from recon4d.masks.train.worlds.cutouts import random_outline
+from recon4d.masks.train.worlds.light import Affine, Ground, Light
+from recon4d.masks.train.worlds.material import Material, recoloured
+from recon4d.masks.train.worlds.paths import Track
+from recon4d.masks.train.worlds.planes import NOTHING, Bend, Patch
+from recon4d.masks.train.worlds.solids import random_body
+from recon4d.masks.train.worlds.spaces import Lens, Space
 
 OBJECT_PX = 320
 """Longest side of the picture of a drawn outline."""

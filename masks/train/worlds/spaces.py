@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import UInt8
 from scipy.spatial.transform import Rotation
 
-from recon4d.masks.train.cutouts import Cutout
-from recon4d.masks.train.material import Material, recoloured
-from recon4d.masks.train.planes import Bend, Patch
-from recon4d.masks.train.solids import box
+from recon4d.masks.train.worlds.cutouts import Cutout
+from recon4d.masks.train.worlds.material import Material, recoloured
+from recon4d.masks.train.worlds.planes import Bend, Patch
+from recon4d.masks.train.worlds.solids import box
 
 WALL_PX = 512
 """Texels along a wall."""

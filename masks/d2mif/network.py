@@ -6,7 +6,7 @@ give maps at 1/4, 1/8, 1/16 and 1/32 of the image, all projected to one width an
 (Lin et al., RefineNet, CVPR 2017). Ours also adds the encoders' first features at 1/2, where the head decides; and
 several partner frames of one image are a confidence-weighted mean of their evidence, so that one partner is the paper's
 network and more cost only their encoders. The evidence of 3D has two feeds, which are added too: geometric maps, which
-any geometry gives, and tokens of a network that one's weights are trained for (`recon4d.masks.tokens`).
+any geometry gives, and tokens of a network that one's weights are trained for (`recon4d.masks.d2mif.feed`).
 """
 
 import copy
@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from recon4d.core.errors import ConfigError
-from recon4d.masks.encoders import LITE0_STAGES, ConvEncoder, Lite0, Pyramid
-from recon4d.masks.tokens import Part, TokenFeed
+from recon4d.masks.d2mif.encoders import LITE0_STAGES, ConvEncoder, Lite0, Pyramid
+from recon4d.masks.d2mif.feed import Part, TokenFeed
 from recon4d.networks.tokens import LAYERS
 
 BRANCHES = ("geometry", "appearance", "motion")
 GEOMETRY_CHANNELS = 12
-"""Of `recon4d.masks.maps.geometry_maps`."""
+"""Of `recon4d.masks.d2mif.maps.geometry_maps`."""
 MOTION_CHANNELS = 6
-"""Of `recon4d.masks.maps.motion_maps`."""
+"""Of `recon4d.masks.d2mif.maps.motion_maps`."""
 LITTLE = 0.05
 """Weight of a partner where its flow fails the forward-backward check: better than nothing where all fail."""
 VECTOR = 8
@@ -261,7 +261,8 @@ class D2mif(nn.Module):
 
         Args:
             branch: A branch that the network has.
-            maps: An image (3 channels, values in [-1, 1], at full size), or maps of `recon4d.masks.maps` at 1/2 of it.
+            maps: An image (3 channels, values in [-1, 1], at full size), or maps of `recon4d.masks.d2mif.maps` at 1/2
+            of it.
         """
         encoder = self.encoders[branch]
         if branch == "appearance" and isinstance(encoder, ConvEncoder):

@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16, UInt8
 
-from recon4d.masks.train.material import Material
-from recon4d.masks.train.paths import Path, camera_path
-from recon4d.masks.train.planes import NOTHING, Patch, Picture, View, draw, follow
-from recon4d.masks.train.sensor import record
-from recon4d.masks.train.spaces import Lens
 from recon4d.masks.train.worlds import make_scenery
+from recon4d.masks.train.worlds.material import Material
+from recon4d.masks.train.worlds.paths import Path, camera_path
+from recon4d.masks.train.worlds.planes import NOTHING, Patch, Picture, View, draw, follow
+from recon4d.masks.train.worlds.sensor import record
+from recon4d.masks.train.worlds.spaces import Lens
 
 FOCAL = (0.6, 2.2)
 """Shortest and longest focal length, parts of the image's width."""

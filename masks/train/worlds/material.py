@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from recon4d.core.errors import ConfigError
 from recon4d.io.pictures.files import read_rgb
-from recon4d.masks.train.cutouts import Cutout, cut_out, salient_net
+from recon4d.masks.train.worlds.cutouts import Cutout, cut_out, salient_net
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 LONGEST = 800

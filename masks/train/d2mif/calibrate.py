@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.masks.maps import EVIDENCE_UNIT
-from recon4d.masks.network import D2mif
-from recon4d.masks.train.fit import predictions
-from recon4d.masks.train.samples import Samples
-from recon4d.masks.weights import Calibration
+from recon4d.masks.d2mif.maps import EVIDENCE_UNIT
+from recon4d.masks.d2mif.network import D2mif
+from recon4d.masks.d2mif.weights import Calibration
+from recon4d.masks.train.d2mif.fit import predictions
+from recon4d.masks.train.d2mif.samples import Samples
 
 EVERY = 7
 """Every so-manieth sample in each direction is used: neighbours say the same."""

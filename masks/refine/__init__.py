@@ -1,0 +1,1 @@
+"""From probabilities to masks with whole objects and borders on image edges."""
