@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from benchmarks.common import (
+from benchmarks.measure.common import (
     PROJECT,
     commit,
     data_root,

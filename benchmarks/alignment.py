@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import (
+from benchmarks.measure.common import (
     PROJECT,
     commit,
     machine,

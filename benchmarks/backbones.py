@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import (
+from benchmarks.measure.common import (
     made_lines,
     markdown_table,
     measure,

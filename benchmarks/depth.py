@@ -8,10 +8,10 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from benchmarks.depth_report import means, report
-from benchmarks.depth_score import lost_depth, score_depth
-from benchmarks.geometry_job import parse_job
-from benchmarks.geometry_run import Outcome, Reconstruct, by_command, run_all
+from benchmarks.geometry.depth_report import means, report
+from benchmarks.geometry.depth_score import lost_depth, score_depth
+from benchmarks.geometry.job import parse_job
+from benchmarks.geometry.run import Outcome, Reconstruct, by_command, run_all
 from recon4d.core.errors import Recon4DError
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.common import (
+from benchmarks.measure.common import (
     commit,
     data_root,
     machine,
@@ -26,7 +26,7 @@ from benchmarks.common import (
     today,
     write_whole,
 )
-from benchmarks.tree import watch
+from benchmarks.measure.tree import watch
 from recon4d.io.poses.trajectory import Trajectory, read_trajectory, write_trajectory
 
 NOISE = 2.0

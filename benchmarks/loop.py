@@ -17,7 +17,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import (
+from benchmarks.measure.common import (
     commit,
     data_root,
     machine,
@@ -29,7 +29,7 @@ from benchmarks.common import (
     without_places,
     write_whole,
 )
-from benchmarks.loop_keyframes import run_keyframes, section
+from benchmarks.measure.loop_keyframes import run_keyframes, section
 from recon4d.core.errors import Recon4DError
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import no_progress

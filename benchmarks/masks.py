@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import (
+from benchmarks.masks_parts.report import Page, report
+from benchmarks.masks_parts.score import failed, score_video
+from benchmarks.measure.common import (
     data_root,
     measure,
     provenance,
@@ -27,8 +29,6 @@ from benchmarks.common import (
     without_places,
     write_whole,
 )
-from benchmarks.masks_report import Page, report
-from benchmarks.masks_score import failed, score_video
 from recon4d.cli.parser import parse
 from recon4d.core.errors import Recon4DError
 from recon4d.io.pictures.files import write_image

@@ -80,15 +80,15 @@ class Compared:
 
 Compare = Callable[[Fixture], list[Compared]]
 KINDS: Mapping[str, str] = {
-    "dust3r": "benchmarks.parity_croco:compare",
-    "align3r": "benchmarks.parity_croco:compare",
-    "easi3r": "benchmarks.parity_easi3r:compare",
-    "pi3": "benchmarks.parity_pi3:compare",
-    "geomotion": "benchmarks.parity_geomotion:compare",
-    "raft": "benchmarks.parity_raft:compare",
-    "monst3r_math": "benchmarks.parity_maths:compare_monst3r",
-    "dust3r_align": "benchmarks.parity_maths:compare_alignment",
-    "eval_metrics": "benchmarks.parity_maths:compare_metrics",
+    "dust3r": "benchmarks.peers.croco:compare",
+    "align3r": "benchmarks.peers.croco:compare",
+    "easi3r": "benchmarks.peers.easi3r:compare",
+    "pi3": "benchmarks.peers.pi3:compare",
+    "geomotion": "benchmarks.peers.geomotion:compare",
+    "raft": "benchmarks.peers.raft:compare",
+    "monst3r_math": "benchmarks.peers.maths:compare_monst3r",
+    "dust3r_align": "benchmarks.peers.maths:compare_alignment",
+    "eval_metrics": "benchmarks.peers.maths:compare_metrics",
 }
 """How the name of a fixture begins, and what compares it."""
 

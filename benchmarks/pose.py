@@ -8,10 +8,10 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from benchmarks.geometry_job import parse_job
-from benchmarks.geometry_run import Outcome, Reconstruct, by_command, run_all
-from benchmarks.pose_report import means, report
-from benchmarks.pose_score import lost_poses, score_poses
+from benchmarks.geometry.job import parse_job
+from benchmarks.geometry.pose_report import means, report
+from benchmarks.geometry.pose_score import lost_poses, score_poses
+from benchmarks.geometry.run import Outcome, Reconstruct, by_command, run_all
 from recon4d.core.errors import Recon4DError
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.common import data_root, measure, provenance, recon4d, write_whole
+from benchmarks.measure.common import data_root, measure, provenance, recon4d, write_whole
 
 HASHED = ("poses.txt", "intrinsics.txt", "depth", "masks")
 """Parts of a result that are compared; a folder's files all together, in the order of their names."""

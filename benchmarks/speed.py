@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import (
+from benchmarks.longloop import TIME_LIMIT_S, make
+from benchmarks.measure.common import (
     commit,
     data_root,
     machine,
@@ -23,8 +24,7 @@ from benchmarks.common import (
     without_places,
     write_whole,
 )
-from benchmarks.longloop import TIME_LIMIT_S, make
-from benchmarks.tree import watch
+from benchmarks.measure.tree import watch
 
 SOURCE = "exact_static"
 """90 frames of 640x480; `videos/lady-running.mp4` has the 16:9 at which mask methods are compared."""

@@ -1,7 +1,7 @@
 """Tokens brought to 1/4 of the image, bilinearly and by D2MIF's token feed: `python -m benchmarks.tokens`.
 
 Draws a smooth field as it is, as tokens and after both ways of resampling, with the spectra of the errors; prints the
-lattice energies (`benchmarks.lattice`) over some random fields.
+lattice energies (`benchmarks.measure.lattice`) over some random fields.
 """
 
 import argparse
@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from benchmarks.common import markdown_table
-from benchmarks.lattice import (
+from benchmarks.measure.common import markdown_table
+from benchmarks.measure.lattice import (
     SCALE,
     TOKENS,
     Compared,

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy.spatial.transform import Rotation
 
-from benchmarks.common import Measured
+from benchmarks.measure.common import Measured
 from recon4d.core.scene import Reconstruction
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from recon4d.io.rgbd.tum import read_list

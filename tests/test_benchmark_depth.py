@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks import depth
-from benchmarks.depth_published import PUBLISHED
-from benchmarks.depth_score import Pixels, sequence_errors
-from benchmarks.protocols import PROTOCOLS, datasets
+from benchmarks.geometry.depth_score import Pixels, sequence_errors
+from benchmarks.sets.depth_published import PUBLISHED
+from benchmarks.sets.protocols import PROTOCOLS, datasets
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.evaluate.depth import LARGEST_ADAM, adam_absolute, resize_cubic
 from recon4d.results import folder as result

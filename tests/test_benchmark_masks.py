@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks import masks
-from benchmarks.common import Measured
-from benchmarks.masks_published import OFFICIAL, PUBLISHED
-from benchmarks.masks_report import AVERAGES, TITLES, Page, report
-from benchmarks.masks_score import (
+from benchmarks.masks_parts.report import AVERAGES, TITLES, Page, report
+from benchmarks.masks_parts.score import (
     VideoScore,
     compare,
     failed,
@@ -22,6 +20,8 @@ from benchmarks.masks_score import (
     over_sequences,
     score_video,
 )
+from benchmarks.measure.common import Measured
+from benchmarks.sets.masks_published import OFFICIAL, PUBLISHED
 from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import list_images
 from recon4d.masks.train.datasets import BENCHMARKS, read_dataset

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks import pose
-from benchmarks.common import Measured
-from benchmarks.pose_published import PUBLISHED
-from benchmarks.protocols import BONN_SEQUENCES, PROTOCOLS, SINTEL_SEQUENCES, datasets
-from benchmarks.recordings_tum import associate, read_sequence
+from benchmarks.measure.common import Measured
+from benchmarks.sets.pose_published import PUBLISHED
+from benchmarks.sets.protocols import BONN_SEQUENCES, PROTOCOLS, SINTEL_SEQUENCES, datasets
+from benchmarks.sets.tum import associate, read_sequence
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.io.poses.trajectory import read_trajectory
 from tests import needs

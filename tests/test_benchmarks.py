@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import clips, common, longloop, speed, tree
+from benchmarks import clips, longloop, speed
 from benchmarks.iteration import Size, Traffic, cost_of
+from benchmarks.measure import common, tree
 from recon4d.io.poses.trajectory import Trajectory, read_trajectory, write_trajectory
 from tests.media import write_tum_folder
 

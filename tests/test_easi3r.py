@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.parity import Fixture
-from benchmarks.parity_easi3r import compare_aggregation
+from benchmarks.peers.easi3r import compare_aggregation
 from recon4d.core.errors import DegenerateError, InputError, MissingDependencyError
 from recon4d.masks import easi3r
 from recon4d.masks.easi3r import (

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
 from benchmarks.parity import Fixture
-from benchmarks.parity_geomotion import compare
+from benchmarks.peers.geomotion import compare
 from recon4d.core.errors import ConfigError
 from recon4d.flow import raft as raft_module
 from recon4d.flow.raft import load_raft

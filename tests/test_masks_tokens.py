@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import lattice, tokens
-from benchmarks.lattice import How, RandomField
+from benchmarks import tokens
+from benchmarks.measure import lattice
+from benchmarks.measure.lattice import How, RandomField
 from recon4d.core.errors import InputError
 from recon4d.masks.d2mif.feed import (
     SCALES,

@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 
 from benchmarks.parity import Compared, Fixture
-from benchmarks.parity_croco import compare, compare_attention
+from benchmarks.peers.croco import compare, compare_attention
 from recon4d.networks.croco.config import CrocoConfig
 from recon4d.networks.croco.load import empty_network
 from tests import needs

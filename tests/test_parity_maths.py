@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import parity, peer_objective
+from benchmarks import parity
 from benchmarks.parity import Compared, Fixture
-from benchmarks.parity_maths import compare_alignment, compare_metrics, compare_monst3r
-from benchmarks.peer_objective import FlowSeen, Parameters, Pointmaps
+from benchmarks.peers import objective
+from benchmarks.peers.maths import compare_alignment, compare_metrics, compare_monst3r
+from benchmarks.peers.objective import FlowSeen, Parameters, Pointmaps
 from tests import needs
 
 GOLDEN = Path(__file__).parents[1] / "../shared/golden"
@@ -97,9 +98,9 @@ def random_scene(seed: int = 0) -> tuple[Parameters, Pointmaps]:
     parameters = Parameters(
         pw_poses, torch.zeros((3, 2)).double(), depth, im_poses, focals, centres
     )
-    world = peer_objective.world_points(parameters, SIZE)
-    scale = peer_objective.pair_scales(parameters)
-    pose = peer_objective.poses_of(pw_poses)
+    world = objective.world_points(parameters, SIZE)
+    scale = objective.pair_scales(parameters)
+    pose = objective.poses_of(pw_poses)
     points = []
     for side in (0, 1):
         there = world[edges[:, side]] / scale[:, None, None] - pose[:, :3, 3:]
@@ -112,9 +113,9 @@ def random_scene(seed: int = 0) -> tuple[Parameters, Pointmaps]:
 
 def test_the_alignment_loss_is_zero_at_the_truth_and_nowhere_near() -> None:
     parameters, pairs = random_scene()
-    assert float(peer_objective.alignment_loss(parameters, pairs)) < 1e-12  # float64
+    assert float(objective.alignment_loss(parameters, pairs)) < 1e-12  # float64
     moved = replace(parameters, im_depthmaps=parameters.im_depthmaps + 0.01)
-    assert float(peer_objective.alignment_loss(moved, pairs)) > 1e-3
+    assert float(objective.alignment_loss(moved, pairs)) > 1e-3
 
 
 def test_the_flow_loss_is_zero_for_the_cameras_own_flow_and_masks_take_pixels_out() -> None:
@@ -122,19 +123,17 @@ def test_the_flow_loss_is_zero_for_the_cameras_own_flow_and_masks_take_pixels_ou
     still = torch.zeros((3, 2, *SIZE), dtype=torch.float64)
     nothing = FlowSeen(still, still, torch.zeros((3, *SIZE), dtype=torch.bool))
     forth, back = (
-        ego.reshape(-1, 2, *SIZE)
-        for ego, _ in peer_objective.flow_residuals(parameters, pairs, nothing)
+        ego.reshape(-1, 2, *SIZE) for ego, _ in objective.flow_residuals(parameters, pairs, nothing)
     )
     assert (
-        float(peer_objective.flow_loss(parameters, pairs, replace(nothing, forth=forth, back=back)))
-        == 0
+        float(objective.flow_loss(parameters, pairs, replace(nothing, forth=forth, back=back))) == 0
     )
     wrong = forth.clone()
     wrong[:, :, 2, 3] += 5
     seen = replace(nothing, forth=wrong, back=back)
-    assert float(peer_objective.flow_loss(parameters, pairs, seen)) > 0.1
+    assert float(objective.flow_loss(parameters, pairs, seen)) > 0.1
     seen.is_dynamic[:, 2, 3] = True
-    assert float(peer_objective.flow_loss(parameters, pairs, seen)) == 0
+    assert float(objective.flow_loss(parameters, pairs, seen)) == 0
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
@@ -147,9 +146,9 @@ def test_gradients_are_those_of_finite_differences() -> None:
     )
 
     def loss(given: Parameters) -> Tensor:
-        return peer_objective.monst3r_loss(given, pairs, seen)[0]
+        return objective.monst3r_loss(given, pairs, seen)[0]
 
-    found = peer_objective.gradients(parameters, loss)
+    found = objective.gradients(parameters, loss)
     for name, index in (("im_poses", (1, 5)), ("im_focals", (0, 0)), ("pw_poses", (2, 7))):
         step = torch.zeros_like(parameters.named()[name])
         step[index] = 1e-6  # central differences in float64
@@ -167,15 +166,15 @@ def test_components_of_a_large_loss_do_not_count() -> None:
     keep = torch.ones((1, 2), dtype=torch.bool)
     # 0.5 * 0.5^2, 2 - 0.5, 50.4 - 0.5; the component of 100 is dropped
     wanted = (0.125 + 1.5 + 49.9) / 3
-    assert float(peer_objective.smooth_l1(off, keep)) == pytest.approx(wanted)
+    assert float(objective.smooth_l1(off, keep)) == pytest.approx(wanted)
     per_pixel = (0.125 + 1.5 + 49.9 + 99.5) / 2
-    assert float(peer_objective.smooth_l1_per_pixel(off, keep)) == pytest.approx(per_pixel)
+    assert float(objective.smooth_l1_per_pixel(off, keep)) == pytest.approx(per_pixel)
 
 
 def test_error_maps_are_stretched_per_pair_and_averaged_per_frame() -> None:
     ramp = torch.arange(4.0).double().reshape(1, 2, 2)
     errors = torch.cat((ramp, 100 * ramp)), torch.cat((ramp.flip(2), ramp))
-    maps = peer_objective.mean_error_maps(torch.tensor([[0, 1], [0, 2]]), errors, 3)
+    maps = objective.mean_error_maps(torch.tensor([[0, 1], [0, 2]]), errors, 3)
     torch.testing.assert_close(maps[0], ramp[0] / 3)
     torch.testing.assert_close(maps[1], ramp[0].flip(1) / 3)
 
@@ -183,7 +182,7 @@ def test_error_maps_are_stretched_per_pair_and_averaged_per_frame() -> None:
 def test_two_views_of_a_plane_give_their_own_cameras() -> None:
     height, width, focal = 24, 32, 30.0
     centre = torch.tensor([[width / 2], [height / 2]]).double()
-    uv = (peer_objective.pixel_grid((height, width)) - centre) / focal
+    uv = (objective.pixel_grid((height, width)) - centre) / focal
     depth = 4 + 0.5 * torch.sin(3 * uv[:1]) + uv[1:]  # not a plane, or the pose would be ambiguous
     points = (torch.cat((uv, torch.ones_like(uv[:1]))) * depth).T.reshape(1, height, width, 3)
     moved = points + torch.tensor([0.3, -0.1, 0.2]).double()
@@ -193,7 +192,7 @@ def test_two_views_of_a_plane_give_their_own_cameras() -> None:
         (points.repeat(2, 1, 1, 1), moved.repeat(2, 1, 1, 1)),
         (sure * torch.tensor([2.0, 1.0])[:, None, None], sure),
     )
-    seen = peer_objective.two_views(pairs)
+    seen = objective.two_views(pairs)
     assert seen.focal_px.tolist() == pytest.approx([focal, focal], rel=1e-6)
     assert torch.equal(seen.world_from_cam[0], torch.eye(4).double())
     # view 1 sees the same points, shifted, in its own frame unshifted

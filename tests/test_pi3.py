@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from benchmarks.parity_pi3 import compare
+from benchmarks.peers.pi3 import compare
 from recon4d.cli.info import describe
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.networks.pi3.config import Pi3Config, config_of

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import parity, parity_raft
+from benchmarks import parity
+from benchmarks.peers import raft as parity_raft
 from recon4d.core.errors import ConfigError
 from recon4d.core.scene import Flow
 from recon4d.flow import raft

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.common import markdown_table, number
-from benchmarks.depth_published import PUBLISHED, Block
-from benchmarks.depth_score import DepthMean, mean
-from benchmarks.geometry_report import (
+from benchmarks.geometry.depth_score import DepthMean, mean
+from benchmarks.geometry.report import (
     count_of_failed,
     head,
     pairing_name,
@@ -14,8 +12,10 @@ from benchmarks.geometry_report import (
     percent,
     tail,
 )
-from benchmarks.geometry_run import Outcome
-from benchmarks.recordings import Pairing
+from benchmarks.geometry.run import Outcome
+from benchmarks.measure.common import markdown_table, number
+from benchmarks.sets.depth_published import PUBLISHED, Block
+from benchmarks.sets.recordings import Pairing
 
 FIGURES = ("abs_rel", "sq_rel", "rmse", "log_rmse", "delta_1", "delta_2", "delta_3", "known")
 HEADER = ("Abs Rel", "Sq Rel", "RMSE", "log RMSE", "d<1.25", "d<1.25^2", "d<1.25^3", "known %")

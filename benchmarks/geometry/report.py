@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.common import made_lines
-from benchmarks.geometry_run import Outcome
-from benchmarks.protocols import MAX_DIFF_S, Protocol
-from benchmarks.recordings import Pairing
+from benchmarks.geometry.run import Outcome
+from benchmarks.measure.common import made_lines
+from benchmarks.sets.protocols import MAX_DIFF_S, Protocol
+from benchmarks.sets.recordings import Pairing
 
 TITLES = {
     "tum": "TUM RGB-D, dynamic",

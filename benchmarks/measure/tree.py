@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.common import PROJECT, TAIL
+from benchmarks.measure.common import PROJECT, TAIL
 
 INTERVAL_S = 1.0
 """Between two looks at the memory."""

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.common import markdown_table, number
-from benchmarks.geometry_report import (
+from benchmarks.geometry.pose_score import FIGURES, PoseMean, figures_of, mean
+from benchmarks.geometry.report import (
     count_of_failed,
     head,
     pairing_name,
     part_of_set,
     tail,
 )
-from benchmarks.geometry_run import Outcome
-from benchmarks.pose_published import PUBLISHED, Block
-from benchmarks.pose_score import FIGURES, PoseMean, figures_of, mean
-from benchmarks.recordings import Pairing
+from benchmarks.geometry.run import Outcome
+from benchmarks.measure.common import markdown_table, number
+from benchmarks.sets.pose_published import PUBLISHED, Block
+from benchmarks.sets.recordings import Pairing
 
 MEASURE = (
     "Alignment: Sim(3) over the whole sequence (evo, `align=True, correct_scale=True`). ATE: RMSE of the positions; "

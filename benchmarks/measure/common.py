@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 DEFAULT_ROOT = PROJECT / "../shared/data"
 TIME_LIMIT_S = 1800
 """A run that takes longer than this is listed as a failure, seconds."""

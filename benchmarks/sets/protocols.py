@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.recordings import Pairing, Task
+from benchmarks.sets.recordings import Pairing, Task
 from recon4d.core.errors import ConfigError
 from recon4d.evaluate import FARTHEST_TRUTH_M, NEAREST_TRUTH_M
 from recon4d.evaluate.depth import (

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks import peer_objective as peers
 from benchmarks.parity import Compared, Fixture
-from benchmarks.peer_objective import FlowSeen, Parameters, Pointmaps
+from benchmarks.peers import objective as peers
+from benchmarks.peers.objective import FlowSeen, Parameters, Pointmaps
 from recon4d.evaluate import depth as depth_module
 from recon4d.evaluate import masks as mask_module
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from benchmarks.protocols import Protocol
-from benchmarks.recordings import (
+from benchmarks.sets.protocols import Protocol
+from benchmarks.sets.recordings import (
     Found,
     FoundSet,
     Frame,

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from benchmarks.protocols import MAX_DIFF_S, Protocol
-from benchmarks.recordings import (
+from benchmarks.sets.protocols import MAX_DIFF_S, Protocol
+from benchmarks.sets.recordings import (
     Found,
     FoundSet,
     Frame,

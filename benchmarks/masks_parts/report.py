@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import made_lines, markdown_table, number
-from benchmarks.masks_published import OFFICIAL, PUBLISHED, Block
-from benchmarks.masks_score import (
+from benchmarks.masks_parts.score import (
     Average,
     VideoScore,
     over_frames,
     over_inner_frames,
     over_sequences,
 )
+from benchmarks.measure.common import made_lines, markdown_table, number
+from benchmarks.sets.masks_published import OFFICIAL, PUBLISHED, Block
 
 Row = Mapping[str, Any]
 

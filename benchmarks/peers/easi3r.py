@@ -25,7 +25,7 @@ ATOL = 3e-5
 
 def compare(fixture: Fixture) -> list[Compared]:
     """Compare the masks' steps, then the network with and without re-weighting."""
-    from benchmarks.parity_croco import compare_attention
+    from benchmarks.peers.croco import compare_attention
 
     network: list[Compared] = compare_attention(fixture)
     return compare_aggregation(fixture) + network

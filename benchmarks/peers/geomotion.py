@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.parity import Compared, Fixture
-from benchmarks.parity_pi3 import Arrays, watched
+from benchmarks.peers.pi3 import Arrays, watched
 from recon4d.masks.geomotion.flow import largest_magnitude
 from recon4d.masks.geomotion.network import LOW_BLOCKS, GeoMotion, geomotion_of
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import (
+from benchmarks.geometry.job import Job
+from benchmarks.measure.common import (
     Measured,
     measure,
     provenance,
@@ -18,9 +19,8 @@ from benchmarks.common import (
     without_places,
     write_whole,
 )
-from benchmarks.geometry_job import Job
-from benchmarks.recordings import Found, Recording, stage
-from benchmarks.recordings_all import find
+from benchmarks.sets import find
+from benchmarks.sets.recordings import Found, Recording, stage
 from recon4d.core.errors import Recon4DError
 from recon4d.core.scene import Reconstruction
 from recon4d.results.folder import read_result

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.protocols import Protocol
-from benchmarks.recordings import FoundSet, Names, Task
-from benchmarks.recordings_kitti import find_kitti
-from benchmarks.recordings_sintel import find_sintel
-from benchmarks.recordings_tum import find_bonn, find_tum, find_tumlike
+from benchmarks.sets.kitti import find_kitti
+from benchmarks.sets.protocols import Protocol
+from benchmarks.sets.recordings import FoundSet, Names, Task
+from benchmarks.sets.sintel import find_sintel
+from benchmarks.sets.tum import find_bonn, find_tum, find_tumlike
 
 FINDERS: dict[str, Callable[[Path, Names, Protocol, Task], FoundSet]] = {
     "tum": find_tum,

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from benchmarks.geometry_job import Job
-from benchmarks.geometry_run import Row
-from benchmarks.protocols import Depth, Fit
-from benchmarks.recordings import Pairing, Recording, TrueDepth
+from benchmarks.geometry.job import Job
+from benchmarks.geometry.run import Row
+from benchmarks.sets.protocols import Depth, Fit
+from benchmarks.sets.recordings import Pairing, Recording, TrueDepth
 from recon4d.core.errors import InputError, Recon4DError
 from recon4d.core.scene import Reconstruction
 from recon4d.evaluate.depth import DepthErrors, error_sums, mean_errors

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.common import data_root
-from benchmarks.protocols import NAMES, Protocol, datasets, protocol_of
-from benchmarks.recordings import Task
+from benchmarks.measure.common import data_root
+from benchmarks.sets.protocols import NAMES, Protocol, datasets, protocol_of
+from benchmarks.sets.recordings import Task
 from recon4d.cli.commands import run_config
 from recon4d.cli.parser import parse
 from recon4d.core.errors import ConfigError

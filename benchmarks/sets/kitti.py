@@ -8,8 +8,8 @@ Depth `DIR/val/DRIVE_sync/proj_depth/groundtruth/image_02/NNNNNNNNNN.png` (16 bi
 from functools import partial
 from pathlib import Path
 
-from benchmarks.protocols import Protocol
-from benchmarks.recordings import (
+from benchmarks.sets.protocols import Protocol
+from benchmarks.sets.recordings import (
     Found,
     FoundSet,
     Frame,

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.geometry_job import Job
-from benchmarks.geometry_run import Row
-from benchmarks.protocols import MAX_DIFF_S
-from benchmarks.recordings import Pairing, Recording, TruePoses
+from benchmarks.geometry.job import Job
+from benchmarks.geometry.run import Row
+from benchmarks.sets.protocols import MAX_DIFF_S
+from benchmarks.sets.recordings import Pairing, Recording, TruePoses
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Reconstruction
 from recon4d.evaluate.poses import pose_errors

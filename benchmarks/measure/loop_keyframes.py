@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import commit, markdown_table, number
+from benchmarks.measure.common import commit, markdown_table, number
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import no_progress
 from recon4d.evaluate import EvalOptions, compare

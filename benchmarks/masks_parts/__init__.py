@@ -1,0 +1,1 @@
+"""Scores and page of the benchmark of masks."""

@@ -1,0 +1,1 @@
+"""How benchmarks measure: runs of the real command, seen from outside."""

@@ -1,0 +1,1 @@
+"""The official code's numbers against ours, for `python -m benchmarks.parity`."""
