@@ -325,7 +325,7 @@ def test_a_killed_run_is_resumed(whole: Path, source: Path, tmp_path: Path) -> N
     words = ["--size", "512", "--masks", "residual", "--loop", "0", "--intrinsics", INTRINSICS]
     for name in ("clip_frames", "clip_overlap", "whole_frames"):
         words += ["--set", f"optim.{name}={getattr(OPTIM, name)}"]
-    command = [sys.executable, "-m", "recon4d.cli", "run", str(source), *words]
+    command = [sys.executable, "-m", "recon4d", "run", str(source), *words]
     command += ["--out", str(tmp_path / "out"), "--workers", "2", "--resume"]
     env = {**os.environ, "PYTHONPATH": "."}
     with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:

@@ -62,7 +62,7 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does."""
     return subprocess.run(
-        [sys.executable, "-m", "recon4d.cli", *argv],
+        [sys.executable, "-m", "recon4d", *argv],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -135,7 +135,7 @@ def test_a_folder_of_the_users_that_earlier_versions_moved_results_to_stays(
 
 def start(*argv: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "recon4d.cli", *argv],
+        [sys.executable, "-m", "recon4d", *argv],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

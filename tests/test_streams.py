@@ -14,7 +14,7 @@ from tests.media import write_images
 from tests.synthetic import make_scene
 
 ROOT = Path(__file__).parents[1]
-PROGRAM = f"{shlex.quote(sys.executable)} -m recon4d.cli"
+PROGRAM = f"{shlex.quote(sys.executable)} -m recon4d"
 NO_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 
 

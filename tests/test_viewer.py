@@ -102,7 +102,7 @@ def running(argv: list[str], **environment: str) -> Iterator[subprocess.Popen[st
 
 
 def recon4d(*argv: str) -> list[str]:
-    return [sys.executable, "-m", "recon4d.cli", *argv]
+    return [sys.executable, "-m", "recon4d", *argv]
 
 
 def test_png_shows_the_cloud(lady: Path, tmp_path: Path) -> None:

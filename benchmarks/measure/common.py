@@ -77,7 +77,7 @@ def measure(command: Sequence[str], time_limit_s: float = TIME_LIMIT_S) -> Measu
 
 def recon4d(*arguments: str) -> list[str]:
     """Return the command line of this project's own `recon4d`."""
-    return [sys.executable, "-m", "recon4d.cli", *arguments]
+    return [sys.executable, "-m", "recon4d", *arguments]
 
 
 def machine() -> str:

@@ -82,7 +82,3 @@ def _explain_interrupt(words: Sequence[str]) -> str:
         return "recon4d: interrupted"
     again = ["recon4d", *words, *(() if "--resume" in words else ("--resume",))]
     return f"recon4d: interrupted; what is done is kept, continue with: {shlex.join(again)}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -20,7 +20,7 @@ def run_config(arguments: Namespace) -> RunConfig:
     """Make the configuration of `recon4d run`: file, then `--set`, then the other options win."""
     file = arguments.config_file
     in_file = {} if file is None else text.read_toml(file)
-    assigned = dict(text.parse_assignment(text) for text in arguments.assignments)
+    assigned = dict(map(text.parse_assignment, arguments.assignments))
     return text.build(text.override(in_file, assigned, parser.run_options(arguments)))
 
 
@@ -86,21 +86,21 @@ def evaluate(arguments: Namespace) -> None:
         check_file_output(arguments.json, "--json")
     from recon4d.evaluate import EvalOptions, evaluate
 
-    text = EvalOptions(
+    options = EvalOptions(
         align=arguments.align,
         max_diff_s=arguments.max_diff,
         depth_scale=arguments.depth_scale,
         depth_factor=arguments.depth_factor,
     )
-    say(evaluate(arguments.result, arguments.gt, text, json_file=arguments.json), needed=True)
+    say(evaluate(arguments.result, arguments.gt, options, json_file=arguments.json), needed=True)
 
 
 def export(arguments: Namespace) -> None:
     """Write a result for other programs."""
     from recon4d.export import ExportOptions, export_result
 
-    text = ExportOptions(arguments.depth_size, arguments.cameras == "yes")
-    wrote = export_result(arguments.result, arguments.to, arguments.out, text, show_progress)
+    options = ExportOptions(arguments.depth_size, arguments.cameras == "yes")
+    wrote = export_result(arguments.result, arguments.to, arguments.out, options, show_progress)
     say(f"wrote {printable(str(wrote))}")
 
 
