@@ -19,6 +19,7 @@ import torch
 from jaxtyping import UInt8
 
 from benchmarks.measure.common import (
+    PAGES,
     PROJECT,
     commit,
     data_root,
@@ -215,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frames", type=int, default=40, help="of every test sequence")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("ablation.json"))
+    parser.add_argument("--out", type=Path, default=PAGES / "ablation.json")
     parser.add_argument("--figure", type=Path, default=PROJECT / "docs/ablation.png")
     arguments = parser.parse_args(argv)
     root = data_root(arguments.root)

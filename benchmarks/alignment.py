@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure.common import (
+    PAGES,
     PROJECT,
     commit,
     machine,
@@ -233,7 +234,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS, metavar="N", help="runs per scene")
     arguments = parser.parse_args(words)
     if arguments.suite is not None:
-        out = arguments.out or PROJECT / "benchmarks/alignment.md"
+        out = arguments.out or PAGES / "alignment.md"
         run_suite(arguments.suite.resolve(), arguments.tools.resolve(), out, arguments.repeats)
         return
     if arguments.scene is None or arguments.out is None:

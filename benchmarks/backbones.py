@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure.common import (
+    PAGES,
     made_lines,
     markdown_table,
     measure,
@@ -47,7 +48,7 @@ from recon4d.networks.croco.config import CrocoConfig
 from recon4d.networks.croco.network import Croco, View
 from recon4d.networks.croco.pairs import PairInference, decode_pairs, encode_images
 
-PAGE = Path(__file__).with_name("backbones.md")
+PAGE = PAGES / "backbones.md"
 KEPT_PAIRS = 600
 """Pairs of a clip of 65 frames, both directions of five offsets, rounded up."""
 LIMIT_MB = 12_000.0

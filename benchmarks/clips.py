@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure.common import (
+    PAGES,
     data_root,
     made_lines,
     markdown_table,
@@ -273,7 +274,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.clips", description=__doc__)
     parser.add_argument("--only", metavar="WORD", help="sequences whose name contains this")
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the test sequences")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results.md"), metavar="FILE")
+    parser.add_argument("--out", type=Path, default=PAGES / "results.md", metavar="FILE")
     parser.add_argument("--resume", action="store_true", help="keep the rows that are there")
     arguments = parser.parse_args(words)
     root, store = data_root(arguments.root), arguments.out.with_suffix(".json")

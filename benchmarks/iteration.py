@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure.common import (
+    PAGES,
     commit,
     machine,
     markdown_table,
@@ -38,7 +39,7 @@ from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.solve.band import Layout
 from recon4d.optim.solve.solver import attempt
 
-PAGE = Path(__file__).with_name("iteration.md")
+PAGE = PAGES / "iteration.md"
 LAPTOP_GPU_GBS = 400.0
 """Memory bandwidth of a laptop's GPU of today, GB/s."""
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from benchmarks.measure.common import (
+    PAGES,
     commit,
     data_root,
     machine,
@@ -156,7 +157,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the test sequences")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/longloop.md"), metavar="FILE")
+    parser.add_argument("--out", type=Path, default=PAGES / "longloop.md", metavar="FILE")
     arguments = parser.parse_args(words)
     source = data_root(arguments.root) / arguments.source
     setup = Setup(source, arguments.masks, arguments.workers, arguments.seed)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure.common import (
+    PAGES,
     commit,
     data_root,
     machine,
@@ -190,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, help="folder of the test sequences")
     parser.add_argument("--clips", nargs="+", default=CLIPS, metavar="NAME")
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("loop.json"))
+    parser.add_argument("--out", type=Path, default=PAGES / "loop.json")
     parser.add_argument("--again", action="store_true", help="also what an earlier call has done")
     arguments = parser.parse_args(argv)
     root = data_root(arguments.root)

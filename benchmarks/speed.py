@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.longloop import TIME_LIMIT_S, make
 from benchmarks.measure.common import (
+    PAGES,
     commit,
     data_root,
     machine,
@@ -140,7 +141,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--source", default=SOURCE, metavar="PATH", help="inside the root")
     parser.add_argument("--masks", default="d2mif", metavar="METHOD")
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the test sequences")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/speed.md"), metavar="FILE")
+    parser.add_argument("--out", type=Path, default=PAGES / "speed.md", metavar="FILE")
     arguments = parser.parse_args(words)
     root = data_root(arguments.root)
     rows = []

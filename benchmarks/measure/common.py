@@ -14,6 +14,8 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEFAULT_ROOT = PROJECT / "../shared/data"
+PAGES = PROJECT / "benchmarks/pages"
+"""Where the pages that benchmarks make lie, with the numbers beside them as JSON."""
 TIME_LIMIT_S = 1800
 """A run that takes longer than this is listed as a failure, seconds."""
 TAIL = 300
