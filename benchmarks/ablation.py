@@ -45,9 +45,9 @@ from recon4d.masks.train.d2mif.calibrate import calibrate
 from recon4d.masks.train.d2mif.fit import FitOptions, fit, validate
 from recon4d.masks.train.d2mif.library import stored_clips
 from recon4d.optim.align import optimise
+from recon4d.run.options import align_options
 from recon4d.run.pipeline import observe, read_stage
 from recon4d.settings.config import RunConfig
-from recon4d.settings.stages import align_options
 
 DAVIS = ("camel", "car-shadow", "dog", "parkour")
 PASTED = ("exact_dancer", "exact_crowd", "exact_heavy", "kitchen_crowd")

@@ -25,7 +25,7 @@ from recon4d.optim.solve.jackknife import Moves
 from recon4d.optim.start.focal import pair_geometry, search_focal, seed_pairs, usual_intrinsics
 from recon4d.optim.start.grow import initialise
 from recon4d.optim.start.parallax import NO_PARALLAX_PX, unexplained_parallax_px
-from recon4d.run.unrelated import unrelated_frames
+from recon4d.optim.unrelated import unrelated_frames
 
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75
 """Probabilities of motion at which a pixel has its whole weight, and none."""

@@ -10,9 +10,10 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from recon4d.core.errors import ConfigError
+from recon4d.core.files import resolved
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Reconstruction
-from recon4d.io.files import check_output, publish, resolved
+from recon4d.io.files import check_output, publish
 from recon4d.io.memory import IN_MEMORY, Frames, intrinsics_text, is_path, open_array
 from recon4d.results.folder import read_result, write_result
 from recon4d.settings.config import OptimConfig
@@ -80,7 +81,7 @@ def reconstruct(
         raise ConfigError("timestamps are for frames in memory; a file has its own: leave them out")
 
     from recon4d.core.parallel import own_torch
-    from recon4d.settings.stages import read_options
+    from recon4d.run.options import read_options
 
     with own_torch():
         from recon4d.run import pipeline  # constants of its modules are tensors

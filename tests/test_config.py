@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recon4d.core.errors import ConfigError
-from recon4d.settings.config import CHOICES, OptimConfig, RunConfig, did_you_mean
+from recon4d.core.errors import ConfigError, did_you_mean
+from recon4d.settings.config import CHOICES, OptimConfig, RunConfig
 from recon4d.settings.text import build, override, parse_assignment, read_toml, to_toml
 
 VIDEO = {"input": "video.mp4"}

@@ -14,9 +14,9 @@ from recon4d.core.errors import InputError
 from recon4d.core.progress import no_progress
 from recon4d.demo.render import Camera, Solid, World, cast, follow, pixel_grid
 from recon4d.demo.world import make_camera, make_world
+from recon4d.io.options import ReadOptions
 from recon4d.io.read import read_video
 from recon4d.io.rgbd.tum import read_depth_m, read_list
-from recon4d.settings.reading import ReadOptions
 from tests import needs
 
 

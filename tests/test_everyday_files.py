@@ -13,10 +13,10 @@ from av.video.reformatter import ColorTrc
 
 from recon4d import cli
 from recon4d.io.hdr import TO_BT709, standard_range
+from recon4d.io.options import ReadOptions
 from recon4d.io.pictures.names import times_of
 from recon4d.io.read import read_video
 from recon4d.results.folder import read_result
-from recon4d.settings.reading import ReadOptions
 from tests.media import textured_frames, write_images, write_video
 from tests.test_run_refused import INTRINSICS, refused
 

@@ -17,8 +17,8 @@ from recon4d.io.camera import (
     read_camera_file,
 )
 from recon4d.io.lens import undistortion
+from recon4d.io.options import ReadOptions
 from recon4d.io.read import read_video
-from recon4d.settings.reading import ReadOptions
 from tests.media import textured_frames, write_images, write_tum_folder
 
 SIZE = (320, 240)

@@ -9,11 +9,11 @@ import pytest
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Video
 from recon4d.io.describe import describe_input
+from recon4d.io.options import ReadOptions
 from recon4d.io.pictures.files import read_rgb, write_image
 from recon4d.io.pictures.names import natural_key
 from recon4d.io.read import read_video
 from recon4d.io.resize import resize_nearest
-from recon4d.settings.reading import ReadOptions
 from tests import needs
 from tests.media import textured_frames, write_images, write_tum_folder, write_video
 

@@ -9,8 +9,8 @@ import pytest
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Video
 from recon4d.io.masks import read_mask_folder
+from recon4d.io.options import ReadOptions
 from recon4d.io.read import read_video
-from recon4d.settings.reading import ReadOptions
 from tests.media import textured_frames, write_images, write_video
 
 

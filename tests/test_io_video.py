@@ -13,9 +13,9 @@ from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.scene import Video
 from recon4d.core.stages import run_stage
 from recon4d.io import video as video_file
+from recon4d.io.options import ReadOptions
 from recon4d.io.read import read_video
 from recon4d.io.resize import working_size
-from recon4d.settings.reading import ReadOptions
 from tests.media import (
     ask_for_clockwise_quarter_turn,
     cut_off,

@@ -10,8 +10,8 @@ import pytest
 import recon4d
 from recon4d import cli
 from recon4d.io.memory import IN_MEMORY, intrinsics_text, open_array
+from recon4d.io.options import ReadOptions
 from recon4d.io.read import read_opened
-from recon4d.settings.reading import ReadOptions
 from tests.media import textured_frames, write_images
 from tests.synthetic import make_scene
 

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from recon4d import cli
 from recon4d.core.errors import InputError
-from recon4d.io.text import printable, read_rows, read_text
+from recon4d.core.text import printable, read_rows, read_text
 from recon4d.results.folder import write_result
 from tests.media import textured_frames, write_images
 from tests.test_info import small_result

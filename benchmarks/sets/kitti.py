@@ -22,7 +22,7 @@ from benchmarks.sets.recordings import (
 )
 from recon4d.core.errors import InputError
 from recon4d.evaluate.truth import read_true_depth
-from recon4d.settings.reading import FOLDER_FPS
+from recon4d.io.options import FOLDER_FPS
 
 DEPTH_UNITS_PER_M = 256.0
 DATE_LENGTH = len("2011_09_26")

@@ -24,8 +24,8 @@ from benchmarks.sets.recordings import (
     images_by_name,
 )
 from recon4d.core.errors import InputError
+from recon4d.io.options import FOLDER_FPS
 from recon4d.io.poses.trajectory import Trajectory
-from recon4d.settings.reading import FOLDER_FPS
 
 TAG = 202021.25
 """First number of a .dpt and of a .cam file."""

@@ -13,7 +13,7 @@ from recon4d.cli.limits import check_address_space
 from recon4d.cli.screen import complain, logging_to_screen, remark, say
 from recon4d.cli.streams import EXIT_INTERRUPTED
 from recon4d.core.errors import Recon4DError
-from recon4d.io.files import WHAT_TO_DO
+from recon4d.core.files import WHAT_TO_DO
 
 EXIT_DONE, EXIT_USER = 0, 2
 _NO_MEMORY = (

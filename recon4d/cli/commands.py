@@ -8,8 +8,8 @@ from pathlib import Path
 from recon4d.cli import parser
 from recon4d.cli.screen import remark, say, show_progress, show_run
 from recon4d.core.errors import ConfigError
+from recon4d.core.text import printable
 from recon4d.io.files import check_file_output
-from recon4d.io.text import printable
 from recon4d.settings import text
 from recon4d.settings.config import RunConfig
 

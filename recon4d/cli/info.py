@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recon4d.core.errors import InputError
+from recon4d.core.text import printable
 from recon4d.io.ours import is_result
-from recon4d.io.text import printable
 
 _METHODS = ("geometry", "flow", "masks", "refine")
 """Entries of `run.json` that name what was used."""

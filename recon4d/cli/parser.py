@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from recon4d.cli.train import add_train
 from recon4d.cli.values import add_choice, positive, whole
-from recon4d.core.errors import ConfigError
-from recon4d.settings.config import CHOICES, Choice, RunConfig, did_you_mean
+from recon4d.core.errors import ConfigError, did_you_mean
+from recon4d.settings.config import CHOICES, Choice, RunConfig
 
 COMMANDS = ("run", "demo", "view", "eval", "export", "info", "models", "train")
 ALIGN = Choice(now=("auto", "sim3", "se3", "none"))

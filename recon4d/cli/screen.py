@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from recon4d.cli.streams import write
 from recon4d.core.progress import Counter, Progress
-from recon4d.io.text import printable
+from recon4d.core.text import printable
 from recon4d.run.overall import LONG_PLAN, Overall, run_plan
 
 _PLAIN_INTERVAL_S = 10.0

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from recon4d.io.files import writing
+from recon4d.core.files import writing
 
 
 class GrowingArray:

@@ -4,6 +4,9 @@ Every message says what was found, what was needed, and what to do. The command 
 and exits with code 2; anything else that is raised is a bug and keeps its traceback.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class Recon4DError(Exception):
     """Base of all errors that recon4d raises on purpose."""
@@ -31,3 +34,9 @@ class DivergedError(Recon4DError):
 
 class WorkerError(Recon4DError):
     """A worker process ended before its work; what is finished is kept, and a resumed run goes on."""
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` for the valid word nearest to `word`, or nothing where none is near."""
+    near = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.5)
+    return f" (did you mean '{near[0]}'?)" if near else ""

@@ -12,14 +12,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from recon4d.core.errors import InputError
+from recon4d.core.files import writing
 from recon4d.core.progress import Progress, no_progress
+from recon4d.core.text import printable
 from recon4d.demo.render import Camera, Hits, World, cast, picture, pixel_grid
 from recon4d.demo.world import make_camera, make_world
-from recon4d.io.files import check_output, refuse_strangers, writing
+from recon4d.io.files import check_output, refuse_strangers
 from recon4d.io.pictures.files import write_image
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from recon4d.io.rgbd.tum import DEPTH_UNITS_PER_M
-from recon4d.io.text import printable
 from recon4d.io.video import write_video
 
 FRAMES = 30

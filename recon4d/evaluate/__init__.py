@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from recon4d.core.errors import ConfigError, InputError
+from recon4d.core.files import writing
 from recon4d.core.scene import Reconstruction
 from recon4d.evaluate.depth import ALIGNMENTS, error_sums, mean_errors, resize_nearest
 from recon4d.evaluate.masks import contour_f, jaccard, statistics
@@ -21,7 +22,6 @@ from recon4d.evaluate.report import (
 )
 from recon4d.evaluate.stated import StatedPoses, stated_poses
 from recon4d.evaluate.truth import Truth, read_true_depth, read_true_mask, read_truth
-from recon4d.io.files import writing
 from recon4d.io.poses.trajectory import Trajectory, read_trajectory
 from recon4d.results.folder import read_result
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from recon4d.core.errors import ConfigError
+from recon4d.core.errors import ConfigError, did_you_mean
+from recon4d.core.files import writing
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Reconstruction
 from recon4d.export.clouds import export_ply
@@ -24,10 +25,8 @@ from recon4d.export.views import (
     has_no_parallax,
     unposed_frames,
 )
-from recon4d.io.files import writing
 from recon4d.io.ours import EXPORT_MARKER, EXPORTS, written_files
 from recon4d.results.folder import read_result
-from recon4d.settings.config import did_you_mean
 
 _log = logging.getLogger(__name__)
 

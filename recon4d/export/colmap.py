@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
+from recon4d.core.files import writing
 from recon4d.export.tracks import Tracks, find_tracks
 from recon4d.export.views import Export, write_depth, write_jpeg, write_static_mask
-from recon4d.io.files import writing
 from recon4d.results.cloud import PointCloud, static_cloud
 
 MAX_POINTS = 100_000

@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from recon4d.core.errors import MissingDependencyError
+from recon4d.core.files import writing
 from recon4d.core.sampling import spread_evenly
 from recon4d.export.glb_animation import shown_one_by_one
 from recon4d.export.nerfstudio import GL_FROM_CV
 from recon4d.export.views import Export
-from recon4d.io.files import writing
 from recon4d.results.cloud import FAR, PointCloud, median_depth, moving_cloud, static_cloud
 from recon4d.results.frustums import EDGES, SIZE
 

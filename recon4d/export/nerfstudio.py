@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from recon4d.core.arrays import save_array
+from recon4d.core.files import writing
 from recon4d.export.views import Export, View, write_jpeg, write_static_mask
-from recon4d.io.files import writing
 from recon4d.io.pictures.files import write_image
 from recon4d.results.cloud import static_cloud
 from recon4d.results.ply import write_ply

@@ -13,9 +13,9 @@ from recon4d.core.scene import Reconstruction
 from recon4d.export.upsample import upsample
 from recon4d.export.views import Export, View, layers_of, select, size_of
 from recon4d.io.memory import refuse_memory
+from recon4d.io.options import ReadOptions
 from recon4d.io.originals import Originals, open_originals
 from recon4d.io.resize import working_size
-from recon4d.settings.reading import ReadOptions
 from recon4d.settings.text import convert, parse_toml
 
 OTHER_IMAGE = 20.0

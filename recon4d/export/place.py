@@ -7,15 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recon4d.core.errors import InputError
-from recon4d.io.files import (
-    check_place,
-    exchange,
-    missing_parents,
-    refuse_strangers,
-    remove_empty,
-    resolved,
-    writing,
-)
+from recon4d.core.files import resolved, writing
+from recon4d.io.files import check_place, exchange, missing_parents, refuse_strangers, remove_empty
 from recon4d.io.ours import first_link, is_export, strangers_in_export
 
 

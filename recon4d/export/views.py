@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from recon4d.core.arrays import save_array
+from recon4d.core.files import writing
 from recon4d.core.scene import Reconstruction
 from recon4d.export.upsample import Layers
-from recon4d.io.files import writing
 from recon4d.io.pictures.files import write_image
 from recon4d.results.folder import JPEG_QUALITY
 

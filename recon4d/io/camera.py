@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Notice
-from recon4d.io.text import parse_numbers, read_rows
+from recon4d.core.text import parse_numbers, read_rows
 
 FOCAL_RANGE = (0.1, 20.0)
 """Focal length over the long side of the image; outside, the field of view is above 157 or below 3 degrees."""

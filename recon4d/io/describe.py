@@ -4,9 +4,9 @@ from pathlib import Path
 
 from recon4d.io.camera import read_camera_file
 from recon4d.io.frames import Source
+from recon4d.io.options import ReadOptions
 from recon4d.io.read import open_source
 from recon4d.io.resize import working_size
-from recon4d.settings.reading import ReadOptions
 
 KIND_NAMES = {
     "video": "video file",

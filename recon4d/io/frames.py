@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from recon4d.core.scene import Notice
-from recon4d.settings.reading import ReadOptions
+from recon4d.io.options import ReadOptions
 
 TIME_TOLERANCE_S = 1e-6
 """Time stamps of files are rounded to microseconds."""

@@ -12,7 +12,7 @@ from jaxtyping import Float64, UInt8
 
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.io.frames import Source, SourceFrame
-from recon4d.settings.reading import FOLDER_FPS, ReadOptions
+from recon4d.io.options import FOLDER_FPS, ReadOptions
 
 IN_MEMORY = Path("array of frames")
 """Stands for the input in messages and in `config.toml`, where frames in memory have no path."""

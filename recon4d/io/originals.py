@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from recon4d.core.errors import InputError
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.lens import Undistortion, undistortion
+from recon4d.io.options import ReadOptions
 from recon4d.io.read import camera_of, kept_frames, open_source
-from recon4d.settings.reading import ReadOptions
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from recon4d.io.camera import (
 from recon4d.io.frames import Source, SourceFrame, select_frames
 from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.memory import refuse_memory
+from recon4d.io.options import ReadOptions
 from recon4d.io.pictures.folder import open_image_folder
 from recon4d.io.resize import resize_nearest, working_size
 from recon4d.io.rgbd.captures import is_capture_folder, open_capture_folder
 from recon4d.io.rgbd.tum import is_tum_folder, open_tum_folder
 from recon4d.io.video import open_video_source
-from recon4d.settings.reading import ReadOptions
 
 SHAPE_TOLERANCE = 0.01
 """Colour and depth may differ in resolution, but their aspect ratios only by rounding."""

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from recon4d.core.errors import InputError
-from recon4d.settings.reading import SIDE_MULTIPLE_PX, SMALLEST_SIDE_PX
+from recon4d.io.options import SIDE_MULTIPLE_PX, SMALLEST_SIDE_PX
 
 
 def working_size(

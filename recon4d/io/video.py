@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from recon4d.core.errors import InputError
+from recon4d.core.files import writing
 from recon4d.core.scene import Notice
-from recon4d.io.files import writing
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.hdr import KINDS, is_hdr, standard_range
 

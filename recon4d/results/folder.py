@@ -13,8 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, UInt8
 
 from recon4d.core.arrays import save_array
+from recon4d.core.files import writing
 from recon4d.core.scene import Cameras, Reconstruction
-from recon4d.io.files import FORMAT, writing
+from recon4d.core.text import storable_name
+from recon4d.io.files import FORMAT
 from recon4d.io.ours import RESULT_FOLDERS
 from recon4d.io.pictures.files import write_image
 from recon4d.io.poses.trajectory import (
@@ -23,7 +25,6 @@ from recon4d.io.poses.trajectory import (
     format_time,
     write_trajectory,
 )
-from recon4d.io.text import storable_name
 from recon4d.results.frame_files import (
     LARGEST_NUMBER,
     Wanted,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon4d.io.files import writing
+from recon4d.core.files import writing
 from recon4d.results.cloud import PointCloud
 
 _VERTEX = np.dtype(

@@ -10,8 +10,8 @@ from jaxtyping import Float64, UInt8
 
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import Reconstruction
+from recon4d.core.text import printable
 from recon4d.io.pictures.files import write_image
-from recon4d.io.text import printable
 from recon4d.results.cloud import depth_edges, lift_points, near_moving
 from recon4d.results.overlay import color_depth, depth_range, tint_moving, turbo
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from recon4d.core.errors import InputError
+from recon4d.core.text import printable, read_text
 from recon4d.io.files import FORMAT
-from recon4d.io.text import printable, read_text
 
 DAMAGED = "the result is damaged: copy it again, or run recon4d again"
 LARGEST_RUN_FILE = 64_000_000

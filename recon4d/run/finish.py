@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from recon4d.core.files import writing
 from recon4d.core.scene import Reconstruction
 from recon4d.core.stages import peak_rss_mb
-from recon4d.io.files import writing
 from recon4d.results.folder import write_result
 from recon4d.results.preview import write_preview
 

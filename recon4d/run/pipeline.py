@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from recon4d import masks, priors
 from recon4d.core.errors import ConfigError, Recon4DError, WorkerError
+from recon4d.core.files import writing
 from recon4d.core.parallel import own_torch
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import (
@@ -35,7 +36,6 @@ from recon4d.io.files import (
     partial_folder,
     publish,
     remove_empty,
-    writing,
 )
 from recon4d.io.frames import Source
 from recon4d.io.poses import read_known_poses
@@ -45,13 +45,13 @@ from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.dense import densify
 from recon4d.run.finish import Clock, write_all
 from recon4d.run.long.clips import is_long
+from recon4d.run.options import align_options
 from recon4d.run.reading import given_masks, read_frames
 from recon4d.run.report import Check, check_flow, report
 from recon4d.run.resume import begin, clear, is_begun, is_published, locked, will_publish
 from recon4d.run.rounds import Rounds, next_round
 from recon4d.run.spread import DepthSpread, depth_spread
 from recon4d.settings.config import NETWORKS, RunConfig
-from recon4d.settings.stages import align_options
 from recon4d.settings.text import to_toml
 from recon4d.settings.unused import refuse_unused
 from recon4d.weights.resolve import backbone_weights, geometry_mono, mono_weights

@@ -12,8 +12,8 @@ from recon4d.io.frames import Source
 from recon4d.io.masks import check_mask_folder, read_mask_folder
 from recon4d.io.read import open_source, read_opened
 from recon4d.run.dissolves import dissolve_notices
+from recon4d.run.options import read_options
 from recon4d.settings.config import RunConfig
-from recon4d.settings.stages import read_options
 
 
 def read_frames(

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TextIO
 
 from recon4d.core.errors import ConfigError, InputError
+from recon4d.core.files import resolved
 from recon4d.core.stages import drop_damaged
-from recon4d.io.files import aside_of, resolved
+from recon4d.io.files import aside_of
 from recon4d.run.inputs import fingerprint, refuse_changes
 from recon4d.settings.config import RunConfig
 from recon4d.settings.text import to_toml

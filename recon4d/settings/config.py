@@ -1,13 +1,11 @@
 """The options of a run: one frozen dataclass, checked when it is made. Reading, writing: `recon4d.settings.text`."""
 
 import dataclasses
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recon4d.core.errors import ConfigError
-from recon4d.io.files import default_output
+from recon4d.core.errors import ConfigError, did_you_mean
+from recon4d.core.files import fitting, resolved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +52,6 @@ CHOICES = {
     "executor": Choice(now=("local", "ray")),
 }
 """The options of `RunConfig` that take a name."""
-
-
-def did_you_mean(word: str, valid: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)` for the valid word nearest to `word`, or nothing where none is near."""
-    near = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.5)
-    return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,3 +294,10 @@ def _check_range(key: str, value: int | float | None, low: int | float, high: in
 
 _LARGEST_SHOWN = 1e300
 """Whole numbers of any length may be given, which no float holds."""
+
+
+def default_output(source: Path) -> Path:
+    """Return `NAME_recon4d` in the current directory; a name that would be too long is cut."""
+    place = resolved(source)
+    name = place.stem if place.is_file() else place.name
+    return Path(fitting(name or "input", "", "_recon4d"))

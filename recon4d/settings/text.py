@@ -16,9 +16,9 @@ from typing import Any
 
 import tomli_w
 
-from recon4d.core.errors import ConfigError, InputError
-from recon4d.io.text import read_text
-from recon4d.settings.config import OptimConfig, RunConfig, did_you_mean
+from recon4d.core.errors import ConfigError, InputError, did_you_mean
+from recon4d.core.text import read_text
+from recon4d.settings.config import OptimConfig, RunConfig
 
 LARGEST_TOML = 100_000
 """Bytes of a configuration: a hundred times those of all options."""

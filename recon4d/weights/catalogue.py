@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from recon4d.core.errors import ConfigError, MissingDependencyError
-from recon4d.io.text import printable
-from recon4d.settings.config import did_you_mean
+from recon4d.core.errors import ConfigError, MissingDependencyError, did_you_mean
+from recon4d.core.text import printable
 from recon4d.weights import transfer
 from recon4d.weights.transfer import Hub, Listing, Record
 

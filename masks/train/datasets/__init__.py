@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from recon4d.core.errors import ConfigError, InputError
-from recon4d.io.text import read_rows
+from recon4d.core.errors import ConfigError, InputError, did_you_mean
+from recon4d.core.text import read_rows
 from recon4d.masks.train.datasets.davis import SUBSETS, read_davis
 from recon4d.masks.train.datasets.fbms import read_fbms
 from recon4d.masks.train.datasets.flying_things import read_flying_things
@@ -15,7 +15,6 @@ from recon4d.masks.train.datasets.movi import read_movi
 from recon4d.masks.train.datasets.segtrack import read_segtrack
 from recon4d.masks.train.datasets.video import Dataset, LabelledVideo, Names
 from recon4d.masks.train.datasets.youtube_vos import read_youtube_vos
-from recon4d.settings.config import did_you_mean
 
 __all__ = [
     "BENCHMARKS",

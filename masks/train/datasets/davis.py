@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recon4d.core.errors import InputError
-from recon4d.io.text import read_rows
+from recon4d.core.text import read_rows
 from recon4d.masks.train.datasets.video import (
     Dataset,
     LabelledVideo,

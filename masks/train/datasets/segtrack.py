@@ -8,7 +8,7 @@ stems of the frames. `JPEGImages/SEQ/STEM.*` with `GroundTruth/SEQ/STEM.*`, or w
 from pathlib import Path
 
 from recon4d.core.errors import InputError
-from recon4d.io.text import read_rows
+from recon4d.core.text import read_rows
 from recon4d.masks.train.datasets.video import (
     Dataset,
     LabelledVideo,

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from recon4d.core.errors import InputError
-from recon4d.io.files import writing
+from recon4d.core.files import writing
 from recon4d.io.pictures.kinds import HEIF_SUFFIXES, IMAGE_SUFFIXES, read_heif
 from recon4d.io.pictures.names import natural_key
 

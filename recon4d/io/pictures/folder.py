@@ -6,12 +6,12 @@ from pathlib import Path
 
 from recon4d.core.errors import InputError
 from recon4d.io.frames import Source, SourceFrame
+from recon4d.io.options import FOLDER_FPS
 from recon4d.io.pictures.bit_depth import colour_reader
 from recon4d.io.pictures.files import list_images
 from recon4d.io.pictures.kinds import IMAGE_SUFFIXES, left_out
 from recon4d.io.pictures.names import times_of
 from recon4d.io.rgbd.folder_names import COLOUR_NAMES, DEPTH_NAMES, subfolder
-from recon4d.settings.reading import FOLDER_FPS
 
 
 def open_image_folder(folder: Path, fps: float | None) -> Source:

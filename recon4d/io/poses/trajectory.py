@@ -8,8 +8,8 @@ from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
 from recon4d.core.errors import InputError
-from recon4d.io.files import writing
-from recon4d.io.text import parse_numbers, read_rows
+from recon4d.core.files import writing
+from recon4d.core.text import parse_numbers, read_rows
 
 LARGEST_NORM_ERROR = 0.01
 """Of a quaternion; files are rounded to 4 digits or more, further off the columns are something else."""

@@ -9,12 +9,12 @@ from pathlib import Path
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Notice
 from recon4d.io.frames import Source, SourceFrame
+from recon4d.io.options import ReadOptions
 from recon4d.io.pictures.files import list_images
 from recon4d.io.pictures.folder import open_image_folder
 from recon4d.io.rgbd.folder_names import COLOUR_NAMES, DEPTH_NAMES, subfolder
 from recon4d.io.rgbd.tum import read_depth_m
 from recon4d.io.rgbd.unit import find_depth_unit
-from recon4d.settings.reading import ReadOptions
 
 
 def is_capture_folder(folder: Path) -> bool:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from recon4d.core.errors import InputError
+from recon4d.core.text import parse_numbers, read_rows
 from recon4d.io.frames import Source, SourceFrame
+from recon4d.io.options import ReadOptions
 from recon4d.io.pictures.bit_depth import colour_reader
 from recon4d.io.pictures.folder import check_times
 from recon4d.io.rgbd.unit import TUM_FACTOR, DepthUnit, find_depth_unit, read_depth_values
-from recon4d.io.text import parse_numbers, read_rows
-from recon4d.settings.reading import ReadOptions
 
 DEPTH_UNITS_PER_M = TUM_FACTOR
 """TUM RGB-D: depth PNG of 16 bit, 5000 = 1 m, 0 = unknown."""

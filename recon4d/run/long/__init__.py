@@ -48,11 +48,11 @@ from recon4d.run.long.clip_pass import (
 from recon4d.run.long.clips import Clip, divide, with_bounds
 from recon4d.run.long.keyframes import align_keyframes
 from recon4d.run.long.seams import scale_notices
+from recon4d.run.options import align_options
 from recon4d.run.overall import Watch
 from recon4d.run.report import Check, report
 from recon4d.run.rounds import Round, Rounds
 from recon4d.settings.config import RunConfig
-from recon4d.settings.stages import align_options
 from recon4d.settings.text import to_toml
 
 PREVIEW_FRAMES = 60

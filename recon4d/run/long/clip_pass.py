@@ -24,12 +24,12 @@ from recon4d.optim.stitch.pieces import carry
 from recon4d.results.folder import Frame, write_frame
 from recon4d.run import pipeline
 from recon4d.run.long.clips import Clip
+from recon4d.run.options import align_options
 from recon4d.run.overall import BETWEEN, noted, noting_progress, rounds_plan
 from recon4d.run.reading import given_masks
 from recon4d.run.report import check_flow
 from recon4d.run.spread import depth_spread
 from recon4d.settings.config import RunConfig
-from recon4d.settings.stages import align_options
 
 ALONE_NOTE, BETWEEN_NOTE = "alone.share", "between.share"
 """Files in a clip's folder that say how far its two jobs are."""

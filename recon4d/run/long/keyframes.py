@@ -18,11 +18,11 @@ from recon4d.optim.solve.jackknife import Moves
 from recon4d.optim.stitch.keyframes import choose_keyframes
 from recon4d.optim.stitch.pieces import Piece, Placement, key_scene_of, link, pieces_of, place
 from recon4d.optim.triangulate import triangulate
+from recon4d.optim.unrelated import unrelated_frames
 from recon4d.run.long.clip_pass import ClipJob, Keyframes, clip_flow
 from recon4d.run.long.clips import Clip, divide, settled
 from recon4d.run.long.loops import KeyMaps, find_loops, place_with_loops
-from recon4d.run.unrelated import unrelated_frames
-from recon4d.settings.stages import align_options
+from recon4d.run.options import align_options
 
 KEY_OFFSETS = (1, 2, 3, 5, 8)
 """Places in the list of keyframes between which flow is measured: neighbours, and skips while the pictures overlap."""

@@ -5,9 +5,9 @@ import os
 import torch
 
 from recon4d.core.errors import ConfigError
+from recon4d.io.options import ReadOptions
 from recon4d.optim.setting import AlignOptions
 from recon4d.settings.config import RunConfig
-from recon4d.settings.reading import ReadOptions
 
 
 def read_options(config: RunConfig) -> ReadOptions:
