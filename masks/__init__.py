@@ -24,7 +24,7 @@ from recon4d.masks.refine.sam2_refine import UNITED as UNITED
 from recon4d.masks.refine.sam2_refine import Sam2Options as Sam2Options
 from recon4d.masks.refine.sam2_refine import refine_sam2
 from recon4d.masks.residual import residual_masks
-from recon4d.priors import Backbone, Mono
+from recon4d.weights.resolve import Backbone, Mono
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from recon4d.masks.train.d2mif.fit import FitOptions, fit, validate
 from recon4d.masks.train.d2mif.samples import Samples
 from recon4d.masks.train.d2mif.tokens import reading, with_tokens
 from recon4d.networks.tokens import LAYERS, fingerprint, token_source, video_tokens
-from recon4d.priors import Backbone, Mono
 from recon4d.results.folder import read_result
 from recon4d.run.pipeline import run
 from recon4d.settings.config import RunConfig
+from recon4d.weights.resolve import Backbone, Mono
 from tests.media import write_images
 from tests.pi3_world import tiny as tiny_pi3
 from tests.synthetic import make_scene

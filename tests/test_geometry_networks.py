@@ -21,16 +21,17 @@ from recon4d.networks.croco.align3r import input_points
 from recon4d.networks.croco.align3r_points import points_of
 from recon4d.networks.croco.network import Croco, View
 from recon4d.networks.croco.pairs import PairPrediction, predict_pairs
+from recon4d.networks.mono import load_mono
 from recon4d.networks.pi3.network import Decoded as Pi3Decoded
 from recon4d.networks.pi3.network import Pi3
 from recon4d.networks.pi3.network import Predicted as Pi3Predicted
 from recon4d.networks.raft import SMALL, Raft
-from recon4d.priors import Mono, pairs
-from recon4d.priors.mono import load_mono
+from recon4d.priors import pairs
 from recon4d.results.folder import read_result
 from recon4d.run.pipeline import run
 from recon4d.settings.config import RunConfig
 from recon4d.weights import resolve
+from recon4d.weights.resolve import Mono
 from tests.media import write_images
 from tests.paths import relative_ate
 from tests.pi3_world import tiny as tiny_pi3

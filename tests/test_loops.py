@@ -9,6 +9,7 @@ from recon4d.core.scene import FLOW_STRIDE, MotionMasks, Scene
 from recon4d.core.similarity import Similarity
 from recon4d.flow.dis import flow_pairs
 from recon4d.networks.alike import describe, seen_again
+from recon4d.networks.lite0 import SHIPPED_SHA256, shipped_fingerprint
 from recon4d.optim.stitch.loops import View, close
 from recon4d.run.long.loops import KeyMaps, find_loops
 from tests.synthetic import SyntheticScene, make_scene
@@ -65,6 +66,10 @@ def test_frames_of_the_same_place_look_alike(made: SyntheticScene) -> None:
     assert found, "the path is closed"
     # the picture of 2 * THERE - 1 - k is that of k: neighbours of it are nearly the same
     assert all(abs(a + b - (2 * THERE - 1)) <= 3 for a, b in found)
+
+
+def test_frames_are_described_by_the_weights_that_the_threshold_was_set_with() -> None:
+    assert shipped_fingerprint() == SHIPPED_SHA256, "set MIN_ALIKE anew, then this"
 
 
 def test_what_is_near_in_the_list_is_no_loop() -> None:

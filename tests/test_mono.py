@@ -10,14 +10,8 @@ import torch
 from jaxtyping import UInt8
 
 from recon4d.core.errors import ConfigError, DegenerateError
-from recon4d.priors.mono import (
-    MonoDepth,
-    MonoNetwork,
-    affine_fit,
-    anything_size,
-    focal_of,
-    load_mono,
-)
+from recon4d.networks.mono import MonoDepth, MonoNetwork, anything_size, focal_of, load_mono
+from recon4d.priors.mono import affine_fit
 from recon4d.results.folder import read_result
 from recon4d.run.pipeline import run
 from recon4d.settings.config import RunConfig

@@ -16,18 +16,11 @@ from torch import Tensor
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.scene import Flow, Video
 from recon4d.core.similarity import Similarity
+from recon4d.networks.pi3.input import PIXELS, ViewOptions, network_size
 from recon4d.networks.pi3.network import Decoded, Pi3, Predicted
 from recon4d.priors import Question
 from recon4d.priors.chunks import SIGMA, gaps, lenses, prior_of, views_prior
-from recon4d.priors.views import (
-    PIXELS,
-    ViewOptions,
-    Views,
-    chunks,
-    network_size,
-    predict_views,
-    views_of,
-)
+from recon4d.priors.views import Views, chunks, predict_views, views_of
 from tests.paths import centres, similarity
 from tests.pi3_world import TINY, tiny, true_views
 from tests.synthetic import SyntheticScene, make_scene

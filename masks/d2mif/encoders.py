@@ -11,22 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-STEM = 32
-"""Channels at 1/2 of the image."""
-LITE0_STAGES = (  # blocks, expansion, kernel, stride, channels; Tan and Le, table 1
-    (1, 1, 3, 1, 16),
-    (2, 6, 3, 2, 24),
-    (2, 6, 5, 2, 40),
-    (3, 6, 3, 2, 80),
-    (3, 6, 5, 1, 112),
-    (4, 6, 5, 2, 192),
-    (1, 6, 3, 1, 320),
-)
-LITE0_TAPS = (1, 2, 4, 6)
-"""Stages whose outputs are the features at 1/4, 1/8, 1/16 and 1/32."""
-
-Pyramid = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-"""Maps (batch, channels, rows, cols) at 1/2, 1/4, 1/8, 1/16 and 1/32."""
+from recon4d.networks.lite0 import Pyramid
 
 
 class Residual(nn.Module):
@@ -69,77 +54,5 @@ class ConvEncoder(nn.Module):
         found = [torch.relu(self.norm(self.stem(maps)))]
         for stage in self.stages:
             found.append(stage(found[-1]))
-        half, quarter, eighth, sixteenth, last = found
-        return half, quarter, eighth, sixteenth, last
-
-
-class SameConv(nn.Conv2d):
-    """Convolution that pads as the ImageNet weights of Lite0 expect: what is uneven goes to the right and below."""
-
-    def forward(self, x: Float[Tensor, "batch _ _ _"]) -> Float[Tensor, "batch _ _ _"]:
-        """Output of ceil(size / stride)."""
-        total = [
-            max(k - s if size % s == 0 else k - size % s, 0)
-            for size, k, s in zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
-        ]
-        rows, cols = total
-        if rows % 2 == cols % 2 == 0:  # a copy with a border takes as long as the convolution
-            even = (rows // 2, cols // 2)
-            return nn.functional.conv2d(
-                x, self.weight, self.bias, self.stride, even, 1, self.groups
-            )
-        padded = nn.functional.pad(x, (cols // 2, cols - cols // 2, rows // 2, rows - rows // 2))
-        return super().forward(padded)
-
-
-class InvertedBottleneck(nn.Module):
-    """Expand by 1x1, filter each channel, project by 1x1 (Sandler et al., CVPR 2018); normalisations are folded in."""
-
-    def __init__(self, channels_in: int, channels: int, expansion: int, kernel: int, stride: int):
-        super().__init__()
-        inner = channels_in * expansion
-        self.expand = nn.Conv2d(channels_in, inner, 1) if expansion > 1 else nn.Identity()
-        self.depthwise = SameConv(inner, inner, kernel, stride, groups=inner)
-        self.project = nn.Conv2d(inner, channels, 1)
-        self.has_skip = stride == 1 and channels_in == channels
-
-    def forward(self, x: Float[Tensor, "batch _ _ _"]) -> Float[Tensor, "batch _ _ _"]:
-        """Same size, or half of it where the stride is 2."""
-        inner = x
-        if isinstance(self.expand, nn.Conv2d):
-            inner = nn.functional.relu6(self.expand(x), inplace=True)
-        inner = nn.functional.relu6(self.depthwise(inner), inplace=True)
-        out: Tensor = self.project(inner)
-        return x + out if self.has_skip else out
-
-
-class Lite0(nn.Module):
-    """EfficientNet-Lite0 over images."""
-
-    channels = (STEM, 24, 40, 112, 320)
-    """Of the features at 1/2, 1/4, 1/8, 1/16 and 1/32."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = SameConv(3, STEM, 3, 2)
-        stages, last = [], STEM
-        for blocks, expansion, kernel, stride, channels in LITE0_STAGES:
-            first = InvertedBottleneck(last, channels, expansion, kernel, stride)
-            more = [
-                InvertedBottleneck(channels, channels, expansion, kernel, 1)
-                for _ in range(blocks - 1)
-            ]
-            stages.append(nn.Sequential(first, *more))
-            last = channels
-        self.stages = nn.ModuleList(stages)
-
-    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Pyramid:
-        """Features of images with values in [-1, 1]."""
-        x = nn.functional.relu6(self.stem(image))
-        found = [x]
-        for at, stage in enumerate(self.stages):
-            x = stage(x)
-            if at in LITE0_TAPS:
-                found.append(x)
         half, quarter, eighth, sixteenth, last = found
         return half, quarter, eighth, sixteenth, last

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from recon4d.core.errors import ConfigError
-from recon4d.masks.d2mif.encoders import LITE0_STAGES, ConvEncoder, Lite0, Pyramid
+from recon4d.masks.d2mif.encoders import ConvEncoder
 from recon4d.masks.d2mif.feed import Part, TokenFeed
+from recon4d.networks.lite0 import LITE0_STAGES, Lite0, Pyramid, channels_last
 from recon4d.networks.tokens import LAYERS
 
 BRANCHES = ("geometry", "appearance", "motion")
@@ -33,8 +34,6 @@ MOTION_CHANNELS = 6
 """Of `recon4d.masks.d2mif.maps.motion_maps`."""
 LITTLE = 0.05
 """Weight of a partner where its flow fails the forward-backward check: better than nothing where all fail."""
-VECTOR = 8
-"""Single-precision numbers in a vector register of AVX2."""
 DROPOUT = 0.1
 """Of the head (MuBe4D)."""
 
@@ -327,16 +326,6 @@ class D2mif(nn.Module):
         if self.tokens is not None and "geometry" not in without:
             parts.append(self.token_features(tokens))
         return self.decode(add(parts))
-
-
-def channels_last(network: nn.Module) -> None:
-    """Lay the weights out so that convolutions on CPUs and GPUs are fast: 1.6 times on AVX2.
-
-    Where there are fewer channels than a vector holds, torch 2.13's CPU backward corrupts the heap in that layout.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and module.out_channels % VECTOR == 0:
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def fold_norms(network: D2mif) -> D2mif:

@@ -14,11 +14,11 @@ from recon4d.core.scene import Flow, Video
 from recon4d.masks.easi3r import Easi3rMasks, EdgeAttention, easi3r_masks, token_masks
 from recon4d.masks.features import Features
 from recon4d.networks.croco.align3r_points import point_maps
+from recon4d.networks.croco.input import network_images, network_size
 from recon4d.networks.croco.load import load_croco
 from recon4d.networks.croco.network import Croco, View
 from recon4d.networks.croco.pairs import PairInference, decode_pairs, encode_images
-from recon4d.priors import Mono
-from recon4d.priors.pairs import network_images, network_size
+from recon4d.weights.resolve import Mono
 
 PASSES = 2
 """The second re-weights the attention by the masks of the first, and its masks count (Easi3R)."""

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from recon4d.core.errors import ConfigError
-from recon4d.core.parallel import torch_threads
+from recon4d.core.parallel import half, torch_threads
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Flow, Video
 from recon4d.flow.raft import load_raft
@@ -18,7 +18,6 @@ from recon4d.masks.features import Features
 from recon4d.masks.geomotion.flow import flow_magnitude, square_images
 from recon4d.masks.geomotion.network import GeoMotion, load_geomotion
 from recon4d.networks.pi3.network import IMAGE_MEAN, IMAGE_STD
-from recon4d.priors.views import half
 
 CHUNK_FRAMES = 16
 """Most frames that see each other (the published demo; its evaluation takes 32)."""

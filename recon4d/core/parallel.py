@@ -111,3 +111,9 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(
         before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
     )
+
+
+def half(device: torch.device, enabled: bool) -> torch.autocast:
+    """16 bits, with the range of 32 where the device has such numbers."""
+    wide = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16 if wide else torch.float16, enabled=enabled)

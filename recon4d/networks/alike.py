@@ -1,6 +1,6 @@
 """Which frames of a video show the same place again, judged by their looks alone; geometry decides later.
 
-A frame is described by the features of EfficientNet-Lite0 that ship with D2MIF, averaged over a coarse grid, without
+A frame is described by the features of EfficientNet-Lite0 (the weights that ship with D2MIF), averaged over a coarse grid, without
 what all frames have in common. The grid keeps the layout of the picture: what is found is seen from nearly the same
 place, as optical flow needs it.
 """
@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt8
 
-from recon4d.masks.d2mif.encoders import Lite0
-from recon4d.masks.d2mif.weights import load_weights
+from recon4d.networks.lite0 import Lite0, shipped_lite0
 
 SIDE_PX = 256
 """Long side of the pictures that are described."""
 GRID = (3, 4)
 """Rows and columns over which features are averaged."""
 MIN_ALIKE = 0.4
-"""Cosine of two descriptions below which the frames show different things: two unrelated ones have 0 on average."""
+"""Cosine of two descriptions below which the frames show different things: two unrelated ones have 0 on average. Set
+with the weights of `SHIPPED_SHA256`."""
 MOST = 3
 """Most frames that one is compared with."""
 NEAR = 2
@@ -30,8 +30,7 @@ def describe(
     images: UInt8[np.ndarray, "frames height width 3"],
 ) -> Float32[np.ndarray, "frames values"]:
     """Descriptions of length 1."""
-    encoder = load_weights().network.encoders["appearance"]
-    assert isinstance(encoder, Lite0), "the shipped weights have it"
+    encoder = shipped_lite0()
     found = np.stack([_pooled(encoder, image) for image in images])
     found -= found.mean(0)
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-9))

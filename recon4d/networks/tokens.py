@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from recon4d.core.arrays import GrowingArray
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress, no_progress
-from recon4d.priors import Backbone
+from recon4d.weights.resolve import Backbone
 
 DECODER_LAYERS = 3
 """Layers of the decoder that are read; with the encoder's output that makes four per image (MuBe4D)."""

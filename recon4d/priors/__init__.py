@@ -9,26 +9,7 @@ from pathlib import Path
 
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import DepthPrior, Flow, Scene, Video
-
-
-@dataclass(frozen=True)
-class Mono:
-    """A network that says the depth of single images, which Align3R gets with them."""
-
-    name: str
-    """Of `recon4d.priors.mono`: `depth-pro` or `depth-anything`."""
-    weights: Path
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network by its name on the command line, and its checkpoints."""
-
-    name: str
-    weights: Path
-    """File or folder of its checkpoint."""
-    mono: Mono | None = None
-    """For a network that needs the depth of single images."""
+from recon4d.weights.resolve import Mono
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from recon4d.core.arrays import create_array
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.scene import FLOW_STRIDE, DepthPrior, Flow, Video
 from recon4d.networks.croco.align3r_points import mono_notice, point_maps
-from recon4d.networks.croco.input import LONG_SIDE, MULTIPLE
+from recon4d.networks.croco.input import network_images, network_size
 from recon4d.networks.croco.load import load_croco
 from recon4d.networks.croco.network import Croco
 from recon4d.networks.croco.pairs import PairInference, predict_pairs
@@ -92,13 +92,6 @@ def predicted_pairs(network: Croco, question: Question) -> Pairs:
     )
 
 
-def network_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of the images that the network gets: multiples of 16, the long side at most 512."""
-    factor = min(1.0, LONG_SIDE / max(size))
-    width, height = (max(MULTIPLE, round(s * factor / MULTIPLE) * MULTIPLE) for s in size)
-    return width, height
-
-
 def sample_indices(
     size: tuple[int, int], samples: tuple[int, int], network: tuple[int, int]
 ) -> tuple[Int64[np.ndarray, " cols"], Int64[np.ndarray, " rows"]]:
@@ -128,15 +121,6 @@ def prior_of(aligned: AlignedPairs, video: Video) -> DepthPrior:
         sigma[frame] = _enlarged(relative.astype(np.float32), video.size)
     focal = float(np.median(aligned.focal_px)) * FLOW_STRIDE
     return DepthPrior(depth, False, sigma, focal, aligned.notices)
-
-
-def network_images(
-    images: UInt8[np.ndarray, "frames any_height any_width 3"], size: tuple[int, int]
-) -> Float[Tensor, "frames 3 height width"]:
-    """Images as the network takes them, in [-1, 1]."""
-    is_right = (images.shape[2], images.shape[1]) == size
-    resized = [i if is_right else cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images]
-    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _taken(

@@ -1,9 +1,9 @@
 """Which checkpoints a run's networks are made from, where one network needs another's."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from recon4d.core.errors import ConfigError
-from recon4d.priors import Backbone, Mono
 from recon4d.settings.config import RunConfig
 from recon4d.weights.catalogue import fetched_model, weights_path
 
@@ -17,6 +17,26 @@ NO_MONO = (
     "Align3R reads the depth of single images, and no network for it is there: give --weights depth-pro=FOLDER or "
     "depth-anything=FOLDER, the one that the Align3R weights were trained with, or fetch it with: recon4d models fetch "
 )
+
+
+@dataclass(frozen=True)
+class Mono:
+    """A network that says the depth of single images, which Align3R gets with them."""
+
+    name: str
+    """Of `recon4d.priors.mono`: `depth-pro` or `depth-anything`."""
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network by its name on the command line, and its checkpoints."""
+
+    name: str
+    weights: Path
+    """File or folder of its checkpoint."""
+    mono: Mono | None = None
+    """For a network that needs the depth of single images."""
 
 
 def mono_weights(config: RunConfig) -> Mono | None:

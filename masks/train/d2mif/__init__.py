@@ -22,9 +22,8 @@ from recon4d.masks.train.d2mif.library import LibraryOptions, clip_library
 from recon4d.masks.train.d2mif.samples import Samples
 from recon4d.masks.train.d2mif.tokens import reading, with_tokens
 from recon4d.networks.tokens import token_source
-from recon4d.priors import Backbone
 from recon4d.settings.config import RunConfig
-from recon4d.weights.resolve import backbone_weights
+from recon4d.weights.resolve import Backbone, backbone_weights
 
 HELD_OUT = 10
 """Every so-manieth clip is held out for validation and calibration."""

@@ -10,9 +10,8 @@ from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Notice
 from recon4d.networks.croco.align3r import normalised_points, resized_points
 from recon4d.networks.croco.network import Croco
-from recon4d.priors import Mono
-from recon4d.priors.mono import MonoNetwork, load_mono
-from recon4d.weights.resolve import MONO, NO_MONO
+from recon4d.networks.mono import MonoNetwork, load_mono
+from recon4d.weights.resolve import MONO, NO_MONO, Mono
 
 NAMES = {"depth-pro": "Depth Pro", "depth-anything": "Depth Anything V2"}
 

@@ -4,8 +4,11 @@ Their loader resizes with Pillow. Here is the same arithmetic (separable, antial
 that no further library is needed and images are equal to the last bit.
 """
 
+import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Shaped, UInt8
+import torch
+from jaxtyping import Float, Float32, Float64, Shaped, UInt8
+from torch import Tensor
 
 LONG_SIDE = 512
 """Of the images that the released weights were trained with, in pixels."""
@@ -94,3 +97,19 @@ def _cubic(x: Float64[np.ndarray, "*_"]) -> Float64[np.ndarray, "*_"]:
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a
     return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def network_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of the images that the network gets: multiples of 16, the long side at most 512."""
+    factor = min(1.0, LONG_SIDE / max(size))
+    width, height = (max(MULTIPLE, round(s * factor / MULTIPLE) * MULTIPLE) for s in size)
+    return width, height
+
+
+def network_images(
+    images: UInt8[np.ndarray, "frames any_height any_width 3"], size: tuple[int, int]
+) -> Float[Tensor, "frames 3 height width"]:
+    """Images as the network takes them, in [-1, 1]."""
+    is_right = (images.shape[2], images.shape[1]) == size
+    resized = [i if is_right else cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images]
+    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -8,12 +8,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from recon4d.networks.croco.align3r_points import point_maps
+from recon4d.networks.croco.input import network_images, network_size
 from recon4d.networks.croco.load import load_croco
 from recon4d.networks.croco.network import Croco
 from recon4d.networks.croco.pairs import PairInference, predict_pairs
 from recon4d.networks.tokens import TokenSource, Values, fingerprint, packed, sampled_layers
-from recon4d.priors import Backbone
-from recon4d.priors.pairs import network_images, network_size
+from recon4d.weights.resolve import Backbone
 
 STATISTICS = 2
 """Mean and deviation over layers and heads."""

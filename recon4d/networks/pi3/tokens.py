@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from recon4d.networks.pi3.input import ViewOptions, encoded, network_size, precision
 from recon4d.networks.pi3.load import load_pi3
 from recon4d.networks.tokens import TokenSource, Values, fingerprint, packed, sampled_layers
-from recon4d.priors import Backbone
-from recon4d.priors.views import ViewOptions, encoded, network_size, precision
+from recon4d.weights.resolve import Backbone
 
 PAIRS_AT_ONCE = 4
 """Sequences that go through the decoder together."""
