@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         MissingDependencyError,
         Recon4DError,
     )
-    from recon4d.core.scene import Reconstruction
+    from recon4d.results.reconstruction import Reconstruction
 
     __version__: str
 
@@ -37,7 +37,7 @@ __all__ = [
 _HOMES = {
     "load": "recon4d.api",
     "reconstruct": "recon4d.api",
-    "Reconstruction": "recon4d.core.scene",
+    "Reconstruction": "recon4d.results.reconstruction",
 }
 """Where the public names live that are not errors."""
 

@@ -10,12 +10,9 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from recon4d.core.errors import ConfigError
-from recon4d.core.files import resolved
 from recon4d.core.progress import Progress, no_progress
-from recon4d.core.scene import Reconstruction
-from recon4d.io.files import check_output, publish
 from recon4d.io.memory import IN_MEMORY, Frames, intrinsics_text, is_path, open_array
-from recon4d.results.folder import read_result, write_result
+from recon4d.results.reconstruction import Reconstruction
 from recon4d.settings.config import OptimConfig
 from recon4d.settings.text import build, to_toml
 
@@ -90,25 +87,10 @@ def reconstruct(
     with tempfile.TemporaryDirectory(prefix="recon4d-") as folder:
         inside = dataclasses.replace(config, out=Path(folder) / "result")
         pipeline.run(inside, resume=False, overwrite=False, progress=progress, frames=frames)
-        result = read_result(inside.out_folder)
+        result = Reconstruction.load(inside.out_folder)
         return dataclasses.replace(result, config_toml=to_toml(config))
 
 
 def load(folder: str | PathLike[str]) -> Reconstruction:
     """Read the result folder of a run, or one that `Reconstruction.save` wrote."""
-    return read_result(Path(folder))
-
-
-def save(result: Reconstruction, folder: Path, overwrite: bool) -> None:
-    """Write a result folder: `Reconstruction.save`."""
-    from recon4d.core.parallel import own_torch
-    from recon4d.results.preview import write_preview
-
-    check_output(folder, overwrite)
-    parent = resolved(folder).parent
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".recon4d.", dir=parent) as aside, own_torch():
-        finished = Path(aside) / "result"
-        write_result(result, finished)
-        write_preview(result, finished / "preview.png")
-        publish(finished, folder, overwrite)
+    return Reconstruction.load(folder)

@@ -12,10 +12,10 @@ from jaxtyping import Float32, Float64
 from scipy.spatial.transform import Rotation
 
 from benchmarks.measure.common import Measured
-from recon4d.core.scene import Reconstruction
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from recon4d.io.rgbd.tum import read_list
 from recon4d.results.folder import write_result
+from recon4d.results.reconstruction import Reconstruction
 
 SIZE = (6, 8)
 """(height, width) of all images."""

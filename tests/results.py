@@ -2,12 +2,15 @@
 
 import dataclasses
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from recon4d.core.scene import Reconstruction
+from recon4d.results.reconstruction import Reconstruction
+from recon4d.results.result import Result
 from tests.synthetic import SyntheticScene
 
+R = TypeVar("R", bound=Result)
 SIZE = (160, 120)
 FRAMES = 8
 
@@ -32,7 +35,7 @@ def exact_result(scene: SyntheticScene) -> Reconstruction:
     )
 
 
-def with_unposed(result: Reconstruction, frames: list[int]) -> Reconstruction:
+def with_unposed(result: R, frames: list[int]) -> R:
     """The same with a warning that frames were lost."""
     warning = {"code": "lost_frames", "message": "lost", "frames": frames}
     return dataclasses.replace(result, run={**result.run, "warnings": [warning]})

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from recon4d.core.scene import Reconstruction
+from recon4d.results.reconstruction import Reconstruction
 from tests.media import textured_frames
 
 FRAMES, HEIGHT, WIDTH = 3, 24, 32

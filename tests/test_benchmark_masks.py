@@ -22,10 +22,10 @@ from benchmarks.masks_parts.score import (
 )
 from benchmarks.measure.common import Measured
 from benchmarks.sets.masks_published import OFFICIAL, PUBLISHED
-from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import list_images
 from recon4d.masks.train.datasets import BENCHMARKS, read_dataset
 from recon4d.results.folder import write_result
+from recon4d.results.reconstruction import Reconstruction
 from tests import needs
 
 GOLDEN = Path(__file__).parents[1] / "../shared/golden/eval_metrics.npz"

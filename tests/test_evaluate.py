@@ -14,13 +14,13 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.cli import main
 from recon4d.core.errors import InputError, MissingDependencyError
-from recon4d.core.scene import Reconstruction
 from recon4d.evaluate import EvalOptions, compare, evaluate
 from recon4d.evaluate import depth as depth_module
 from recon4d.evaluate.depth import depth_errors
 from recon4d.evaluate.masks import contour, contour_f, jaccard, statistics, tolerance_px
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from recon4d.results.folder import write_result
+from recon4d.results.reconstruction import Reconstruction
 from tests import needs
 
 needs.package("evo", "eval")

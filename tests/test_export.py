@@ -10,12 +10,12 @@ import pytest
 from scipy.spatial import cKDTree
 
 from recon4d import cli
-from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import read_rgb
 from recon4d.results.cloud import static_cloud
 from recon4d.results.folder import write_result
 from recon4d.results.overlay import MOVING_COLOR
 from recon4d.results.preview import draw_preview
+from recon4d.results.reconstruction import Reconstruction
 from tests import needs
 from tests.ply import read_ply
 from tests.results import FRAMES, SIZE, exact_result

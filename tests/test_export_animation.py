@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from recon4d import cli
-from recon4d.core.scene import Reconstruction
 from recon4d.export.glb_animation import shown_one_by_one
 from recon4d.results.folder import write_result
+from recon4d.results.reconstruction import Reconstruction
 from tests import needs
 from tests.results import FRAMES, SIZE, exact_result
 from tests.synthetic import make_scene

@@ -11,13 +11,13 @@ import pytest
 from jaxtyping import Bool, Float32
 
 from recon4d import cli
-from recon4d.core.scene import Reconstruction
 from recon4d.export.upsample import Layers, upsample
 from recon4d.io.options import ReadOptions
 from recon4d.io.originals import open_originals
 from recon4d.io.pictures.files import read_image, read_rgb
 from recon4d.io.read import read_video
 from recon4d.results.folder import read_result, write_result
+from recon4d.results.reconstruction import Reconstruction
 from tests import needs
 from tests.media import textured_frames, write_images, write_video
 from tests.results import exact_result, listing

@@ -13,9 +13,9 @@ from jaxtyping import Float64
 from scipy.spatial import cKDTree
 
 from recon4d import cli
-from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import read_image, read_rgb
 from recon4d.results.folder import read_result, write_result
+from recon4d.results.result import Result
 from tests import needs
 from tests.ply import read_ply
 from tests.results import FRAMES, SIZE, exact_result, listing, with_unposed
@@ -27,17 +27,17 @@ FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 @pytest.fixture(scope="module")
-def exact() -> Reconstruction:
+def exact() -> Result:
     return exact_result(make_scene(FRAMES, SIZE, seed=9, mover=True))
 
 
-def written(result: Reconstruction, folder: Path) -> Path:
+def written(result: Result, folder: Path) -> Path:
     write_result(result, folder)
     return folder
 
 
 @pytest.fixture
-def result(exact: Reconstruction, tmp_path: Path) -> Path:
+def result(exact: Result, tmp_path: Path) -> Path:
     return written(exact, tmp_path / "result")
 
 
@@ -51,7 +51,7 @@ def read_colmap(folder: Path) -> Any:
     return pycolmap.Reconstruction(str(folder / "sparse/0"))
 
 
-def centres(result: Reconstruction) -> Float64[np.ndarray, "frames 3"]:
+def centres(result: Result) -> Float64[np.ndarray, "frames 3"]:
     return result.world_from_cam[:, :3, 3]
 
 
@@ -109,7 +109,7 @@ def test_every_point_is_seen_by_some_frames_and_every_frame_sees_some(result: Pa
     assert min(image.num_points3D for image in model.images.values()) > 500
 
 
-def test_long_tracks_are_cut_to_frames_all_over_the_video(exact: Reconstruction) -> None:
+def test_long_tracks_are_cut_to_frames_all_over_the_video(exact: Result) -> None:
     from recon4d.export.tracks import MAX_TRACK, find_tracks
 
     per_frame_names = (
@@ -135,9 +135,7 @@ def test_long_tracks_are_cut_to_frames_all_over_the_video(exact: Reconstruction)
     assert min(spans) >= 30
 
 
-def test_intrinsics_that_differ_are_one_camera_per_frame(
-    exact: Reconstruction, tmp_path: Path
-) -> None:
+def test_intrinsics_that_differ_are_one_camera_per_frame(exact: Result, tmp_path: Path) -> None:
     factors = np.linspace(1, 1.1, FRAMES)[:, None]
     differing = dataclasses.replace(exact, intrinsics=exact.intrinsics * factors)
     result = written(differing, tmp_path / "result")
@@ -248,7 +246,7 @@ def test_a_glb_has_real_cameras_for_programs_that_look_through_them(result: Path
 
 
 def test_the_moving_points_of_many_frames_keep_a_glb_small(
-    exact: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exact: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trimesh = needs.package("trimesh", "glb")
     monkeypatch.setattr("recon4d.export.glb.MAX_MOVING", 1000)
@@ -260,7 +258,7 @@ def test_the_moving_points_of_many_frames_keep_a_glb_small(
 
 
 def test_frames_without_a_measured_pose_are_left_out_and_named(
-    exact: Reconstruction, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exact: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = written(with_unposed(exact, [2, 5]), tmp_path / "result")
     left = [frame for frame in range(FRAMES) if frame not in (2, 5)]
@@ -281,7 +279,7 @@ def test_frames_without_a_measured_pose_are_left_out_and_named(
 
 
 def test_depth_that_was_not_measured_is_said(
-    exact: Reconstruction, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exact: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warning = {"code": "no_parallax", "message": "", "frames": []}
     turning = dataclasses.replace(exact, run={**exact.run, "warnings": [warning]})
@@ -290,7 +288,7 @@ def test_depth_that_was_not_measured_is_said(
 
 
 def test_a_result_without_any_depth_gives_cameras_and_says_that_points_are_missing(
-    exact: Reconstruction, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exact: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trimesh = needs.package("trimesh", "glb")
     unknown = dataclasses.replace(exact, depth=np.zeros_like(exact.depth))

@@ -9,8 +9,8 @@ from safetensors.numpy import save_file
 
 from recon4d.cli.info import describe, format_rows
 from recon4d.core.errors import InputError
-from recon4d.core.scene import Reconstruction
 from recon4d.results.folder import write_result
+from recon4d.results.reconstruction import Reconstruction
 
 FRAMES, HEIGHT, WIDTH = 3, 64, 96
 

@@ -14,9 +14,9 @@ import pytest
 from recon4d.core.arrays import GrowingArray
 from recon4d.core.errors import InputError
 from recon4d.core.files import writing
-from recon4d.core.scene import Reconstruction
 from recon4d.io.files import check_output, partial_folder, publish
 from recon4d.results.folder import read_result, write_result
+from recon4d.results.reconstruction import Reconstruction
 from recon4d.settings.config import default_output
 from tests.media import textured_frames
 

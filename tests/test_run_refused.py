@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from recon4d import cli
-from recon4d.core.scene import Reconstruction
 from recon4d.results.folder import write_result
+from recon4d.results.reconstruction import Reconstruction
 from recon4d.run import pipeline
 from tests.media import textured_frames, write_images, write_video
 

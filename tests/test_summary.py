@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from recon4d.core.scene import Notice, Reconstruction
+from recon4d.core.scene import Notice
+from recon4d.results.reconstruction import Reconstruction
 from tests.results import FRAMES, SIZE, exact_result, with_unposed
 from tests.synthetic import make_scene
 

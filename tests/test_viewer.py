@@ -21,7 +21,6 @@ from scipy.spatial.transform import Rotation
 
 from recon4d import cli
 from recon4d.core.errors import ConfigError
-from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import read_rgb
 from recon4d.results.cloud import join, median_depth, moving_cloud, static_cloud
 from recon4d.results.colours import (
@@ -40,6 +39,7 @@ from recon4d.results.frustums import (
     ellipsoid_lines,
     magnification,
 )
+from recon4d.results.reconstruction import Reconstruction
 from recon4d.viewer import PLAIN, Address, Style, render_png
 from recon4d.viewer.desktop import Playback, explanation, title
 from recon4d.viewer.levels import LEVELS, Levels

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from recon4d import cli
-from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import read_rgb
 from recon4d.results.cloud import join, moving_cloud, static_cloud
 from recon4d.results.folder import write_result
+from recon4d.results.reconstruction import Reconstruction
 from recon4d.viewer import Address, render_png
 from recon4d.viewer.headless import MARGIN, draw, path_view
 from recon4d.viewer.moment import behind_camera, describe_frame

@@ -15,8 +15,8 @@ from benchmarks.geometry.run import Row
 from benchmarks.sets.protocols import Depth, Fit
 from benchmarks.sets.recordings import Pairing, Recording, TrueDepth
 from recon4d.core.errors import InputError, Recon4DError
-from recon4d.core.scene import Reconstruction
 from recon4d.evaluate.depth import DepthErrors, error_sums, mean_errors
+from recon4d.results.result import Result
 
 UNKNOWN = {"abs_rel": 1.0, "delta_1": 0.0, "delta_2": 0.0, "delta_3": 0.0, "known": 0.0}
 """Figures of a sequence whose depth is unknown everywhere: recon4d's rule for every unknown pixel."""
@@ -46,7 +46,7 @@ class DepthMean:
     figures: Mapping[str, float | None]
 
 
-def score_depth(job: Job, recording: Recording, result: Reconstruction) -> Row:
+def score_depth(job: Job, recording: Recording, result: Result) -> Row:
     """Compare the depth of a result with the truth in every pairing."""
     depth, fit = _rule(job)
     own, rows = recording.depth[0].pairing, {}
@@ -67,7 +67,7 @@ def lost_depth(job: Job, recording: Recording) -> Row:
 
 
 def frames_of(
-    recording: Recording, true: TrueDepth, result: Reconstruction, rule: Depth
+    recording: Recording, true: TrueDepth, result: Result, rule: Depth
 ) -> Iterator[Pixels]:
     """The pixels of every frame that has truth; all unknown where the result lacks the frame.
 

@@ -12,9 +12,9 @@ from benchmarks.geometry.run import Row
 from benchmarks.sets.protocols import MAX_DIFF_S
 from benchmarks.sets.recordings import Pairing, Recording, TruePoses
 from recon4d.core.errors import InputError
-from recon4d.core.scene import Reconstruction
 from recon4d.evaluate.poses import pose_errors
 from recon4d.io.poses.trajectory import Trajectory
+from recon4d.results.result import Result
 
 FIGURES = ("ate", "rpe_translation", "rpe_rotation_deg")
 """What publications give; all after one alignment by Sim(3)."""
@@ -35,7 +35,7 @@ class PoseMean:
     """Middle sequence by ATE with failed ones last, the worse of two; None where that is a failed one."""
 
 
-def score_poses(job: Job, recording: Recording, result: Reconstruction) -> Row:
+def score_poses(job: Job, recording: Recording, result: Result) -> Row:
     """Compare the poses of a result with the truth in every pairing."""
     del job  # nothing to choose: publications align by Sim(3)
     estimate = recording.estimate(result.sources, result.world_from_cam)

@@ -22,13 +22,13 @@ from benchmarks.measure.common import (
 from benchmarks.sets import find
 from benchmarks.sets.recordings import Found, Recording, stage
 from recon4d.core.errors import Recon4DError
-from recon4d.core.scene import Reconstruction
 from recon4d.results.folder import read_result
+from recon4d.results.result import Result
 
 Row = dict[str, Any]
 Reconstruct = Callable[[Path, Path, tuple[str, ...]], Measured]
 """Reconstructs an RGB-D folder in TUM layout into a result folder, with options of `recon4d run`."""
-Score = Callable[[Job, Recording, Reconstruction], Row]
+Score = Callable[[Job, Recording, Result], Row]
 """Compares a result with the truth; `failure` in the row says why its protocol's own figures are not there."""
 Lost = Callable[[Job, Recording], Row]
 """What the row of a sequence without a result says beside its failure."""

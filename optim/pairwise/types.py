@@ -61,7 +61,7 @@ class AlignedPairs:
     depth_std: Float32[np.ndarray, "frames height width"]
     """Standard deviation of the depth, in the same unit; infinite where nothing was measured."""
     pose_covariance: Float64[np.ndarray, "frames 6 6"]
-    """Of every frame's pose relative to the one before (`recon4d.core.scene.Reconstruction.pose_covariance`)."""
+    """Of every frame's pose relative to the one before (`recon4d.results.result.Result.pose_covariance`)."""
     focal_px: Float64[np.ndarray, " frames"]
     moving: Bool[np.ndarray, "frames height width"]
     notices: tuple[Notice, ...]

@@ -4,16 +4,14 @@ Conventions (docs/CONVENTIONS.md): OpenCV camera axes, `world_from_cam` poses, z
 centre of the first pixel at (0.5, 0.5). Files and user input have that centre at (0, 0); only `recon4d.io` converts.
 """
 
-from dataclasses import dataclass, field, replace
-from os import PathLike
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float16, Float32, Float64, Int64, UInt8
 
 if TYPE_CHECKING:
-    import recon4d.results.pytorch3d
+    pass
 
 FLOW_STRIDE = 2
 """Pixels of the working size per sample of a `Flow` in each direction (DIS computes at half resolution)."""
@@ -150,7 +148,7 @@ class Scene:
     is_pose_trusted: Bool[np.ndarray, " frames"] | None = None
     """Frames whose given pose fits to the others and to the video; None: no pose was given, or none is of use."""
     pose_covariance: Float64[np.ndarray, "frames 6 6"] | None = None
-    """As `Reconstruction.pose_covariance`; None: not computed."""
+    """As `Result.pose_covariance`; None: not computed."""
     notices: tuple[Notice, ...] = ()
 
 
@@ -173,97 +171,3 @@ class DenseDepth:
     """z-depth in the scale of the poses; 0 = unknown."""
     confidence: UInt8[np.ndarray, "frames height width"]
     """255 = certain, 0 = nothing is measured in the frame, or it has no pose; see docs/CONVENTIONS.md."""
-
-
-@dataclass(frozen=True)
-class Cameras:
-    """What a result has besides its pixels."""
-
-    world_from_cam: Float64[np.ndarray, "frames 4 4"]
-    intrinsics: Float64[np.ndarray, "frames 4"]
-    """(fx, fy, cx, cy) in pixels of the working size, centre of the first pixel at (0.5, 0.5)."""
-    timestamps_s: Float64[np.ndarray, " frames"]
-    sources: tuple[str, ...]
-    size: tuple[int, int]
-    """(width, height) of the working size in pixels."""
-    is_metric: bool
-    run: dict[str, object]
-    """As in `Reconstruction`."""
-    config_toml: str
-    pose_covariance: Float64[np.ndarray, "frames 6 6"] | None = None
-    """As in `Reconstruction`."""
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """The result of a run: what the result folder holds, in memory."""
-
-    world_from_cam: Float64[np.ndarray, "frames 4 4"]
-    intrinsics: Float64[np.ndarray, "frames 4"]
-    """(fx, fy, cx, cy) in pixels of the working size, centre of the first pixel at (0.5, 0.5)."""
-    timestamps_s: Float64[np.ndarray, " frames"]
-    sources: tuple[str, ...]
-    images: UInt8[np.ndarray, "frames height width 3"]
-    depth: Float32[np.ndarray, "frames height width"]
-    confidence: UInt8[np.ndarray, "frames height width"]
-    is_dynamic: Bool[np.ndarray, "frames height width"]
-    is_metric: bool
-    pose_covariance: Float64[np.ndarray, "frames 6 6"] | None = None
-    """Of every frame's pose relative to the frame before: covariance of the twist (rotation vector in radians,
-    translation in scene units; axes of the frame's own camera) of `inv(true) @ found`, both the pose of frame t in the
-    camera of frame t - 1; where the result is not metric, after the similarity that fits the trajectories. The first
-    frame's is 0: the world is fixed to it. Infinite: not measured; None: not known."""
-    depth_std: Float16[np.ndarray, "frames height width"] | None = None
-    """Standard deviation of the depth, in its unit; infinite: not known (no depth, or nothing that tells how far it is
-    off); None: of no pixel."""
-    run: dict[str, object] = field(default_factory=dict)
-    """The content of `run.json`."""
-    config_toml: str = ""
-    """The content of `config.toml`."""
-
-    def __len__(self) -> int:
-        """Number of frames."""
-        return len(self.sources)
-
-    def __repr__(self) -> str:
-        """One line that says what it is."""
-        from recon4d.results.summary import summary
-
-        return summary(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the same line, the preview, and the warnings."""
-        from recon4d.results.summary import summary_html
-
-        return summary_html(self)
-
-    @property
-    def warnings(self) -> tuple[Notice, ...]:
-        """What the run found that the user should know, as in `run.json`."""
-        from recon4d.results.summary import warnings_of
-
-        return warnings_of(self.run)
-
-    def save(self, folder: str | PathLike[str], overwrite: bool = False) -> None:
-        """Write a result folder; it appears under its name only when it is complete.
-
-        Args:
-            folder: Where to; `recon4d.load` reads it back.
-            overwrite: Replace an earlier result there. Anything else there is never replaced.
-        """
-        from recon4d.api import save
-
-        save(self, Path(folder), overwrite)
-
-    def to_pytorch3d(self, device: str = "cpu") -> "recon4d.results.pytorch3d.PyTorch3DScene":
-        """Cameras and coloured point clouds as PyTorch3D has them, the static world apart from what moves.
-
-        Args:
-            device: Where their tensors are, e.g. "cuda".
-
-        Raises:
-            MissingDependencyError: PyTorch3D is not installed; the message has the command.
-        """
-        from recon4d.results.pytorch3d import to_pytorch3d
-
-        return to_pytorch3d(self, device)

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float32
 
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.files import writing
-from recon4d.core.scene import Reconstruction
 from recon4d.evaluate.depth import ALIGNMENTS, error_sums, mean_errors, resize_nearest
 from recon4d.evaluate.masks import contour_f, jaccard, statistics
 from recon4d.evaluate.poses import PoseErrors, pose_errors
@@ -24,6 +23,7 @@ from recon4d.evaluate.stated import StatedPoses, stated_poses
 from recon4d.evaluate.truth import Truth, read_true_depth, read_true_mask, read_truth
 from recon4d.io.poses.trajectory import Trajectory, read_trajectory
 from recon4d.results.folder import read_result
+from recon4d.results.result import Result
 
 __all__ = ["EvalOptions", "Evaluation", "compare", "evaluate", "format_table", "to_json"]
 
@@ -92,7 +92,7 @@ def compare(result: Path, gt: Path, options: EvalOptions) -> Evaluation:
 
 
 def _compare_stated(
-    reconstruction: Reconstruction,
+    reconstruction: Result,
     trajectory: Trajectory,
     truth: Trajectory,
     poses: PoseErrors,
@@ -125,7 +125,7 @@ class _DepthFrame:
 
 
 def _compare_depth(
-    reconstruction: Reconstruction, truth: Truth, options: EvalOptions
+    reconstruction: Result, truth: Truth, options: EvalOptions
 ) -> DepthReport | None:
     frames = _depth_frames(reconstruction, truth, options)
     if not frames:
@@ -151,9 +151,7 @@ def _compare_depth(
     )
 
 
-def _depth_frames(
-    reconstruction: Reconstruction, truth: Truth, options: EvalOptions
-) -> list[_DepthFrame]:
+def _depth_frames(reconstruction: Result, truth: Truth, options: EvalOptions) -> list[_DepthFrame]:
     frames = []
     for i, (time_s, source) in enumerate(_frames(reconstruction)):
         depth_file = truth.depth_file(time_s, source, options.max_diff_s)
@@ -203,9 +201,7 @@ def _align_depth(
     return ALIGNMENTS[options.depth_scale](prediction, true)
 
 
-def _compare_masks(
-    reconstruction: Reconstruction, truth: Truth, options: EvalOptions
-) -> MaskReport | None:
+def _compare_masks(reconstruction: Result, truth: Truth, options: EvalOptions) -> MaskReport | None:
     regions, contours = [], []
     for i, (time_s, source) in enumerate(_frames(reconstruction)):
         depth_file = truth.depth_file(time_s, source, options.max_diff_s)
@@ -223,12 +219,12 @@ def _compare_masks(
     return MaskReport(len(regions), region.mean, region.recall, contour.mean, contour.recall)
 
 
-def _frames(reconstruction: Reconstruction) -> list[tuple[float, str]]:
+def _frames(reconstruction: Result) -> list[tuple[float, str]]:
     times_s = reconstruction.timestamps_s.tolist()
     return list(zip(times_s, reconstruction.sources, strict=True))
 
 
-def _nothing_in_common(result: Path, truth: Truth, reconstruction: Reconstruction | None) -> str:
+def _nothing_in_common(result: Path, truth: Truth, reconstruction: Result | None) -> str:
     if reconstruction is None:
         return f"{result} is a trajectory, and --gt {truth.path} has none; give a truth with poses, or a result folder"
     return (

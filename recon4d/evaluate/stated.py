@@ -31,7 +31,7 @@ def stated_poses(
     Args:
         estimate: What is judged.
         truth: What it should be.
-        covariance: Of the estimate's relative poses (`Reconstruction.pose_covariance`).
+        covariance: Of the estimate's relative poses (`Result.pose_covariance`).
         scale: Of the alignment, truth / estimate.
         max_diff_s: Largest difference of the time stamps of matched poses.
     """

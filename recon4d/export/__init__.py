@@ -10,7 +10,6 @@ from pathlib import Path
 from recon4d.core.errors import ConfigError, did_you_mean
 from recon4d.core.files import writing
 from recon4d.core.progress import Progress, no_progress
-from recon4d.core.scene import Reconstruction
 from recon4d.export.clouds import export_ply
 from recon4d.export.colmap import export_colmap
 from recon4d.export.glb import FILE, export_glb
@@ -27,6 +26,7 @@ from recon4d.export.views import (
 )
 from recon4d.io.ours import EXPORT_MARKER, EXPORTS, written_files
 from recon4d.results.folder import read_result
+from recon4d.results.result import Result
 
 _log = logging.getLogger(__name__)
 
@@ -133,9 +133,7 @@ def _find(to: str) -> Exporter:
     return EXPORTERS[to]
 
 
-def _choose(
-    reconstruction: Reconstruction, result: Path, exporter: Exporter, depth_size: str
-) -> Export:
+def _choose(reconstruction: Result, result: Path, exporter: Exporter, depth_size: str) -> Export:
     """The frames of a result that a format gets; those that are left out are named on the screen."""
     every = range(len(reconstruction.sources))
     left_out = unposed_frames(reconstruction) if exporter.is_sparse else ()
@@ -173,7 +171,7 @@ def _write(exporter: Exporter, export: Export, folder: Path, progress: Progress)
         exporter.write(dataclasses.replace(export, views=counted), folder)
 
 
-def _describe(export: Export, to: str, reconstruction: Reconstruction, path: Path) -> None:
+def _describe(export: Export, to: str, reconstruction: Result, path: Path) -> None:
     """Write what the export holds; its presence marks the folder as recon4d's."""
     sources = dict(enumerate(reconstruction.sources))
     content = {

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from recon4d.core.errors import InputError
-from recon4d.core.scene import Reconstruction
 from recon4d.export.upsample import upsample
 from recon4d.export.views import Export, View, layers_of, select, size_of
 from recon4d.io.memory import refuse_memory
 from recon4d.io.options import ReadOptions
 from recon4d.io.originals import Originals, open_originals
 from recon4d.io.resize import working_size
+from recon4d.results.result import Result
 from recon4d.settings.text import convert, parse_toml
 
 OTHER_IMAGE = 20.0
@@ -23,7 +23,7 @@ OTHER_IMAGE = 20.0
 WORKING = "leave --depth-size original out"
 
 
-def at_original_size(result: Reconstruction, frames: tuple[int, ...]) -> Export:
+def at_original_size(result: Result, frames: tuple[int, ...]) -> Export:
     """Export frames at the size of the input, which is read again; depth and masks are guided by its images.
 
     Args:
@@ -61,7 +61,7 @@ def at_original_size(result: Reconstruction, frames: tuple[int, ...]) -> Export:
 
 
 def _original_views(
-    result: Reconstruction, frames: tuple[int, ...], originals: Originals, source: Path
+    result: Result, frames: tuple[int, ...], originals: Originals, source: Path
 ) -> Iterator[View]:
     wanted, seen = set(frames), 0
     for index, original in enumerate(originals.frames()):
@@ -87,7 +87,7 @@ def _original_views(
 def _check_same(
     image: UInt8[np.ndarray, "height width 3"],
     size: tuple[int, int],
-    result: Reconstruction,
+    result: Result,
     index: int,
     source: Path,
 ) -> None:

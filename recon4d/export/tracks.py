@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from recon4d.core.scene import Reconstruction
+from recon4d.results.result import Result
 
 SAME_SURFACE = 0.03
 """Relative difference of depth up to which a frame sees a point; edges of surfaces differ by more."""
@@ -26,9 +26,7 @@ class Tracks:
     """(u, v) of the point's exact projection in pixels of the working size, centre of the first pixel at (0.5, 0.5)."""
 
 
-def find_tracks(
-    result: Reconstruction, points: Float64[np.ndarray, "points 3"], seed: int = 0
-) -> Tracks:
+def find_tracks(result: Result, points: Float64[np.ndarray, "points 3"], seed: int = 0) -> Tracks:
     """Find the frames that see each point, at most `MAX_TRACK` of them, spread evenly over those.
 
     Args:
@@ -49,7 +47,7 @@ def find_tracks(
 
 
 def project(
-    result: Reconstruction, frame: int, points: Float64[np.ndarray, "points 3"]
+    result: Result, frame: int, points: Float64[np.ndarray, "points 3"]
 ) -> tuple[Float64[np.ndarray, "points 2"], Float64[np.ndarray, " points"]]:
     """Pixels (u, v) of the working size and z-depth of points in a frame; (-1, -1) for what is behind the camera."""
     pose = result.world_from_cam[frame]
@@ -61,7 +59,7 @@ def project(
 
 
 def sees(
-    result: Reconstruction, frame: int, points: Float64[np.ndarray, "points 3"]
+    result: Result, frame: int, points: Float64[np.ndarray, "points 3"]
 ) -> Bool[np.ndarray, " points"]:
     """Points that lie on the static surface which a frame sees in their place."""
     height, width = result.depth.shape[1:]

@@ -12,10 +12,10 @@ from jaxtyping import Float64, UInt8
 
 from recon4d.core.arrays import save_array
 from recon4d.core.files import writing
-from recon4d.core.scene import Reconstruction
 from recon4d.export.upsample import Layers
 from recon4d.io.pictures.files import write_image
 from recon4d.results.folder import JPEG_QUALITY
+from recon4d.results.result import Result
 
 UNPOSED = ("lost_frames", "disconnected")
 """Warnings of a result whose frames have poses that were interpolated or guessed, not measured."""
@@ -45,7 +45,7 @@ class View:
 class Export:
     """What is exported."""
 
-    result: Reconstruction
+    result: Result
     """The chosen frames alone, at the working size."""
     frames: tuple[int, ...]
     """Index in the result of each of them."""
@@ -64,27 +64,27 @@ class Export:
         return bool((self.intrinsics == self.intrinsics[0]).all())
 
 
-def unposed_frames(result: Reconstruction) -> tuple[int, ...]:
+def unposed_frames(result: Result) -> tuple[int, ...]:
     """Frames whose pose was not measured, by the warnings in `run.json`."""
     return tuple(sorted({f for code in UNPOSED for f in _warned_frames(result, code)}))
 
 
-def has_no_parallax(result: Reconstruction) -> bool:
+def has_no_parallax(result: Result) -> bool:
     """True where the camera does not translate: depth is a constant then, not a measurement."""
     return any(warning.get("code") == NO_PARALLAX for warning in _warnings(result))
 
 
-def _warned_frames(result: Reconstruction, code: str) -> list[int]:
+def _warned_frames(result: Result, code: str) -> list[int]:
     found = [warning["frames"] for warning in _warnings(result) if warning.get("code") == code]
     return [frame for frames in found for frame in frames]
 
 
-def _warnings(result: Reconstruction) -> list[dict[str, Any]]:
+def _warnings(result: Result) -> list[dict[str, Any]]:
     warnings = result.run.get("warnings")
     return warnings if isinstance(warnings, list) else []
 
 
-def at_working_size(result: Reconstruction, frames: tuple[int, ...], folder: Path) -> Export:
+def at_working_size(result: Result, frames: tuple[int, ...], folder: Path) -> Export:
     """Export frames as the result folder has them.
 
     Args:
@@ -124,7 +124,7 @@ def write_depth(view: View, folder: Path) -> None:
     write_image(folder / f"confidence/{view.name}.png", view.layers.confidence)
 
 
-def select(result: Reconstruction, frames: tuple[int, ...]) -> Reconstruction:
+def select(result: Result, frames: tuple[int, ...]) -> Result:
     """The given frames of a result alone."""
     if len(frames) == len(result.sources):
         return result
@@ -142,12 +142,12 @@ def select(result: Reconstruction, frames: tuple[int, ...]) -> Reconstruction:
     )
 
 
-def layers_of(result: Reconstruction, row: int) -> Layers:
+def layers_of(result: Result, row: int) -> Layers:
     """Depth, confidence and mask of a frame."""
     return Layers(result.depth[row], result.confidence[row], result.is_dynamic[row])
 
 
-def size_of(result: Reconstruction) -> tuple[int, int]:
+def size_of(result: Result) -> tuple[int, int]:
     """(width, height) of the working size."""
     height, width = result.depth.shape[1:]
     return int(width), int(height)

@@ -1,8 +1,8 @@
 """Which frames of a video show the same place again, judged by their looks alone; geometry decides later.
 
-A frame is described by the features of EfficientNet-Lite0 (the weights that ship with D2MIF), averaged over a coarse grid, without
-what all frames have in common. The grid keeps the layout of the picture: what is found is seen from nearly the same
-place, as optical flow needs it.
+A frame is described by the features of EfficientNet-Lite0 (the weights that ship with D2MIF), averaged over a coarse
+grid, without what all frames have in common. The grid keeps the layout of the picture: what is found is seen from
+nearly the same place, as optical flow needs it.
 """
 
 import cv2

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from recon4d.core.scene import Reconstruction
+from recon4d.results.result import Result
 
 MIN_CONFIDENCE = 64
 """Confidence (of 255) below which depth is mostly completion, and is left out of the static cloud."""
@@ -75,7 +75,7 @@ def join(clouds: list[PointCloud]) -> PointCloud:
     )
 
 
-def median_depth(reconstruction: Reconstruction) -> float:
+def median_depth(reconstruction: Result) -> float:
     """Median z-depth of the static pixels: the scale of the scene; 1 where no depth is known."""
     depth = reconstruction.depth[:, ::8, ::8]
     static = (depth > 0) & ~reconstruction.is_dynamic[:, ::8, ::8]
@@ -83,13 +83,13 @@ def median_depth(reconstruction: Reconstruction) -> float:
     return float(np.median(depth[chosen])) if chosen.any() else 1.0
 
 
-def default_voxel(reconstruction: Reconstruction) -> float:
+def default_voxel(reconstruction: Result) -> float:
     """Edge of a voxel in scene units: `VOXEL_PX` pixels at the median depth."""
     focal_px = float(np.median(reconstruction.intrinsics[:, :2]))
     return VOXEL_PX * median_depth(reconstruction) / focal_px
 
 
-def usable_confidence(reconstruction: Reconstruction, min_confidence: int) -> int:
+def usable_confidence(reconstruction: Result, min_confidence: int) -> int:
     """Return `min_confidence`, or 0 where next to nothing of the result reaches it."""
     reached = reconstruction.confidence[:, ::4, ::4] >= min_confidence
     static = ~reconstruction.is_dynamic[:, ::4, ::4]
@@ -98,7 +98,7 @@ def usable_confidence(reconstruction: Reconstruction, min_confidence: int) -> in
 
 
 def static_cloud(
-    reconstruction: Reconstruction,
+    reconstruction: Result,
     min_confidence: int = MIN_CONFIDENCE,
     voxel: float | None = None,
     max_points: int = MAX_POINTS,
@@ -133,7 +133,7 @@ def static_cloud(
 
 
 def moving_cloud(
-    reconstruction: Reconstruction, frame: int, min_confidence: int = 0, pixel_stride: int = 1
+    reconstruction: Result, frame: int, min_confidence: int = 0, pixel_stride: int = 1
 ) -> PointCloud:
     """Lift the moving pixels of one frame, but for those on depth edges.
 
@@ -150,7 +150,7 @@ def moving_cloud(
     return lift(reconstruction, frame, chosen[::pixel_stride, ::pixel_stride], pixel_stride)
 
 
-def _sampling(reconstruction: Reconstruction, max_samples: int) -> tuple[list[int], int]:
+def _sampling(reconstruction: Result, max_samples: int) -> tuple[list[int], int]:
     """Frames and pixel stride that keep the number of samples below `max_samples`, evenly."""
     count, height, width = reconstruction.depth.shape
     per_frame = max_samples / min(count, 100)
@@ -161,7 +161,7 @@ def _sampling(reconstruction: Reconstruction, max_samples: int) -> tuple[list[in
 
 
 def _static_pixels(
-    reconstruction: Reconstruction, frame: int, min_confidence: int, far: float
+    reconstruction: Result, frame: int, min_confidence: int, far: float
 ) -> Bool[np.ndarray, "height width"]:
     depth = reconstruction.depth[frame]
     moving = near_moving(reconstruction.is_dynamic[frame])
@@ -191,7 +191,7 @@ def depth_edges(
 
 
 def lift(
-    reconstruction: Reconstruction,
+    reconstruction: Result,
     frame: int,
     chosen: Bool[np.ndarray, "rows cols"],
     stride: int = 1,
@@ -209,7 +209,7 @@ def lift(
 
 
 def lift_points(
-    reconstruction: Reconstruction, frame: int, chosen: Bool[np.ndarray, "height width"]
+    reconstruction: Result, frame: int, chosen: Bool[np.ndarray, "height width"]
 ) -> Float32[np.ndarray, "points 3"]:
     """Where the chosen pixels of a frame are, nothing else of them."""
     pose = reconstruction.world_from_cam[frame].astype(np.float32)
@@ -217,9 +217,7 @@ def lift_points(
     return np.asarray(found, np.float32)
 
 
-def _in_cam(
-    reconstruction: Reconstruction, frame: int, stride: int
-) -> Float32[np.ndarray, "rows cols 3"]:
+def _in_cam(reconstruction: Result, frame: int, stride: int) -> Float32[np.ndarray, "rows cols 3"]:
     depth = reconstruction.depth[frame, ::stride, ::stride]
     fx, fy, cx, cy = reconstruction.intrinsics[frame]
     rows, cols = depth.shape
@@ -229,7 +227,7 @@ def _in_cam(
 
 
 def relative_std(
-    reconstruction: Reconstruction, frame: int, stride: int = 1
+    reconstruction: Result, frame: int, stride: int = 1
 ) -> Float32[np.ndarray, "rows cols"]:
     """Standard deviation of every `stride`-th pixel's depth over the depth; infinite: not known."""
     depth = reconstruction.depth[frame, ::stride, ::stride]
@@ -262,7 +260,7 @@ def _witnesses(frame: int, frames: list[int]) -> list[int]:
 
 
 def _is_solid(
-    reconstruction: Reconstruction, cloud: PointCloud, others: list[int]
+    reconstruction: Result, cloud: PointCloud, others: list[int]
 ) -> Bool[np.ndarray, " points"]:
     """Points that at least as many other frames confirm as refute; what nobody sees is solid."""
     balance = np.zeros(cloud.num_points, np.int8)

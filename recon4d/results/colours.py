@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, UInt8
 
 from recon4d.core.errors import ConfigError
-from recon4d.core.scene import Notice, Reconstruction
+from recon4d.core.scene import Notice
 from recon4d.results.cloud import MIN_CONFIDENCE, PointCloud, relative_std, usable_confidence
+from recon4d.results.result import Result
 
 COLORS = ("image", "uncertainty")
 """What points may be coloured by: the video's own colours, or the relative standard deviation of their depth."""
@@ -65,7 +66,7 @@ class StdScale:
     """Relative standard deviations at the two ends of the colours; beyond them the colour stays."""
 
     @classmethod
-    def of(cls, reconstruction: Reconstruction) -> "StdScale | None":
+    def of(cls, reconstruction: Result) -> "StdScale | None":
         """The scale that fits to a result's static points; None where it does not say how far depth may be off."""
         least = usable_confidence(reconstruction, MIN_CONFIDENCE)
         static, moving = [], []
@@ -129,7 +130,7 @@ def styled(cloud: PointCloud, style: Style, scale: StdScale | None) -> PointClou
     return replace(cloud, colors=scale.colors(cloud.relative_std))
 
 
-def position_covariance(reconstruction: Reconstruction) -> Float64[np.ndarray, "frames 3 3"]:
+def position_covariance(reconstruction: Result) -> Float64[np.ndarray, "frames 3 3"]:
     """Covariance of every camera's centre in the world, where the first camera is exact.
 
     The steps' errors are taken as independent and small, and add up along the path. Neighbouring steps share a frame
@@ -159,14 +160,14 @@ def _cross_matrix(vector: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3 3"
     return np.array([(0, -z, y), (z, 0, -x), (-y, x, 0)])
 
 
-def has_known_position(reconstruction: Reconstruction) -> Bool[np.ndarray, " frames"]:
+def has_known_position(reconstruction: Result) -> Bool[np.ndarray, " frames"]:
     """Cameras but the first whose position's uncertainty is known."""
     known = np.isfinite(position_covariance(reconstruction)).all(axis=(1, 2))
     known[0] = False
     return np.asarray(known)
 
 
-def missing_uncertainty(reconstruction: Reconstruction) -> Notice | None:
+def missing_uncertainty(reconstruction: Result) -> Notice | None:
     """What a result does not say about its uncertainty; None where it says all."""
     lacks = []
     if StdScale.of(reconstruction) is None:

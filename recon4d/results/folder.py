@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float16, Float32, UInt8
 
 from recon4d.core.arrays import save_array
 from recon4d.core.files import writing
-from recon4d.core.scene import Cameras, Reconstruction
 from recon4d.core.text import storable_name
 from recon4d.io.files import FORMAT
 from recon4d.io.ours import RESULT_FOLDERS
@@ -36,6 +35,7 @@ from recon4d.results.frame_files import (
     read_colors,
     read_grey,
 )
+from recon4d.results.result import Cameras, Result
 from recon4d.results.run_file import check_run
 from recon4d.results.texts import COVARIANCE, read_cameras
 
@@ -50,7 +50,7 @@ THREADS = 4
 """Encoding images releases the interpreter's lock."""
 
 
-def write_result(reconstruction: Reconstruction, folder: Path) -> None:
+def write_result(reconstruction: Result, folder: Path) -> None:
     """Write everything of the result folder but `preview.png`; `run.json` comes last.
 
     Args:
@@ -113,7 +113,7 @@ def write_texts(cameras: Cameras, folder: Path) -> None:
     _write_text(folder / "run.json", json.dumps(plain, indent=2) + "\n")
 
 
-def read_result(folder: Path) -> Reconstruction:
+def read_result(folder: Path) -> Result:
     """Read a result folder.
 
     Raises:
@@ -123,7 +123,7 @@ def read_result(folder: Path) -> Reconstruction:
     cameras = read_cameras(folder)
     check_files(folder, cameras)
     count, size = len(cameras.sources), cameras.size
-    return Reconstruction(
+    return Result(
         world_from_cam=cameras.world_from_cam,
         intrinsics=cameras.intrinsics,
         timestamps_s=cameras.timestamps_s,
@@ -171,7 +171,7 @@ def _map(dtype: type[np.generic], size: tuple[int, int]) -> Wanted:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the result holds of one frame, as in `Reconstruction`."""
+    """What the result holds of one frame, as in `Result`."""
 
     image: UInt8[np.ndarray, "height width 3"]
     depth: Float32[np.ndarray, "height width"]

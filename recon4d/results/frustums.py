@@ -4,9 +4,9 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from recon4d.core.sampling import spread_evenly
-from recon4d.core.scene import Reconstruction
 from recon4d.results.cloud import median_depth
 from recon4d.results.colours import has_known_position, percent, position_covariance
+from recon4d.results.result import Result
 
 SIZE = 0.05
 """Depth of a drawn frustum as a part of the scene's median depth."""
@@ -20,7 +20,7 @@ MAX_MAGNIFICATION_LOG10 = 3
 """Ellipsoids are drawn at most a thousand times as large as they are."""
 
 
-def frustum_corners(reconstruction: Reconstruction, frame: int) -> Float64[np.ndarray, "5 3"]:
+def frustum_corners(reconstruction: Result, frame: int) -> Float64[np.ndarray, "5 3"]:
     """Centre and image corners of one camera in the world, the image plane at `SIZE` of the scene's depth."""
     height, width = reconstruction.depth.shape[1:]
     fx, fy, cx, cy = reconstruction.intrinsics[frame]
@@ -31,25 +31,25 @@ def frustum_corners(reconstruction: Reconstruction, frame: int) -> Float64[np.nd
     return np.asarray(in_cam @ pose[:3, :3].T + pose[:3, 3])
 
 
-def frustum_lines(reconstruction: Reconstruction, frame: int) -> Float[np.ndarray, "lines 2 3"]:
+def frustum_lines(reconstruction: Result, frame: int) -> Float[np.ndarray, "lines 2 3"]:
     """The frustum of one camera."""
     corners = frustum_corners(reconstruction, frame)
     return np.stack([corners[list(edge)] for edge in EDGES])
 
 
-def camera_lines(reconstruction: Reconstruction) -> Float[np.ndarray, "lines 2 3"]:
+def camera_lines(reconstruction: Result) -> Float[np.ndarray, "lines 2 3"]:
     """Frustums of cameras spread over the video."""
     chosen = spread_evenly(len(reconstruction.world_from_cam), MAX_CAMERAS)
     return np.concatenate([frustum_lines(reconstruction, int(frame)) for frame in chosen])
 
 
-def path_lines(reconstruction: Reconstruction) -> Float[np.ndarray, "lines 2 3"]:
+def path_lines(reconstruction: Result) -> Float[np.ndarray, "lines 2 3"]:
     """The camera's way from frame to frame."""
     centres = reconstruction.world_from_cam[:, :3, 3]
     return np.stack((centres[:-1], centres[1:]), axis=1)
 
 
-def ellipsoid_lines(reconstruction: Reconstruction) -> Float64[np.ndarray, "lines 2 3"]:
+def ellipsoid_lines(reconstruction: Result) -> Float64[np.ndarray, "lines 2 3"]:
     """One-sigma ellipsoids of the positions of the cameras that `camera_lines` draws, enlarged by `magnification`.
 
     Each is three circles through its axes. See `position_covariance` for what is approximate; where it knows nothing,
@@ -68,14 +68,14 @@ def ellipsoid_lines(reconstruction: Reconstruction) -> Float64[np.ndarray, "line
     return np.asarray(lines.reshape(-1, 2, 3))
 
 
-def magnification(reconstruction: Reconstruction) -> int:
+def magnification(reconstruction: Result) -> int:
     """The power of ten that brings the largest ellipsoid nearest to a frustum's size, but not beyond; at least 1."""
     largest = _largest_sigma(reconstruction)
     room = SIZE * median_depth(reconstruction) / max(largest, np.finfo(np.float64).tiny)
     return int(10 ** np.clip(np.floor(np.log10(room)), 0, MAX_MAGNIFICATION_LOG10))
 
 
-def ellipsoid_legend(reconstruction: Reconstruction) -> str:
+def ellipsoid_legend(reconstruction: Result) -> str:
     """What the ellipsoids mean, and how large they are."""
     if not has_known_position(reconstruction).any():
         return "the uncertainty of camera positions is not known"
@@ -87,7 +87,7 @@ def ellipsoid_legend(reconstruction: Reconstruction) -> str:
     )
 
 
-def _largest_sigma(reconstruction: Reconstruction) -> float:
+def _largest_sigma(reconstruction: Result) -> float:
     """Longest half axis of all the ellipsoids, in scene units; 0 where there is none."""
     known = position_covariance(reconstruction)[has_known_position(reconstruction)]
     if not len(known):

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from recon4d.core.sampling import spread_evenly
-from recon4d.core.scene import Reconstruction
 from recon4d.core.text import printable
 from recon4d.io.pictures.files import write_image
 from recon4d.results.cloud import depth_edges, lift_points, near_moving
 from recon4d.results.overlay import color_depth, depth_range, tint_moving, turbo
+from recon4d.results.result import Result
 
 COLUMNS = 5
 """Frames that are shown, spread over the video."""
@@ -47,9 +47,7 @@ class Plan:
     points: Float64[np.ndarray, "points 2"]
 
 
-def write_preview(
-    reconstruction: Reconstruction, path: Path, names: Sequence[int] | None = None
-) -> None:
+def write_preview(reconstruction: Result, path: Path, names: Sequence[int] | None = None) -> None:
     """Write a contact sheet: image, moving pixels and depth of a few frames, and the camera's path from above.
 
     Args:
@@ -60,7 +58,7 @@ def write_preview(
     write_image(path, draw_preview(reconstruction, names)[..., ::-1])
 
 
-def draw_preview(reconstruction: Reconstruction, names: Sequence[int] | None = None) -> Image:
+def draw_preview(reconstruction: Result, names: Sequence[int] | None = None) -> Image:
     """Draw the contact sheet as an RGB image."""
     names = range(len(reconstruction.sources)) if names is None else names
     pictures = _pictures(reconstruction, names)
@@ -75,7 +73,7 @@ def draw_preview(reconstruction: Reconstruction, names: Sequence[int] | None = N
     return sheet
 
 
-def _pictures(reconstruction: Reconstruction, names: Sequence[int]) -> Image:
+def _pictures(reconstruction: Result, names: Sequence[int]) -> Image:
     """Three rows of small pictures."""
     count, height, width = reconstruction.depth.shape
     frames = spread_evenly(count, COLUMNS)
@@ -93,7 +91,7 @@ def _pictures(reconstruction: Reconstruction, names: Sequence[int]) -> Image:
     return _stack(columns, axis=1)
 
 
-def _plan(reconstruction: Reconstruction) -> Plan:
+def _plan(reconstruction: Result) -> Plan:
     """Look at cameras and static points along the cameras' mean down axis."""
     poses = reconstruction.world_from_cam
     down, right = poses[:, :3, 1].mean(axis=0), poses[0, :3, 0]
@@ -162,7 +160,7 @@ def _draw_path(
         cv2.circle(panel, fixed[index].tolist(), 5 * 16, colors[index], -1, cv2.LINE_AA, shift=4)
 
 
-def _draw_legend(sheet: Image, reconstruction: Reconstruction) -> None:
+def _draw_legend(sheet: Image, reconstruction: Result) -> None:
     """Say what the colours mean, at the bottom."""
     near, far = depth_range(reconstruction.depth)
     unit = " m" if reconstruction.is_metric else ""
@@ -186,7 +184,7 @@ def _gradient(sheet: Image, x: int, base: int, reverse: bool) -> int:
     return x + 160
 
 
-def _title(reconstruction: Reconstruction, count: int) -> str:
+def _title(reconstruction: Result, count: int) -> str:
     height, width = reconstruction.depth.shape[1:]
     focal = np.median(reconstruction.intrinsics[:, :2], axis=0)
     is_assumed = reconstruction.run.get("focal_source") == "assumed"

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float64
 
 from recon4d.core.errors import InputError, MissingDependencyError
-from recon4d.core.scene import Reconstruction
 from recon4d.results.cloud import PointCloud, moving_cloud, static_cloud
+from recon4d.results.result import Result
 
 FLIP = np.diag([-1.0, -1.0, 1.0])
 """From our camera axes (+X right, +Y down) to PyTorch3D's (+X left, +Y up), and back."""
@@ -27,10 +27,10 @@ class PyTorch3DScene:
     """A result in PyTorch3D's conventions. Each part is made when it is first asked for, and kept.
 
     The world and its scale are the result's. Frames whose pose was not measured are among the others, as in
-    `Reconstruction.world_from_cam`.
+    `Result.world_from_cam`.
     """
 
-    reconstruction: Reconstruction
+    reconstruction: Result
     device: str
     """Where all tensors are."""
 
@@ -70,8 +70,8 @@ class PyTorch3DScene:
         return structures.join_pointclouds_as_scene(list(parts))
 
 
-def to_pytorch3d(reconstruction: Reconstruction, device: str) -> PyTorch3DScene:
-    """See `Reconstruction.to_pytorch3d`."""
+def to_pytorch3d(reconstruction: Result, device: str) -> PyTorch3DScene:
+    """See `Result.to_pytorch3d`."""
     import_pytorch3d("renderer")
     return PyTorch3DScene(reconstruction, device)
 

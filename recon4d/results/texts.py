@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from recon4d.core.scene import Cameras
 from recon4d.core.text import parse_numbers, read_rows, read_text, stored_name
 from recon4d.io.poses.trajectory import read_trajectory
 from recon4d.results.frame_files import LARGEST_NUMBER, Wanted, damaged, read_array
+from recon4d.results.result import Cameras
 from recon4d.results.run_file import check_frames, of_result, read_run
 
 COVARIANCE = "pose_covariance.npy"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recon4d.core.files import writing
-from recon4d.core.scene import Reconstruction
 from recon4d.core.stages import peak_rss_mb
 from recon4d.results.folder import write_result
 from recon4d.results.preview import write_preview
+from recon4d.results.result import Result
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Clock:
         return cls(now_s if began_s is None else began_s, now_s)
 
 
-def write_all(result: Reconstruction, folder: Path, clock: Clock) -> Path:
+def write_all(result: Result, folder: Path, clock: Clock) -> Path:
     """Write the whole result beside its final place, into a partial folder."""
     finished = folder / "result"
     shutil.rmtree(finished, ignore_errors=True)

@@ -14,16 +14,7 @@ from recon4d.core.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.core.files import writing
 from recon4d.core.parallel import own_torch
 from recon4d.core.progress import Progress, no_progress
-from recon4d.core.scene import (
-    DenseDepth,
-    DepthPrior,
-    Flow,
-    KnownPoses,
-    MotionMasks,
-    Reconstruction,
-    Scene,
-    Video,
-)
+from recon4d.core.scene import DenseDepth, DepthPrior, Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.core.stages import load_stage, run_stage
 from recon4d.flow.dis import compute_flow
 from recon4d.flow.guided import guided_flow
@@ -43,6 +34,7 @@ from recon4d.masks.features import Features
 from recon4d.masks.refine.sam2 import check_sam2
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.dense import densify
+from recon4d.results.result import Result
 from recon4d.run.finish import Clock, write_all
 from recon4d.run.long.clips import is_long
 from recon4d.run.options import align_options
@@ -153,7 +145,7 @@ def _finished(config: RunConfig, folder: Path, clock: Clock, progress: Progress)
     return write_all(reconstruct_in(config, folder, progress), folder, clock)
 
 
-def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Reconstruction:
+def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Result:
     """All stages; each is stored when it is finished and not computed again after an interruption."""
     options = align_options(config)
     video = read_stage(config, folder, progress)
@@ -186,7 +178,7 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Recon
         Check,
         lambda f: check_flow(video, first_flow, scene, dense, final.is_dynamic, options.threads),
     )
-    return Reconstruction(
+    return Result(
         world_from_cam=np.array(scene.world_from_cam),
         intrinsics=np.array(scene.intrinsics),
         timestamps_s=np.array(video.timestamps_s),

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from recon4d.core.errors import InputError
-from recon4d.core.scene import Reconstruction
 from recon4d.results.cloud import PointCloud, median_depth, moving_cloud, static_cloud
 from recon4d.results.colours import (
     PLAIN,
@@ -24,6 +23,7 @@ from recon4d.results.colours import (
 )
 from recon4d.results.folder import read_result
 from recon4d.results.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
+from recon4d.results.result import Result
 from recon4d.viewer.moment import checked_frame, describe_frame
 from recon4d.viewer.packages import import_package
 from recon4d.viewer.screen_text import before_eye, text_rows
@@ -90,13 +90,13 @@ def view_desktop(
     window.run()
 
 
-def title(result: Path, reconstruction: Reconstruction) -> str:
+def title(result: Path, reconstruction: Result) -> str:
     """The window's title, with what the colours mean."""
     scale = StdScale.of(reconstruction)
     return f"recon4d: {result}" + ("" if scale is None else f"   U: {scale.legend}")
 
 
-def explanation(reconstruction: Reconstruction) -> list[str]:
+def explanation(reconstruction: Result) -> list[str]:
     """The keys, what they show, and what the result does not say."""
     scale, missing = StdScale.of(reconstruction), missing_uncertainty(reconstruction)
     legend = [] if scale is None else [f"U: {scale.legend}"]
@@ -109,7 +109,7 @@ class _Window:
     """Keeps Open3D's objects in step with a `Playback`. Mutable: it is what the screen shows."""
 
     def __init__(
-        self, o3d: ModuleType, reconstruction: Reconstruction, title: str, state: Playback
+        self, o3d: ModuleType, reconstruction: Result, title: str, state: Playback
     ) -> None:
         self._o3d, self._reconstruction, self._state = o3d, reconstruction, state
         self._scale = StdScale.of(reconstruction)

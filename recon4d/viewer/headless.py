@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from recon4d.core.scene import Reconstruction
 from recon4d.io.pictures.files import write_image
 from recon4d.results.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
 from recon4d.results.colours import PLAIN, StdScale, Style, missing_uncertainty, styled, viridis
@@ -20,6 +19,7 @@ from recon4d.results.frustums import (
     path_lines,
 )
 from recon4d.results.preview import write_text
+from recon4d.results.result import Result
 from recon4d.viewer.drawer import PointDrawer, point_drawer
 from recon4d.viewer.moment import checked_frame, describe_frame
 
@@ -69,7 +69,7 @@ def render_png(
 
 
 def draw(
-    reconstruction: Reconstruction,
+    reconstruction: Result,
     frame: int,
     size: tuple[int, int] = SIZE_PX,
     style: Style = PLAIN,
@@ -103,7 +103,7 @@ def draw(
     return np.concatenate((picture, _legend(reconstruction, size[0]))) if has_legend else picture
 
 
-def _legend(reconstruction: Reconstruction, width: int) -> UInt8[np.ndarray, "height width 3"]:
+def _legend(reconstruction: Result, width: int) -> UInt8[np.ndarray, "height width 3"]:
     """What the colours and the ellipsoids mean."""
     strip = np.full((LEGEND_PX, width, 3), BACKGROUND, np.uint8)
     scale = StdScale.of(reconstruction)
@@ -117,7 +117,7 @@ def _legend(reconstruction: Reconstruction, width: int) -> UInt8[np.ndarray, "he
 
 
 def path_view(
-    reconstruction: Reconstruction, cloud: PointCloud, reach: tuple[float, float]
+    reconstruction: Result, cloud: PointCloud, reach: tuple[float, float]
 ) -> Float64[np.ndarray, "4 4"]:
     """A camera behind and above the mean camera that sees the whole path and most of the cloud.
 

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from recon4d.core.errors import ConfigError
-from recon4d.core.scene import Reconstruction
 from recon4d.results.cloud import median_depth
+from recon4d.results.result import Result
 
 BACK_OFF = 0.35
 """How far a viewer stands behind a camera, in median depths of the scene: the camera itself is seen."""
@@ -33,14 +33,14 @@ def checked_frame(frame: int | None, num_frames: int, otherwise: int) -> int:
     return frame
 
 
-def describe_frame(reconstruction: Reconstruction, frame: int) -> str:
+def describe_frame(reconstruction: Result, frame: int) -> str:
     """Number and time of a frame, e.g. `frame 12 (0 to 69), 0.48 s`; times count from the first frame."""
     times = reconstruction.timestamps_s
     return f"frame {frame} (0 to {len(times) - 1}), {times[frame] - times[0]:.2f} s"
 
 
 def behind_camera(
-    reconstruction: Reconstruction, frame: int
+    reconstruction: Result, frame: int
 ) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
     """Where a viewer stands a little behind and above a frame's camera, and what it looks at."""
     pose, depth = reconstruction.world_from_cam[frame], median_depth(reconstruction)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from recon4d.core.scene import Reconstruction
 from recon4d.results.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
 from recon4d.results.colours import (
     COLORS,
@@ -23,6 +22,7 @@ from recon4d.results.frustums import (
     ellipsoid_lines,
     path_lines,
 )
+from recon4d.results.result import Result
 from recon4d.viewer.levels import Levels
 from recon4d.viewer.moment import behind_camera, describe_frame
 
@@ -43,9 +43,7 @@ ELLIPSOID_COLOR = (230, 30, 160)
 class Page:
     """The served scene and its controls. Mutable: it is what the browsers show."""
 
-    def __init__(
-        self, server: Any, reconstruction: Reconstruction, style: Style, frame: int
-    ) -> None:
+    def __init__(self, server: Any, reconstruction: Result, style: Style, frame: int) -> None:
         self._server, self._reconstruction, self._style = server, reconstruction, style
         self._levels = Levels.of(StdScale.of(reconstruction))
         self.missing = missing_uncertainty(reconstruction)

@@ -18,21 +18,14 @@ from jaxtyping import Float64
 
 from recon4d.core.progress import Progress
 from recon4d.core.sampling import spread_evenly
-from recon4d.core.scene import (
-    Cameras,
-    KnownPoses,
-    MotionMasks,
-    Notice,
-    Reconstruction,
-    Scene,
-    Video,
-)
+from recon4d.core.scene import KnownPoses, MotionMasks, Notice, Scene, Video
 from recon4d.core.similarity import join, take
 from recon4d.core.stages import load_stage, stage_costs
 from recon4d.optim.assemble import interpolate_lost, lost_notices
 from recon4d.optim.given_poses import pose_notices
 from recon4d.results.folder import make_frame_folders, read_frame, write_texts
 from recon4d.results.preview import write_preview
+from recon4d.results.result import Cameras, Result
 from recon4d.run.executor import executor
 from recon4d.run.finish import Clock, add_costs
 from recon4d.run.long.clip_pass import (
@@ -287,7 +280,7 @@ def _write_preview(cameras: Cameras, folder: Path) -> None:
     """Draw the preview from some frames, read back."""
     chosen = spread_evenly(len(cameras.sources), PREVIEW_FRAMES)
     frames = [read_frame(folder, int(index), cameras.size) for index in chosen]
-    some = Reconstruction(
+    some = Result(
         world_from_cam=cameras.world_from_cam[chosen],
         intrinsics=cameras.intrinsics[chosen],
         timestamps_s=cameras.timestamps_s[chosen],
