@@ -29,7 +29,7 @@ def test_memory_and_time_of_a_child_and_its_children_are_measured() -> None:
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
     # in a process of its own: Linux counts a parent's memory at the fork as its child's
     script = (
-        "import sys; from benchmarks import common; "
+        "import sys; from benchmarks.measure import common; "
         f"m = common.measure([sys.executable, '-c', {child!r}]); "
         "print(m.exit_code, m.peak_rss_mb, m.seconds)"
     )

@@ -179,9 +179,9 @@ def test_a_full_disk_is_the_users_to_fix(
 
 def test_a_bug_keeps_its_traceback_and_exits_1() -> None:
     done = run_python(
-        "import sys; from recon4d import cli, cli_commands\n"
+        "import sys; from recon4d import cli; from recon4d.cli import commands\n"
         "def bug(arguments): raise ZeroDivisionError\n"
-        "cli_commands.COMMANDS['info'] = bug\n"
+        "commands.COMMANDS['info'] = bug\n"
         "sys.exit(cli.main(['info', 'x']))"
     )
     assert done.returncode == 1

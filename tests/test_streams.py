@@ -87,12 +87,12 @@ def test_a_run_ends_with_its_result_whatever_the_streams(tmp_path: Path) -> None
 
 SLOW_TO_END = """
 import sys, threading, time
-from recon4d import cli, cli_commands
+from recon4d import cli; from recon4d.cli import commands
 def work(arguments):
     threading.Thread(target=time.sleep, args=(60,)).start()  # as a pool that computes
     print("begun", flush=True)
     time.sleep(60)
-cli_commands.COMMANDS["info"] = work
+commands.COMMANDS["info"] = work
 sys.argv = ["recon4d", "info", "x"]
 sys.exit(cli.main())
 """
