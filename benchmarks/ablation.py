@@ -45,9 +45,11 @@ from recon4d.masks.train.d2mif.calibrate import calibrate
 from recon4d.masks.train.d2mif.fit import FitOptions, fit, validate
 from recon4d.masks.train.d2mif.library import stored_clips
 from recon4d.optim.align import optimise
+from recon4d.run.methods import Methods
 from recon4d.run.options import align_options
-from recon4d.run.pipeline import observe, read_stage
+from recon4d.run.reconstruct import observe, read_stage
 from recon4d.settings.config import RunConfig
+from recon4d.weights.resolve import Resources
 
 DAVIS = ("camel", "car-shadow", "dog", "parkour")
 PASTED = ("exact_dancer", "exact_crowd", "exact_heavy", "kitchen_crowd")
@@ -109,13 +111,13 @@ def score(weights: Path, source: Path, truth: Path, work: Path, budget: Budget) 
     )
     with one_torch_thread():
         video = read_stage(config, work, no_progress)
-        seen, scene = observe(config, work, video, no_progress)
-        method = masks.method("d2mif", weights=weights)
+        seen, scene = observe(config, Methods.of(config), work, video, no_progress)
+        method = masks.method("d2mif", Resources({"d2mif": weights}))
         assert method.features is not None
         with tempfile.TemporaryDirectory() as folder:
             seen = replace(seen, features=method.features(seen, Path(folder)))
             motion = method.masks(seen, _after_one_round(seen, scene, config, work))
-        found = masks.finish("edges", seen.video, motion, None, budget.threads).is_dynamic
+        found = masks.refiner("edges")(seen, motion, False).is_dynamic
     values = []
     for stem, mask in zip(seen.video.sources, found, strict=True):
         path = truth / f"{Path(stem).stem}.png"
@@ -127,7 +129,7 @@ def score(weights: Path, source: Path, truth: Path, work: Path, budget: Budget) 
     return float(np.mean(values))
 
 
-def _after_one_round(seen: masks.Observed, scene: Scene, config: RunConfig, work: Path) -> Scene:
+def _after_one_round(seen: masks.Seen, scene: Scene, config: RunConfig, work: Path) -> Scene:
     def compute(_: Path) -> Scene:
         motion = masks.method("residual").masks(seen, scene)
         options = align_options(config)

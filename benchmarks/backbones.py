@@ -42,7 +42,7 @@ from benchmarks.measure.common import (
 )
 from recon4d.core.arrays import create_array
 from recon4d.core.scene import FLOW_STRIDE
-from recon4d.flow.pairs import window_pairs
+from recon4d.flow import window_pairs
 from recon4d.networks.croco.align3r import Align3R
 from recon4d.networks.croco.config import CrocoConfig
 from recon4d.networks.croco.network import Croco, View

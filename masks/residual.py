@@ -4,8 +4,10 @@ import numpy as np
 
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Flow, MotionMasks, Scene, Video
+from recon4d.masks import MaskMethod, Seen
 from recon4d.masks.evidence import look_around, probability
 from recon4d.masks.evidence.filters import shrink
+from recon4d.weights.resolve import Resources
 
 
 def residual_masks(
@@ -28,3 +30,12 @@ def residual_masks(
     with progress("masks", total=2 * video.num_frames) as counter:
         found = look_around(images, flow, scene, threads, counter)
     return MotionMasks(probability(np.stack([f.log_odds for f in found])))
+
+
+def make(resources: Resources) -> MaskMethod:
+    """The method of `--masks residual`; it needs no weights."""
+
+    def masks(seen: Seen, scene: Scene) -> MotionMasks:
+        return residual_masks(seen.video, seen.flow, scene, seen.threads, seen.progress)
+
+    return MaskMethod(masks, depends_on_scene=True, unites=True)

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.core.scene import FLOW_STRIDE, Flow, Scene, Video
 from recon4d.demo.render import Camera, Hits, Solid, World, cast, follow, picture, pixel_grid
-from recon4d.flow.pairs import window_pairs
+from recon4d.flow import window_pairs
 
 Path = Literal["carried", "turning", "still"]
 """How the camera moves."""

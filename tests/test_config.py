@@ -143,17 +143,6 @@ def test_bad_options_are_named(options: dict[str, object], message: str) -> None
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-LATER = [(key, value) for key, choice in CHOICES.items() for value in choice.later]
-
-
-@pytest.mark.parametrize(("key", "value"), LATER)
-def test_what_comes_later_is_answered_with_what_is_there(key: str, value: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        build({**VIDEO, key: value})
-    assert f"{key} '{value}' comes with a later version" in str(caught.value)
-    assert f"available now: {CHOICES[key].now[0]}" in str(caught.value)
-
-
 def test_later_layers_win_and_a_new_frame_rate_replaces_a_stride() -> None:
     file = {"stride": 2, "size": 512, "optim.grid_px": 8}
     merged = override(file, {"size": "256"}, {"fps": "10", "size": "128"})

@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from recon4d.cli import main
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import no_progress
-from recon4d.masks import needed_backbone
 from recon4d.masks.d2mif.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif, NetworkConfig
 from recon4d.masks.d2mif.weights import Calibration, load_weights, save_weights
 from recon4d.masks.train.d2mif import batches
@@ -162,8 +161,6 @@ def run_config(folder: Path, *weights: str) -> RunConfig:
 
 def test_a_run_reads_the_tokens_that_its_weights_name(tmp_path: Path, dust3r: Backbone) -> None:
     weights = d2mif_file(tmp_path, dust3r)
-    assert needed_backbone("d2mif", weights) == "dust3r"
-    assert needed_backbone("d2mif", None) is None
     asked = run_config(tmp_path, f"d2mif={weights}", f"dust3r={dust3r.weights}")
     result = read_result(run(asked))
     assert result.run["masks"] == "d2mif" and result.is_dynamic.shape == (4, 96, 128)

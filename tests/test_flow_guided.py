@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from recon4d.core.scene import FLOW_STRIDE, Flow
-from recon4d.flow.dis import compute_flow
+from recon4d.flow import WINDOW_OFFSETS, window_pairs
+from recon4d.flow.dis import Dis
 from recon4d.flow.guided import GUIDED_OFFSETS, KEPT_OFFSETS, guided_flow, static_flow
-from recon4d.flow.pairs import WINDOW_OFFSETS, window_pairs
+from recon4d.flow.store import measured_flow
 from tests.synthetic import SyntheticScene, make_scene
 
 
@@ -21,13 +22,13 @@ def made() -> SyntheticScene:
 @pytest.fixture(scope="module")
 def plain(made: SyntheticScene, tmp_path_factory: pytest.TempPathFactory) -> Flow:
     folder = tmp_path_factory.mktemp("plain")
-    return compute_flow(made.video.images, window_pairs(12), folder, 1)
+    return measured_flow(Dis(), made.video.images, window_pairs(12), folder, 1)
 
 
 @pytest.fixture(scope="module")
 def guided(made: SyntheticScene, plain: Flow, tmp_path_factory: pytest.TempPathFactory) -> Flow:
     folder = tmp_path_factory.mktemp("guided")
-    return guided_flow(made.video.images, plain, made.scene, folder, 1)
+    return guided_flow(made.video.images, plain, made.scene, folder, Dis(), 1)
 
 
 def offsets(flow: Flow) -> np.ndarray:
@@ -89,7 +90,9 @@ def test_frames_without_a_pose_keep_the_flow_that_they_have(
 ) -> None:
     is_posed = made.scene.is_posed.copy()
     is_posed[4] = False
-    found = guided_flow(made.video.images, plain, replace(made.scene, is_posed=is_posed), tmp_path)
+    found = guided_flow(
+        made.video.images, plain, replace(made.scene, is_posed=is_posed), tmp_path, Dis()
+    )
     before, after = (
         {tuple(e) for e in flow.edges[(flow.edges == 4).any(1)].tolist()} for flow in (plain, found)
     )
@@ -103,7 +106,7 @@ def test_frames_that_show_different_places_are_not_compared(
     turned[6:, :3, 0] *= -1  # half a turn: the later half looks the other way
     turned[6:, :3, 2] *= -1
     found = guided_flow(
-        made.video.images, plain, replace(made.scene, world_from_cam=turned), tmp_path
+        made.video.images, plain, replace(made.scene, world_from_cam=turned), tmp_path, Dis()
     )
     far = found.edges[offsets(found) > max(KEPT_OFFSETS)]
     assert len(far) and ((far < 6).all(1) | (far >= 6).all(1)).all()
@@ -112,6 +115,6 @@ def test_frames_that_show_different_places_are_not_compared(
 def test_the_result_does_not_depend_on_the_number_of_threads(
     made: SyntheticScene, plain: Flow, guided: Flow, tmp_path: Path
 ) -> None:
-    again = guided_flow(made.video.images, plain, made.scene, tmp_path, 3)
+    again = guided_flow(made.video.images, plain, made.scene, tmp_path, Dis(), 3)
     assert np.array_equal(again.flow_px, guided.flow_px)
     assert np.array_equal(again.confidence, guided.confidence)

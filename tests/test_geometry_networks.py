@@ -238,9 +238,7 @@ def test_fetched_align3r_gets_the_depth_that_it_was_trained_with(
         resolve, "fetched_model", lambda name: fetched if name == "align3r" else name
     )
     monkeypatch.setattr(resolve, "weights_path", lambda name, given: Path(name))
-    assert resolve.geometry_mono(RunConfig(input=Path("x"), geometry="align3r")) == Mono(
-        found, Path(found)
-    )
+    assert resolve.Resources(geometry="align3r").mono() == Mono(found, Path(found))
 
 
 def test_pointmaps_of_no_scene_are_named(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from recon4d.optim.register import Tolerance, register
 from recon4d.results.folder import read_result
 from recon4d.run import long, pipeline
-from recon4d.run.long.clip_pass import ClipJob
 from recon4d.run.long.clips import Clip, divide
+from recon4d.run.long.kept import ClipJob
 from recon4d.run.long.seams import scale_gaps, scale_notices
 from recon4d.settings.config import OptimConfig, RunConfig
 from tests import needs

@@ -7,7 +7,7 @@ import pytest
 
 from recon4d.core.scene import FLOW_STRIDE, MotionMasks, Scene
 from recon4d.core.similarity import Similarity
-from recon4d.flow.dis import flow_pairs
+from recon4d.flow.dis import Dis
 from recon4d.networks.alike import describe, seen_again
 from recon4d.networks.lite0 import SHIPPED_SHA256, shipped_fingerprint
 from recon4d.optim.stitch.loops import View, close
@@ -80,7 +80,7 @@ def test_what_is_near_in_the_list_is_no_loop() -> None:
 def test_a_pair_of_the_same_place_relates_two_worlds(made: SyntheticScene) -> None:
     first, second = 2, 2 * THERE - 2
     pairs = np.array([[first, second]])
-    _, (flows, sure) = next(flow_pairs(made.video.images, pairs, 1))
+    _, (flows, sure) = next(Dis().pairs(made.video.images, pairs, 1))
     here, there = view(made, first), view(made, second, WORLD, piece=1)
     found = close(
         here, there, flows[0].astype(np.float32), (sure[0] / 255).astype(np.float32), False
@@ -96,7 +96,7 @@ def test_a_pair_of_the_same_place_relates_two_worlds(made: SyntheticScene) -> No
 def test_different_places_are_told_apart(made: SyntheticScene) -> None:
     other = make_scene(2, SIZE, seed=44)
     images = np.stack((made.video.images[0], other.video.images[0]))
-    _, (flows, sure) = next(flow_pairs(images, np.array([[0, 1]]), 1))
+    _, (flows, sure) = next(Dis().pairs(images, np.array([[0, 1]]), 1))
     here, there = view(made, 0), view(made, 1, piece=1)
     assert (
         close(here, there, flows[0].astype(np.float32), (sure[0] / 255).astype(np.float32), False)
@@ -119,7 +119,7 @@ def test_loops_between_clips_are_found(made: SyntheticScene) -> None:
     exact = maps(made)
     scale = np.where(piece_of == 0, 1.0, WORLD.scale).astype(np.float32)[:, None, None]
     known = KeyMaps(exact.inverse_depth / scale, exact.motion)
-    pairs, links = find_loops(made.video, own, made.scene, piece_of, known, apart=9)
+    pairs, links = find_loops(made.video, own, made.scene, piece_of, known, 9, Dis())
     assert len(pairs) == len(links) > 0
     for edge in links:
         assert (edge.here, edge.there) == (0, 1)

@@ -15,6 +15,7 @@ from recon4d.core.scene import Flow, MotionMasks, Scene
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features, weights
 from recon4d.masks.d2mif.network import D2mif, NetworkConfig, fold_norms
 from recon4d.masks.d2mif.weights import Calibration, Trained, load_weights, save_weights
+from recon4d.weights.resolve import Resources
 from tests.synthetic import SyntheticScene, make_scene
 
 CALIBRATED = '{"scale": 1, "evidence": 0, "shift": 0}'
@@ -99,8 +100,8 @@ def test_the_method_of_the_command_line_gives_the_same(
     network = D2mif(TINY)
     path = tmp_path / "w.safetensors"
     save_weights(path, network, Calibration(1.5, 0.25, -0.25))
-    method = masks.method("d2mif", weights=path)
-    seen = masks.Observed(made.video, made.flow, None)
+    method = masks.method("d2mif", Resources({"d2mif": path}))
+    seen = masks.Seen(made.video, made.flow, None)
     assert method.features is not None and method.depends_on_scene
     seen = replace(seen, features=method.features(seen, tmp_path))
     (tmp_path / "b").mkdir()

@@ -5,10 +5,17 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, Float32, UInt8
 
-from recon4d.core.scene import MotionMasks, Video
-from recon4d.masks.refine.edges import refine_edges, refine_none, whole_objects
+from recon4d.core.scene import Flow, MotionMasks, Video
+from recon4d.masks import Seen
+from recon4d.masks.refine.edges import refine_edges, whole_objects
+from recon4d.masks.refine.plain import refine_none
 
 WIDTH, HEIGHT = 256, 192
+NO_FLOW = Flow(
+    np.zeros((0, 2), np.int64),
+    np.zeros((0, 96, 128, 2), np.float16),
+    np.zeros((0, 96, 128), np.uint8),
+)
 FRAMES = 3
 
 
@@ -52,7 +59,10 @@ def jaccard(a: Bool[np.ndarray, "..."], b: Bool[np.ndarray, "..."]) -> float:
 def test_borders_move_to_the_edges_of_the_image() -> None:
     image, figure = picture()
     motion, video = motion_of(soft(figure)), video_of(image)
-    rough, refined = refine_none(video, motion)[0], refine_edges(video, motion)[0]
+    rough, refined = (
+        refine_none(Seen(video, NO_FLOW), motion).is_dynamic[0],
+        refine_edges(video, motion)[0],
+    )
     assert jaccard(rough, figure) < 0.75
     assert jaccard(refined, figure) > 0.93
 
@@ -90,7 +100,7 @@ def test_nothing_moving_stays_nothing() -> None:
     image, _ = picture()
     motion = motion_of(np.full((HEIGHT // 2, WIDTH // 2), 0.3, np.float32))
     assert not refine_edges(video_of(image), motion).any()
-    assert not refine_none(video_of(image), motion).any()
+    assert not refine_none(Seen(video_of(image), NO_FLOW), motion).is_dynamic.any()
 
 
 def test_everything_moving_stays_everything() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recon4d.core.scene import DepthPrior, Flow, MotionMasks, Scene, Video
-from recon4d.flow.pairs import window_pairs
+from recon4d.flow import window_pairs
 from recon4d.optim.align import initial_scene, optimise, static_problem, static_weight
 from recon4d.optim.objective.noise import CAUCHY_SIGMAS, noise_kernel_px
 from recon4d.optim.objective.unknowns import State

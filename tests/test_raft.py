@@ -13,10 +13,11 @@ from benchmarks import parity
 from benchmarks.peers import raft as parity_raft
 from recon4d.core.errors import ConfigError
 from recon4d.core.scene import Flow
-from recon4d.flow import raft
-from recon4d.flow.dis import GrayViews, compute_flow, with_confidence
-from recon4d.flow.pairs import window_pairs
-from recon4d.flow.raft import encode_frame, load_raft, raft_flow, working_order
+from recon4d.flow import raft, window_pairs
+from recon4d.flow.dis import Dis
+from recon4d.flow.raft import RaftFlow, encode_frame, load_raft, working_order
+from recon4d.flow.store import measured_flow
+from recon4d.flow.views import FrameViews, with_confidence
 from recon4d.networks import raft as raft_network
 from recon4d.networks.raft import LARGE, SMALL, Encoded, Raft, RaftSize
 from tests import needs
@@ -103,7 +104,7 @@ def test_the_flow_has_the_form_of_every_other(
 ) -> None:
     flow = flow_of(images, pairs, weights, tmp_path / "raft")
     (tmp_path / "dis").mkdir()
-    other = compute_flow(images, pairs, tmp_path / "dis", 1)
+    other = measured_flow(Dis(), images, pairs, tmp_path / "dis", 1)
     assert np.array_equal(flow.edges, other.edges)
     for name in ("flow_px", "confidence"):
         ours, theirs = getattr(flow, name), getattr(other, name)
@@ -113,7 +114,7 @@ def test_the_flow_has_the_form_of_every_other(
 
 def flow_of(images: np.ndarray, pairs: np.ndarray, weights: Path, folder: Path) -> Flow:
     folder.mkdir()
-    return raft_flow(images, pairs, folder, weights, CPU, 1)
+    return measured_flow(RaftFlow(weights, CPU, 1), images, pairs, folder, 1)
 
 
 def test_each_direction_is_the_networks_flow_of_that_direction(
@@ -125,7 +126,7 @@ def test_each_direction_is_the_networks_flow_of_that_direction(
     there, back = (np.asarray(direct(network, images[list(edge)])) for edge in flow.edges.tolist())
     np.testing.assert_allclose(flow.flow_px[0], there, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(flow.flow_px[1], back, rtol=1e-3, atol=1e-3)
-    views = GrayViews(images)
+    views = FrameViews(images)
     _, sure = with_confidence(there, back, views(1), views(2))
     assert np.abs(flow.confidence - sure.astype(int)).max() <= 1
 

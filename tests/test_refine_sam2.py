@@ -12,6 +12,7 @@ from recon4d.core.errors import ConfigError
 from recon4d.core.scene import MotionMasks
 from recon4d.masks.refine import sam2_refine as module
 from recon4d.masks.refine.odd_even import Masks, Prompts
+from recon4d.masks.refine.sam2_refine import Sam2Options, refine_sam2
 from recon4d.results.folder import read_result
 from recon4d.run.pipeline import run
 from recon4d.settings.config import OptimConfig, RunConfig
@@ -82,11 +83,15 @@ def segmenter(monkeypatch: pytest.MonkeyPatch) -> Segmenter:
     return one
 
 
+def refined(made: SyntheticScene, found: MotionMasks, options: Sam2Options) -> masks.FinalMasks:
+    return masks.FinalMasks(*refine_sam2(made.video, found, options))
+
+
 def test_what_is_certain_prompts_and_what_the_segmenter_finds_replaces_it(
     made: SyntheticScene, segmenter: Segmenter
 ) -> None:
-    options = masks.Sam2Options(Path("x"))
-    final = masks.finish(options, made.video, motion(made, 0.95, 0.7, 0.1, 0.1), None, 1)
+    options = Sam2Options(Path("x"))
+    final = refined(made, motion(made, 0.95, 0.7, 0.1, 0.1), options)
     assert quarters(final.is_dynamic) == [[False, False, False, True]] * FRAMES
     asked = [mask for prompts in segmenter.prompts for mask in prompts.values()]
     assert quarters(np.stack(asked)) == [[True, False, False, False]] * FRAMES
@@ -96,8 +101,8 @@ def test_what_is_certain_prompts_and_what_the_segmenter_finds_replaces_it(
 def test_united_masks_prompt_with_all_that_moves_and_keep_it(
     made: SyntheticScene, segmenter: Segmenter
 ) -> None:
-    options = masks.Sam2Options(Path("x"), unites=True)
-    final = masks.finish(options, made.video, motion(made, 0.95, 0.7, 0.1, 0.1), None, 1)
+    options = Sam2Options(Path("x"), unites=True)
+    final = refined(made, motion(made, 0.95, 0.7, 0.1, 0.1), options)
     assert quarters(final.is_dynamic) == [[True, True, False, True]] * FRAMES
     asked = [mask for prompts in segmenter.prompts for mask in prompts.values()]
     assert quarters(np.stack(asked)) == [[True, True, False, False]] * FRAMES
@@ -106,18 +111,11 @@ def test_united_masks_prompt_with_all_that_moves_and_keep_it(
 def test_without_anything_certain_the_masks_stay_and_no_network_is_loaded(
     made: SyntheticScene,
 ) -> None:
-    options = masks.Sam2Options(Path("nowhere"))
-    final = masks.finish(options, made.video, motion(made, 0.7, 0.1, 0.1, 0.1), None, 1)
+    options = Sam2Options(Path("nowhere"))
+    final = refined(made, motion(made, 0.7, 0.1, 0.1, 0.1), options)
     assert quarters(final.is_dynamic) == [[True, False, False, False]] * FRAMES
     (notice,) = final.notices
     assert notice.code == "masks_not_refined" and notice.frames == tuple(range(FRAMES))
-
-
-def test_the_users_own_masks_are_not_refined(made: SyntheticScene) -> None:
-    given = np.random.default_rng(0).random((FRAMES, SIZE[1], SIZE[0])) > 0.5
-    options = masks.Sam2Options(Path("nowhere"))
-    final = masks.finish(options, made.video, masks.given_masks(given), given, 1)
-    assert np.array_equal(final.is_dynamic, given)
 
 
 def test_a_run_writes_what_the_segmenter_made_of_its_masks(
@@ -171,5 +169,5 @@ def test_the_users_own_masks_need_no_weights(made: SyntheticScene, tmp_path: Pat
         sorted((write_images(tmp_path / "i", made.video.images)).iterdir())
     ):
         assert cv2.imwrite(str(own / f"{path.stem}.png"), made.is_dynamic[frame] * np.uint8(255))
-    asked = RunConfig(input=tmp_path / "i", refine="sam2", masks=str(own))
-    assert asked.refine_weights is None
+    with pytest.raises(ConfigError, match="stay as they are"):
+        RunConfig(input=tmp_path / "i", refine="sam2", masks=str(own))

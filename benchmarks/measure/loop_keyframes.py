@@ -14,7 +14,7 @@ from recon4d.run.finish import Clock
 from recon4d.run.long import write_long
 from recon4d.run.long.clips import divide
 from recon4d.run.long.seams import scale_gaps
-from recon4d.run.pipeline import read_stage
+from recon4d.run.reconstruct import read_stage
 from recon4d.settings.config import OptimConfig, RunConfig
 
 OPTIM = OptimConfig(clip_frames=20, clip_overlap=6, whole_frames=20)

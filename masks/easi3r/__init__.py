@@ -69,13 +69,16 @@ class Easi3rMasks:
 
 
 def easi3r_masks(
-    attention: EdgeAttention, tokens: Float[np.ndarray, "frames rows cols width"]
+    attention: EdgeAttention,
+    tokens: Float[np.ndarray, "frames rows cols width"],
+    seed: int = SEED,
 ) -> Easi3rMasks:
     """Find masks of moving pixels at `PATCH_PX` times the size of the token grid.
 
     Args:
         attention: Of the pairs; every frame is the first of two pairs or more, and the second of two or more.
         tokens: Output of the encoder for each frame.
+        seed: Of the clusters' first centres.
 
     Raises:
         InputError: A frame has too few pairs.
@@ -83,7 +86,7 @@ def easi3r_masks(
         DegenerateError: The attention is the same everywhere.
     """
     dynamic = dynamic_map(*sides(attention, len(tokens)))
-    refined = refine_by_cluster(dynamic, cluster_tokens(tokens))
+    refined = refine_by_cluster(dynamic, cluster_tokens(tokens, seed))
     return masks_from_map(refined)
 
 
@@ -150,7 +153,7 @@ def dynamic_map(as_second: Side, as_first: Side) -> TokenMap:
 
 
 def cluster_tokens(
-    tokens: Float[np.ndarray, "frames rows cols width"],
+    tokens: Float[np.ndarray, "frames rows cols width"], seed: int = SEED
 ) -> Int[np.ndarray, "frames rows cols"]:
     """Number of the cluster of each token: k-means over the whole video.
 
@@ -166,7 +169,7 @@ def cluster_tokens(
         ) from error
     flat = tokens.reshape(-1, tokens.shape[-1])
     clusters = min(CLUSTERS, len(flat))
-    labels = cluster.KMeans(clusters, n_init=1, random_state=SEED).fit(flat).labels_
+    labels = cluster.KMeans(clusters, n_init=1, random_state=seed % 2**32).fit(flat).labels_
     return np.asarray(labels, np.int64).reshape(tokens.shape[:3])
 
 

@@ -10,16 +10,18 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from recon4d.core.progress import Progress, no_progress
-from recon4d.core.scene import Flow, Video
-from recon4d.masks.easi3r import Easi3rMasks, EdgeAttention, easi3r_masks, token_masks
-from recon4d.masks.features import Features
+from recon4d.core.scene import Flow, MotionMasks, Scene, Video
+from recon4d.masks import Features, MaskMethod, Seen, stored_masks
+from recon4d.masks.easi3r import SEED, Easi3rMasks, EdgeAttention, easi3r_masks, token_masks
 from recon4d.networks.croco.align3r_points import point_maps
 from recon4d.networks.croco.input import network_images, network_size
 from recon4d.networks.croco.load import load_croco
 from recon4d.networks.croco.network import Croco, View
 from recon4d.networks.croco.pairs import PairInference, decode_pairs, encode_images
-from recon4d.weights.resolve import Mono
+from recon4d.weights.resolve import MONO, Mono, Resources
 
+PAIR_NETWORKS = ("dust3r", "monst3r", "align3r")
+"""Networks of pairs of frames, at whose attention Easi3R can look."""
 PASSES = 2
 """The second re-weights the attention by the masks of the first, and its masks count (Easi3R)."""
 
@@ -32,6 +34,7 @@ def attention_features(
     device: str = "cpu",
     progress: Progress = no_progress,
     mono: Callable[[], Mono | None] = lambda: None,
+    seed: int = 0,
 ) -> Features:
     """Probability of motion of every `Flow` sample, from the attention of all pairs that have flow.
 
@@ -52,7 +55,7 @@ def attention_features(
         for _ in range(PASSES):
             moving = None if found is None else _moving_tokens(found, device)
             attention = edge_attention(network, view, edges, options, moving)
-            found = easi3r_masks(attention, _token_grid(network, view))
+            found = easi3r_masks(attention, _token_grid(network, view), SEED + seed)
             counter.advance()
     assert found is not None, "there are two passes"
     rows, cols = flow.confidence.shape[1:]
@@ -106,3 +109,24 @@ def _token_grid(network: Croco, view: View) -> Float32[np.ndarray, "frames rows 
 
 def _moving_tokens(found: Easi3rMasks, device: str) -> Tensor:
     return torch.from_numpy(token_masks(found.is_dynamic)).flatten(1).to(device)
+
+
+def make(resources: Resources) -> MaskMethod:
+    """The method of `--masks easi3r`: the network of `--geometry` where that is of its family, else MonST3R's.
+
+    Raises:
+        ConfigError: The weights are not there.
+    """
+    shared = resources.geometry in PAIR_NETWORKS and resources.own("easi3r") is None
+    weights = resources.weights(resources.geometry if shared else "easi3r")
+    for name in MONO:
+        resources.own(name)  # the weights may be Align3R's, which shows when they are read
+
+    def features(seen: Seen, folder: Path) -> Features:
+        device, mono, seed = resources.device, resources.mono, resources.seed
+        return attention_features(seen.video, seen.flow, weights, device, seen.progress, mono, seed)
+
+    def masks(seen: Seen, scene: Scene) -> MotionMasks:
+        return stored_masks(seen)
+
+    return MaskMethod(masks, depends_on_scene=False, features=features, unites=True)

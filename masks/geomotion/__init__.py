@@ -12,12 +12,13 @@ from torch import Tensor
 from recon4d.core.errors import ConfigError
 from recon4d.core.parallel import half, torch_threads
 from recon4d.core.progress import Progress, no_progress
-from recon4d.core.scene import Flow, Video
+from recon4d.core.scene import Flow, MotionMasks, Scene, Video
 from recon4d.flow.raft import load_raft
-from recon4d.masks.features import Features
+from recon4d.masks import Features, MaskMethod, Seen, stored_masks
 from recon4d.masks.geomotion.flow import flow_magnitude, square_images
 from recon4d.masks.geomotion.network import GeoMotion, load_geomotion
 from recon4d.networks.pi3.network import IMAGE_MEAN, IMAGE_STD
+from recon4d.weights.resolve import Resources
 
 CHUNK_FRAMES = 16
 """Most frames that see each other (the published demo; its evaluation takes 32)."""
@@ -109,3 +110,26 @@ def network_input(
 def half_on_cuda(device: torch.device) -> torch.autocast:
     """Half precision on CUDA, with the range of 32 bits where the device has that."""
     return half(device, device.type == "cuda")
+
+
+def make(resources: Resources) -> MaskMethod:
+    """The method of `--masks geomotion`, which measures flow of its own by RAFT.
+
+    Raises:
+        ConfigError: The weights are not there.
+    """
+    network = resources.weights("geomotion")
+    try:
+        raft = resources.weights("raft")
+    except ConfigError as error:
+        raise ConfigError(f"--masks geomotion measures flow by RAFT, but {error}") from error
+
+    def features(seen: Seen, folder: Path) -> Features:
+        return motion_features(
+            seen.video, seen.flow, (network, raft), resources.device, seen.threads, seen.progress
+        )
+
+    def masks(seen: Seen, scene: Scene) -> MotionMasks:
+        return stored_masks(seen)
+
+    return MaskMethod(masks, depends_on_scene=False, features=features)

@@ -7,7 +7,9 @@ from jaxtyping import Bool, Float32, UInt8
 from recon4d.core.parallel import each
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import MotionMasks, Video
+from recon4d.masks import FinalMasks, Refiner, Seen
 from recon4d.masks.evidence.filters import shrink
+from recon4d.weights.resolve import Resources
 
 SURE = 0.97
 """Above this probability the colours have no say: they would trade heads and feet for background of their colour."""
@@ -27,20 +29,21 @@ GRABCUT_STEPS = 2
 """Rounds of colour models and cuts."""
 
 
-def refine_none(video: Video, motion: MotionMasks) -> Bool[np.ndarray, "frames height width"]:
-    """Threshold at 0.5 at working size."""
-    return np.stack([enlarge(p, video.size) > 0.5 for p in motion.probability])
-
-
 def refine_edges(
-    video: Video, motion: MotionMasks, threads: int = 2, progress: Progress = no_progress
+    video: Video,
+    motion: MotionMasks,
+    threads: int = 2,
+    progress: Progress = no_progress,
+    seed: int = 0,
 ) -> Bool[np.ndarray, "frames height width"]:
     """Snap the borders to image edges by GrabCut (Rother et al., SIGGRAPH 2004) in a band, drop specks, fill holes."""
     width, height = video.size
     out = np.zeros((video.num_frames, height, width), bool)
 
     def one(frame: int) -> None:
-        out[frame] = refine_frame(video.images[frame], motion.probability[frame], motion.border)
+        out[frame] = refine_frame(
+            video.images[frame], motion.probability[frame], motion.border, seed
+        )
 
     with progress("refine", total=video.num_frames) as counter:
         for _ in each(one, range(video.num_frames), threads):
@@ -52,12 +55,13 @@ def refine_frame(
     image: UInt8[np.ndarray, "height width 3"],
     probability: Float32[np.ndarray, "rows cols"],
     border: int,
+    seed: int = 0,
 ) -> Bool[np.ndarray, "height width"]:
-    """Refined mask of one frame; `border` as in `MotionMasks`."""
+    """Refined mask of one frame; `border` as in `MotionMasks`, `seed` of the first clusters of colours."""
     mask = whole_objects(probability)
     if not mask.any():
         return np.zeros(image.shape[:2], bool)
-    mask = _cut(shrink(image), mask, probability, border)
+    mask = _cut(shrink(image), mask, probability, border, seed)
     mask = drop_specks(_fill_holes(mask), probability)
     return enlarge(mask.astype(np.float32), (image.shape[1], image.shape[0])) > 0.5
 
@@ -99,6 +103,7 @@ def _cut(
     mask: Bool[np.ndarray, "rows cols"],
     probability: Float32[np.ndarray, "rows cols"],
     border: int,
+    seed: int,
 ) -> Bool[np.ndarray, "rows cols"]:
     """GrabCut inside a band of half width `border` around the outline; everything else stays."""
     disc = _disc(2 * border + 1)
@@ -110,7 +115,7 @@ def _cut(
     trimap[inner | (mask & (probability > SURE))] = cv2.GC_FGD
     trimap[~outer | (~mask & (probability < SURELY_NOT))] = cv2.GC_BGD
     cv2.setRNGSeed(
-        0
+        seed % 2**31
     )  # per thread: the cut starts from random clusters and must not depend on who did what before
     model_a, model_b = np.zeros((1, 65)), np.zeros((1, 65))
     everywhere = (0, 0, small.shape[1], small.shape[0])  # not read: the trimap decides
@@ -123,3 +128,13 @@ def enlarge(
 ) -> Float32[np.ndarray, "height width"]:
     """A map at the sampling of `Flow` at the working size (width, height)."""
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def make(resources: Resources) -> Refiner:
+    """The refinement of `--refine edges`."""
+
+    def refine(seen: Seen, motion: MotionMasks, unites: bool) -> FinalMasks:
+        found = refine_edges(seen.video, motion, seen.threads, seen.progress, resources.seed)
+        return FinalMasks(found)
+
+    return refine

@@ -10,17 +10,14 @@ from jaxtyping import Bool
 from recon4d.core.parallel import torch_threads
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import MotionMasks, Notice, Video
+from recon4d.masks import FinalMasks, Refiner, Seen
 from recon4d.masks.refine.edges import enlarge
 from recon4d.masks.refine.odd_even import CONFIDENT, Masks, Prompts, Propagate, refine_odd_even
-from recon4d.masks.refine.sam2 import sam2_propagator
+from recon4d.masks.refine.sam2 import check_sam2, sam2_propagator
+from recon4d.weights.resolve import Resources
 
 MOVING = 0.5
 """Probability above which a pixel moves where nothing refines it."""
-UNITED = ("residual", "easi3r")
-"""Methods of MonST3R's kind: the whole mask prompts the segmenter, and what moved without it still moves.
-
-GeoMotion, and D2MIF with it, prompt by what is certain alone, and what the segmenter cannot follow does not move.
-"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,8 @@ class Sam2Options:
     weights: Path
     """Folder of the model."""
     unites: bool = False
-    """Whether the masks keep what they had; see `UNITED`."""
+    """Whether the masks keep what they had (`recon4d.masks.MaskMethod.unites`): then the whole mask prompts the
+    segmenter. GeoMotion, and D2MIF with it, prompt by what is certain alone."""
     device: str = "cpu"
 
 
@@ -88,3 +86,20 @@ def _when_prompted(video: Video, options: Sam2Options, advance: Callable[[], Non
         return loaded[0](prompts)
 
     return propagate
+
+
+def make(resources: Resources) -> Refiner:
+    """The refinement of `--refine sam2`.
+
+    Raises:
+        ConfigError: The folder of the weights is not there or holds no SAM 2.
+        MissingDependencyError: transformers is not installed.
+    """
+    weights = resources.weights("sam2")
+    check_sam2(weights)
+
+    def refine(seen: Seen, motion: MotionMasks, unites: bool) -> FinalMasks:
+        options = Sam2Options(weights, unites, resources.device)
+        return FinalMasks(*refine_sam2(seen.video, motion, options, seen.threads, seen.progress))
+
+    return refine

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from recon4d.choices import table
 from recon4d.cli.train import add_train
 from recon4d.cli.values import add_choice, positive, whole
 from recon4d.core.errors import ConfigError, did_you_mean
@@ -14,7 +15,7 @@ COMMANDS = ("run", "demo", "view", "eval", "export", "info", "models", "train")
 ALIGN = Choice(now=("auto", "sim3", "se3", "none"))
 COLOUR = Choice(now=("image", "uncertainty"))
 DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
-EXPORT_TO = Choice(now=("ply", "colmap", "nerfstudio", "glb", "overlay"))
+EXPORT_TO = Choice(now=tuple(table("export")))
 DRAWN = Choice(now=("yes", "no"))
 DEPTH_SIZE = Choice(now=("working", "original"))
 
@@ -281,11 +282,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", type=Path, metavar="RESULT")
-    text = (
-        "ply: static cloud, and moving cloud per frame; colmap: images, masks, sparse model, depth; nerfstudio: "
-        "transforms.json, images, masks, depth, points; glb: points, animated, and cameras (Blender, browsers); "
-        "overlay: masks over the images"
-    )
+    text = "; ".join(f"{name}: {each.about}" for name, each in table("export").items())
     add_choice(parser, "--to", EXPORT_TO, text, required=True)
     text = "folder to write to, for glb also a .glb file (RESULT/export/FORMAT)"
     parser.add_argument("--out", type=Path, metavar="PATH", help=text)

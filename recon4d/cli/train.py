@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
+from recon4d.choices import with_tokens
 from recon4d.cli.values import add_choice, not_negative, positive, whole
 from recon4d.settings.config import CHOICES, Choice
 
 TRAIN_SIZE = Choice(now=("light", "full"))
 TRAIN_IMAGENET = Choice(now=("yes", "no"))
-TRAIN_BACKBONE = Choice(now=("none", "dust3r", "monst3r", "align3r", "pi3"))
+TRAIN_BACKBONE = Choice(now=("none", *with_tokens()))
 LOSSES = (
     ("--focal-loss", 0.5, "focal loss"),
     ("--dice-loss", 0.5, "dice loss"),

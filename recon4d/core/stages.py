@@ -15,7 +15,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,28 @@ logger = logging.getLogger(__name__)
 _COST, _SUMS = "cost.json", "checksums.json"
 _BLOCK_BYTES = 1 << 24
 """Bytes of a file that are summed at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage(Generic[T]):
+    """A stage by its name, with what it leaves."""
+
+    name: str
+    """Of the folder in which its output lies."""
+    kind: type[T]
+    """The frozen dataclass that it returns."""
+
+    def run(self, folder: Path, compute: Callable[[Path], T]) -> T:
+        """As `run_stage`."""
+        return run_stage(folder, self.name, self.kind, compute)
+
+    def load(self, folder: Path) -> T:
+        """Its output in a run's partial folder, where it is finished."""
+        return load_stage(folder / self.name, self.kind)
+
+    def is_done(self, folder: Path) -> bool:
+        """Whether its output lies in a run's partial folder."""
+        return (folder / self.name).exists()
 
 
 def run_stage(folder: Path, name: str, kind: type[T], compute: Callable[[Path], T]) -> T:

@@ -1,24 +1,21 @@
-"""Results in the formats of other programs."""
+"""Results in the formats of other programs. Uses core, io and results; `recon4d.choices` has the formats by name."""
 
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from recon4d.choices import module_of, table
 from recon4d.core.errors import ConfigError, did_you_mean
 from recon4d.core.files import writing
 from recon4d.core.progress import Progress, no_progress
-from recon4d.export.clouds import export_ply
-from recon4d.export.colmap import export_colmap
-from recon4d.export.glb import FILE, export_glb
-from recon4d.export.nerfstudio import export_nerfstudio
 from recon4d.export.original import at_original_size
-from recon4d.export.pictures import export_overlay
 from recon4d.export.place import placed
 from recon4d.export.views import (
     Export,
+    Exporter,
     View,
     at_working_size,
     has_no_parallax,
@@ -31,26 +28,6 @@ from recon4d.results.result import Result
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Exporter:
-    """One format."""
-
-    write: Callable[[Export, Path], None]
-    """Fills an empty folder."""
-    has_images: bool
-    """Its images, masks and depth can be at the input's size."""
-    is_sparse: bool
-    """For programs that trust every pose: frames whose pose was not measured are left out."""
-
-
-EXPORTERS = {
-    "ply": Exporter(export_ply, has_images=False, is_sparse=False),
-    "colmap": Exporter(export_colmap, has_images=True, is_sparse=True),
-    "nerfstudio": Exporter(export_nerfstudio, has_images=True, is_sparse=True),
-    "glb": Exporter(export_glb, has_images=False, is_sparse=True),
-    "overlay": Exporter(export_overlay, has_images=True, is_sparse=False),
-}
-"""Every format that exists."""
 DEPTH_SIZES = ("working", "original")
 
 
@@ -73,12 +50,13 @@ class ExportOptions:
             raise ConfigError(
                 f"the depth size cannot be '{self.depth_size}'; available: {', '.join(DEPTH_SIZES)}"
             )
-        if self.depth_size == "original" and not EXPORTERS[to].has_images:
-            able = ", ".join(name for name, each in EXPORTERS.items() if each.has_images)
+        exporter = exporter_of(to)
+        if self.depth_size == "original" and not exporter.has_images:
+            able = ", ".join(name for name in table("export") if exporter_of(name).has_images)
             raise ConfigError(
                 f"--depth-size original is for exports with images ({able}), and {to} has none; leave it out"
             )
-        if not self.draws_cameras and to != "glb":
+        if not self.draws_cameras and not exporter.has_lines:
             raise ConfigError(
                 f"--cameras no is for the lines that glb draws, and {to} draws none; leave it out"
             )
@@ -99,7 +77,7 @@ def export_result(
 
     Args:
         result: The result folder.
-        to: One of `EXPORTERS`.
+        to: One of `recon4d.choices.EXPORT`.
         out: Where to; `RESULT/export/FORMAT` if not given. For glb also the name of a .glb file.
         options: What is written.
         progress: Told how many frames are written.
@@ -112,10 +90,11 @@ def export_result(
         InputError: The result, the input or the place cannot be used.
         MissingDependencyError: The format needs a package that is not installed.
     """
-    exporter = _find(to)
+    exporter = exporter_of(to)
     options.check(to)
     target = result / EXPORTS / to if out is None else out
-    file = FILE if to == "glb" and target.suffix.lower() == ".glb" else None
+    own = exporter.file
+    file = own if own and target.suffix.lower() == Path(own).suffix else None
     reconstruction = read_result(result)
     with placed(target, inside=result if out is None else None, file=file) as folder:
         export = _choose(reconstruction, result, exporter, options.depth_size)
@@ -125,12 +104,19 @@ def export_result(
     return target
 
 
-def _find(to: str) -> Exporter:
-    if to not in EXPORTERS:
+def exporter_of(to: str) -> Exporter:
+    """The format of a name.
+
+    Raises:
+        ConfigError: There is no such format.
+    """
+    formats = table("export")
+    if to not in formats:
         raise ConfigError(
-            f"export to '{to}' is not known{did_you_mean(to, EXPORTERS)}; available: {', '.join(EXPORTERS)}"
+            f"export to '{to}' is not known{did_you_mean(to, formats)}; available: {', '.join(formats)}"
         )
-    return EXPORTERS[to]
+    made: Exporter = module_of("export", to).make()
+    return made
 
 
 def _choose(reconstruction: Result, result: Path, exporter: Exporter, depth_size: str) -> Export:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recon4d.export.views import Export
+from recon4d.export.views import Export, Exporter
 from recon4d.results.cloud import moving_cloud, static_cloud
 from recon4d.results.ply import write_ply
 
@@ -13,3 +13,8 @@ def export_ply(export: Export, folder: Path) -> None:
     (folder / "moving").mkdir()
     for row, frame in enumerate(export.frames):
         write_ply(moving_cloud(export.result, row), folder / f"moving/{frame:06d}.ply")
+
+
+def make() -> Exporter:
+    """PLY files, for `recon4d export`."""
+    return Exporter(export_ply)

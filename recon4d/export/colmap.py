@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.core.files import writing
 from recon4d.export.tracks import Tracks, find_tracks
-from recon4d.export.views import Export, write_depth, write_jpeg, write_static_mask
+from recon4d.export.views import Export, Exporter, write_depth, write_jpeg, write_static_mask
 from recon4d.results.cloud import PointCloud, static_cloud
 
 MAX_POINTS = 100_000
@@ -124,3 +124,8 @@ def colmap_pose(world_from_cam: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarra
 def _write(path: Path, content: bytes) -> None:
     with writing(path):
         path.write_bytes(content)
+
+
+def make() -> Exporter:
+    """A COLMAP project, for `recon4d export`."""
+    return Exporter(export_colmap, has_images=True, is_sparse=True)

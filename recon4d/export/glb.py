@@ -20,7 +20,7 @@ from recon4d.core.files import writing
 from recon4d.core.sampling import spread_evenly
 from recon4d.export.glb_animation import shown_one_by_one
 from recon4d.export.nerfstudio import GL_FROM_CV
-from recon4d.export.views import Export
+from recon4d.export.views import Export, Exporter
 from recon4d.results.cloud import FAR, PointCloud, median_depth, moving_cloud, static_cloud
 from recon4d.results.frustums import EDGES, SIZE
 
@@ -182,3 +182,8 @@ def _description(export: Export) -> dict[str, object]:
         "axes": "glTF: +Y up; recon4d's world turned by half a turn about X: (x, y, z) -> (x, -y, -z)",
         "pixels": "fx, fy, cx, cy of the cameras' extras: centre of the first pixel at (0.5, 0.5)",
     }
+
+
+def make() -> Exporter:
+    """One glTF file, for `recon4d export`."""
+    return Exporter(export_glb, is_sparse=True, has_lines=True, file=FILE)

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 
 from recon4d.core.arrays import save_array
 from recon4d.core.files import writing
-from recon4d.export.views import Export, View, write_jpeg, write_static_mask
+from recon4d.export.views import Export, Exporter, View, write_jpeg, write_static_mask
 from recon4d.io.pictures.files import write_image
 from recon4d.results.cloud import static_cloud
 from recon4d.results.ply import write_ply
@@ -90,3 +90,8 @@ def _write_depth(view: View, folder: Path) -> None:
         depth = (view.layers.depth * np.float32(DEPTH_UNITS)).astype(np.float32)
         save_array(folder / f"depths/{view.name}.npy", depth)
     write_image(folder / f"confidence/{view.name}.png", view.layers.confidence)
+
+
+def make() -> Exporter:
+    """Nerfstudio's data set, for `recon4d export`."""
+    return Exporter(export_nerfstudio, has_images=True, is_sparse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from recon4d.export.views import Export
+from recon4d.export.views import Export, Exporter
 from recon4d.io.pictures.files import write_image
 from recon4d.io.video import write_video
 from recon4d.results.overlay import tint_moving
@@ -29,3 +29,8 @@ def export_overlay(export: Export, folder: Path) -> None:
             yield np.ascontiguousarray(picture[: height // 2 * 2, : width // 2 * 2])
 
     write_video(folder / "overlay.mp4", pictures(), fps, ENCODER)
+
+
+def make() -> Exporter:
+    """Pictures, for `recon4d export`."""
+    return Exporter(export_overlay, has_images=True)

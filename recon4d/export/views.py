@@ -151,3 +151,19 @@ def size_of(result: Result) -> tuple[int, int]:
     """(width, height) of the working size."""
     height, width = result.depth.shape[1:]
     return int(width), int(height)
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One format."""
+
+    write: Callable[[Export, Path], None]
+    """Fills an empty folder."""
+    has_images: bool = False
+    """Its images, masks and depth can be at the input's size."""
+    is_sparse: bool = False
+    """For programs that trust every pose: frames whose pose was not measured are left out."""
+    has_lines: bool = False
+    """Cameras and their path can be drawn as lines."""
+    file: str | None = None
+    """The one file of the format, which can be given another name; None: it is a folder."""

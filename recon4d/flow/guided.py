@@ -20,14 +20,8 @@ from recon4d.core.geometry import rays
 from recon4d.core.parallel import each, one_opencv_thread
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
-from recon4d.flow.dis import (
-    FROM_NEAR,
-    GrayView,
-    GrayViews,
-    dis_flow,
-    shrunk,
-    with_confidence,
-)
+from recon4d.flow import FlowMethod
+from recon4d.flow.views import FrameView, FrameViews, with_confidence
 from recon4d.optim.triangulate import (
     MIN_DEPTH_RATIO,
     relative_cameras,
@@ -52,6 +46,7 @@ def guided_flow(
     flow: Flow,
     scene: Scene,
     folder: Path,
+    method: FlowMethod,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> Flow:
@@ -64,6 +59,7 @@ def guided_flow(
         flow: Of the window's pairs.
         scene: Current cameras; depth follows from them and the flow.
         folder: Where the new flow's memory maps are written.
+        method: Measures it.
         threads: Pairs that are compared at the same time.
         progress: Told about every finished pair.
     """
@@ -86,7 +82,7 @@ def guided_flow(
             flow_px[at + way * total] = flow.flow_px[old + way * half]
             confidence[at + way * total] = flow.confidence[old + way * half]
     with progress("guided flow", total=len(pairs)) as counter:
-        measured = guided_pairs(images, pairs, scene, inverse_depth, threads)
+        measured = guided_pairs(images, pairs, scene, inverse_depth, method, threads)
         for at, (flows, sure) in enumerate(measured, start=len(kept)):
             flow_px[at], flow_px[at + total] = flows
             confidence[at], confidence[at + total] = sure
@@ -100,21 +96,22 @@ def guided_pairs(
     pairs: Int64[np.ndarray, "pairs 2"],
     scene: Scene,
     inverse_depth: Float32[np.ndarray, "frames rows cols"],
+    method: FlowMethod,
     threads: int = 1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Flow and confidence of pairs in both directions, as `recon4d.flow.dis.flow_pairs`, with the geometry's help."""
-    views = GrayViews(images)
+    """Flow and confidence of pairs in both directions, as `FlowMethod.pairs` in order, with the geometry's help."""
+    views = FrameViews(images)
 
     def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
         a, b = (int(k) for k in pair)
         there, back = (
-            _compare(views(m), views(n), static_flow(scene, inverse_depth[m], m, n))
+            _compare(method, views(m), views(n), static_flow(scene, inverse_depth[m], m, n))
             for m, n in ((a, b), (b, a))
         )
         return with_confidence(there, back, views(a), views(b))
 
     with one_opencv_thread():
-        yield from each(one, pairs, threads)
+        yield from each(one, pairs, threads if method.at_once else 1)
 
 
 def static_flow(
@@ -197,16 +194,15 @@ def _overlap(
 
 
 def _compare(
-    a: GrayView, b: GrayView, predicted: Float32[np.ndarray, "rows cols 2"]
+    method: FlowMethod,
+    a: FrameView,
+    b: FrameView,
+    predicted: Float32[np.ndarray, "rows cols 2"],
 ) -> Float32[np.ndarray, "rows cols 2"]:
     """Flow a to b: b is warped by the prediction, and what is left is measured."""
     height, width = a.gray.shape
     whole = cv2.resize(predicted, (width, height), interpolation=cv2.INTER_LINEAR)
-    at = whole + _grid(height, width)
-    warped = cv2.remap(
-        b.gray, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
-    rest = dis_flow(a.small, shrunk(np.asarray(warped, np.uint8)), FROM_NEAR)
+    rest = method.warped(a, b, whole + _grid(height, width))
     at = rest / FLOW_STRIDE + _grid(*predicted.shape[:2])
     along = cv2.remap(
         predicted, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

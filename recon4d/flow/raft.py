@@ -6,22 +6,24 @@ a pair begins from the flow of a nearer one: twice as far away, a pixel is taken
 
 from collections import deque
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
 from recon4d.core.errors import ConfigError
 from recon4d.core.parallel import torch_threads
-from recon4d.core.progress import Progress, no_progress
-from recon4d.core.scene import FLOW_STRIDE, Flow
-from recon4d.flow.dis import GrayViews, with_confidence
-from recon4d.flow.store import Measured, store_flow
+from recon4d.core.scene import FLOW_STRIDE
+from recon4d.flow import FlowMethod, Measured
+from recon4d.flow.views import FrameView, FrameViews, with_confidence
 from recon4d.networks.raft import CELL_PX, LARGE, LEVELS, SMALL, Encoded, Raft
 from recon4d.weights.files import WeightsFile, load_into, read_weights
+from recon4d.weights.resolve import Resources
 
 UPDATES = 12
 """Of the flow of a pair: those that torchvision's published figures are for."""
@@ -31,29 +33,46 @@ ONLY_LARGE = "mask_predictor.conv.weight"
 """A parameter that the small network does not have."""
 
 
-def raft_flow(
-    images: UInt8[np.ndarray, "frames height width 3"],
-    pairs: Int64[np.ndarray, "pairs 2"],
-    folder: Path,
-    weights: Path,
-    device: torch.device,
-    threads: int,
-    progress: Progress = no_progress,
-) -> Flow:
-    """Flow of all pairs in both directions, as `recon4d.flow.dis.compute_flow`.
+class RaftFlow:
+    """`--flow raft`: a network, in half precision on CUDA; on the CPU seconds per pair."""
 
-    Args:
-        images: At working size.
-        pairs: Unordered pairs of different frames.
-        folder: Where the memory maps are written, pair by pair.
-        weights: File of RAFT large or small, torchvision's names.
-        device: Where the network runs; in half precision on CUDA.
-        threads: That one pair uses on the CPU.
-        progress: Told about every pair.
+    at_once = False
+
+    def __init__(self, weights: Path, device: torch.device, threads: int) -> None:
+        self._weights, self._device, self._threads = weights, device, threads
+
+    @cached_property
+    def _network(self) -> Raft:
+        return load_raft(self._weights, self._device)
+
+    def pairs(
+        self,
+        images: UInt8[np.ndarray, "frames height width 3"],
+        pairs: Int64[np.ndarray, "pairs 2"],
+        threads: int,
+    ) -> Iterator[Measured]:
+        """As `FlowMethod.pairs`; every frame is encoded once."""
+        return raft_pairs(self._network, images, pairs, threads)
+
+    def warped(
+        self, first: FrameView, second: FrameView, at: Float32[np.ndarray, "height width 2"]
+    ) -> Float32[np.ndarray, "rows cols 2"]:
+        """As `FlowMethod.warped`."""
+        seen = cv2.remap(
+            second.image, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+        pair = np.stack((first.image, np.asarray(seen, np.uint8)))
+        _, flows = next(full_flows(self._network, pair, np.array([[0, 1]]), self._threads))
+        return np.asarray(_sampled(flows)[0])
+
+
+def make(resources: Resources) -> FlowMethod:
+    """The method of `--flow raft`.
+
+    Raises:
+        ConfigError: The weights are not there.
     """
-    measured = raft_pairs(load_raft(weights, device), images, pairs, threads)
-    height, width = images.shape[1:3]
-    return store_flow(measured, pairs, (height, width), folder, progress)
+    return RaftFlow(resources.weights("raft"), torch.device(resources.device), resources.threads)
 
 
 def load_raft(path: Path, device: torch.device) -> Raft:
@@ -80,12 +99,19 @@ def raft_pairs(
     threads: int,
 ) -> Iterator[Measured]:
     """Flow and confidence of pairs in both directions, sampled as `Flow`, in an order of its own."""
-    views = GrayViews(images)
+    views = FrameViews(images)
     for index, flows in full_flows(network, images, pairs, threads):
-        sampled = F.avg_pool2d(flows.permute(0, 3, 1, 2), FLOW_STRIDE).permute(0, 2, 3, 1)
-        there, back = sampled.contiguous().cpu().numpy()
+        there, back = _sampled(flows)
         first, second = (views(int(frame)) for frame in pairs[index])
         yield index, with_confidence(there, back, first, second)
+
+
+def _sampled(
+    flows: Float[Tensor, "2 height width 2"],
+) -> Float32[np.ndarray, "2 rows cols 2"]:
+    """Flow of every pixel at the sampling of `Flow`."""
+    pooled = F.avg_pool2d(flows.permute(0, 3, 1, 2), FLOW_STRIDE).permute(0, 2, 3, 1)
+    return np.asarray(pooled.contiguous().cpu().numpy())
 
 
 def full_flows(

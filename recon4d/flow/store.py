@@ -4,14 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 
 from recon4d.core.arrays import create_array
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import FLOW_STRIDE, Flow
-
-Measured = tuple[int, tuple[np.ndarray, np.ndarray]]
-"""Index of a pair and `(flow, confidence)` of both directions: (2, rows, cols, 2) float16 and (2, rows, cols) uint8."""
+from recon4d.flow import FlowMethod, Measured
 
 
 def store_flow(
@@ -39,3 +37,27 @@ def store_flow(
             confidence[index], confidence[index + len(pairs)] = sure
             counter.advance()
     return Flow(np.concatenate((pairs, pairs[:, ::-1])), flow_px, confidence)
+
+
+def measured_flow(
+    method: FlowMethod,
+    images: UInt8[np.ndarray, "frames height width 3"],
+    pairs: Int64[np.ndarray, "pairs 2"],
+    folder: Path,
+    threads: int,
+    progress: Progress = no_progress,
+) -> Flow:
+    """Flow of unordered pairs of different frames in both directions, as `store_flow`.
+
+    Args:
+        method: Measures it.
+        images: At working size.
+        pairs: Of frames.
+        folder: Where the memory maps are written, pair by pair.
+        threads: That measure at the same time.
+        progress: Told about every pair.
+    """
+    height, width = images.shape[1:3]
+    return store_flow(
+        method.pairs(images, pairs, threads), pairs, (height, width), folder, progress
+    )

@@ -7,6 +7,7 @@ and statistics of the cross-attention. A network takes part with one function th
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from jaxtyping import Float, Float16, UInt8
 from torch import Tensor, nn
 
+from recon4d.choices import table, with_tokens
 from recon4d.core.arrays import GrowingArray
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress, no_progress
@@ -62,17 +64,15 @@ def token_source(backbone: Backbone, device: str) -> TokenSource:
     Raises:
         ConfigError: There is no such network, or its weights do not fit.
     """
-    if backbone.name in ("dust3r", "monst3r", "align3r"):
-        from recon4d.networks.croco.tokens import croco_tokens
-
-        return croco_tokens(backbone, device)
-    if backbone.name == "pi3":
-        from recon4d.networks.pi3.tokens import pi3_tokens
-
-        return pi3_tokens(backbone, device)
-    raise ConfigError(
-        f"there are no tokens of '{backbone.name}'; networks that have some are dust3r, monst3r, align3r and pi3"
-    )
+    able = with_tokens()
+    if backbone.name not in able:
+        raise ConfigError(
+            f"there are no tokens of '{backbone.name}'; networks that have some are {', '.join(able)}"
+        )
+    module = table("geometry")[backbone.name].tokens
+    assert module is not None, "it is among those that have some"
+    source: TokenSource = import_module(module).tokens(backbone, device)
+    return source
 
 
 def packed(

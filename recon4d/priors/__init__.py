@@ -1,15 +1,17 @@
 """Geometry-first networks behind one protocol: what each says about a video becomes a `DepthPrior`.
 
-The optimizer treats all alike. `parallax` (flow alone) and `rgbd` (the input's own depth) need no network.
+The optimizer treats all alike. `parallax` (flow alone) and `rgbd` (the input's own depth) need no network. Uses core,
+networks, weights and the alignment of pairs.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from recon4d.choices import module_of, table
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import DepthPrior, Flow, Scene, Video
-from recon4d.weights.resolve import Mono
+from recon4d.weights.resolve import Backbone, Mono, Resources
 
 
 @dataclass(frozen=True)
@@ -31,27 +33,40 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Network:
-    """How a network is asked."""
+class Prior:
+    """A network, and how it is asked."""
 
     answer: Callable[[Question], DepthPrior]
+    backbone: Backbone
+    device: str = "cpu"
     needs_scene: bool = False
     """Asked after the first geometry, because its unit follows from that."""
 
+    def of(
+        self, video: Video, flow: Flow, scene: Scene | None, folder: Path, progress: Progress
+    ) -> DepthPrior:
+        """What the network says of the depth of a video.
 
-def network(name: str) -> Network | None:
-    """The network of a name on the command line; None for a geometry that needs none."""
-    if name in ("dust3r", "monst3r", "align3r"):
-        from recon4d.priors.pairs import pair_prior
+        Args:
+            video: The frames.
+            flow: Of neighbouring frames.
+            scene: The first cameras and depth, where the network `needs_scene`.
+            folder: For large arrays; they may be removed with it when the answer is stored.
+            progress: Told about every frame or pair.
+        """
+        weights, mono = self.backbone.weights, self.backbone.mono
+        return self.answer(
+            Question(video, flow, weights, folder, scene, self.device, progress, mono)
+        )
 
-        return Network(pair_prior)
-    if name == "pi3":
-        from recon4d.priors.chunks import views_prior
 
-        return Network(views_prior)
-    if name in ("depth-anything", "depth-pro"):
-        from recon4d.priors.mono import depth_anything_prior, depth_pro_prior
+def prior(name: str, resources: Resources) -> Prior | None:
+    """The network of a name on the command line; None for a geometry that needs none.
 
-        is_pro = name == "depth-pro"
-        return Network(depth_pro_prior if is_pro else depth_anything_prior, needs_scene=not is_pro)
-    return None
+    Raises:
+        ConfigError: Its weights are not there.
+    """
+    if table("geometry")[name].module is None:
+        return None
+    made: Prior = module_of("geometry", name).make(resources)
+    return made

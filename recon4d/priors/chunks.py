@@ -15,8 +15,9 @@ from recon4d.core.errors import DegenerateError
 from recon4d.core.scene import FLOW_STRIDE, DepthPrior, Flow, Notice
 from recon4d.networks.pi3.load import load_pi3
 from recon4d.optim.pairwise.start import shared_focal
-from recon4d.priors import Question
+from recon4d.priors import Prior, Question
 from recon4d.priors.views import RAY_STEP, Views, predict_views
+from recon4d.weights.resolve import Resources
 
 SIGMA = 0.1
 """Of sure depth, relative: published errors are near .04, but hold for whole surfaces, so that pixels do not average
@@ -211,3 +212,8 @@ def _enlarged(
         depth[frame] = np.where(known & np.isfinite(least), cv2.resize(own, size), 0)
         relative[frame] = np.minimum(least / sure, 1)
     return depth, relative
+
+
+def make(resources: Resources) -> Prior:
+    """The network of pi3."""
+    return Prior(views_prior, resources.backbone("pi3"), resources.device)

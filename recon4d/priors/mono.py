@@ -11,7 +11,8 @@ from recon4d.core.arrays import create_array
 from recon4d.core.errors import DegenerateError
 from recon4d.core.scene import DepthPrior, Notice, Scene
 from recon4d.networks.mono import load_mono
-from recon4d.priors import Question
+from recon4d.priors import Prior, Question
+from recon4d.weights.resolve import Resources
 
 RELATIVE_SIGMA = 0.3
 """Of depth from one image: errors of about a tenth that hold for whole objects, so that pixels do not average out."""
@@ -106,3 +107,11 @@ def _empty(question: Question) -> Float32[np.ndarray, "frames height width"]:
 
 def _sigma(depth: Float32[np.ndarray, "*shape"]) -> Float16[np.ndarray, "*shape"]:
     return np.full(depth.shape, RELATIVE_SIGMA, np.float16)
+
+
+def make(resources: Resources) -> Prior:
+    """Depth Pro, or Depth Anything, whose unit follows from the first geometry."""
+    name = resources.geometry
+    answer = depth_pro_prior if name == "depth-pro" else depth_anything_prior
+    backbone = resources.backbone(name)
+    return Prior(answer, backbone, resources.device, needs_scene=name != "depth-pro")

@@ -18,7 +18,8 @@ from recon4d.networks.croco.network import Croco
 from recon4d.networks.croco.pairs import PairInference, predict_pairs
 from recon4d.optim.pairwise import AlignedPairs, PairOptions, align_pairs
 from recon4d.optim.pairwise.pairs import Pairs
-from recon4d.priors import Question
+from recon4d.priors import Prior, Question
+from recon4d.weights.resolve import Resources
 
 MIN_SIGMA = 0.01
 """No network's depth is known better than this, relative: its errors are smooth, and the same in all pairs."""
@@ -150,3 +151,8 @@ def _enlarged(
     values: Float32[np.ndarray, "rows cols"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "height width"]:
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))
+
+
+def make(resources: Resources) -> Prior:
+    """The network of `--geometry`, one of the CroCo family."""
+    return Prior(pair_prior, resources.backbone(resources.geometry), resources.device)

@@ -1,6 +1,7 @@
 """What the stages are asked, from the options of a run."""
 
 import os
+from pathlib import Path
 
 import torch
 
@@ -8,6 +9,7 @@ from recon4d.core.errors import ConfigError
 from recon4d.io.options import ReadOptions
 from recon4d.optim.setting import AlignOptions
 from recon4d.settings.config import RunConfig
+from recon4d.weights.resolve import Resources
 
 
 def read_options(config: RunConfig) -> ReadOptions:
@@ -24,20 +26,39 @@ def read_options(config: RunConfig) -> ReadOptions:
     )
 
 
-def align_options(config: RunConfig) -> AlignOptions:
-    """The optimizer's settings of a run."""
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
+def threads(config: RunConfig) -> int:
+    """Threads of a run, or processes."""
+    return config.workers or len(os.sched_getaffinity(0))
+
+
+def device(config: RunConfig) -> str:
+    """Where a run computes: `cpu` or `cuda`.
+
+    Raises:
+        ConfigError: CUDA is asked for and not there.
+    """
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device 'cuda' was asked for, but no CUDA device is there; use --device cpu"
         )
+    return config.device
+
+
+def resources(config: RunConfig) -> Resources:
+    """What the methods of a run may use."""
+    given = {name: Path(path) for name, path in config.given_weights}
+    return Resources(given, config.geometry, device(config), threads(config), config.seed)
+
+
+def align_options(config: RunConfig) -> AlignOptions:
+    """The optimizer's settings of a run."""
     return AlignOptions(
         kernel_px=config.optim.kernel_px,
         grid_px=config.optim.grid_px,
         max_steps=config.optim.max_steps,
-        threads=config.workers or len(os.sched_getaffinity(0)),
-        device=device,
+        threads=threads(config),
+        device=device(config),
         own_focals=config.focal == "per-frame",
     )

@@ -16,7 +16,7 @@ from recon4d.core.geometry import transfer
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
 from recon4d.core.stages import stage_costs
-from recon4d.flow.dis import flow_pairs
+from recon4d.flow import FlowMethod
 from recon4d.run.focal_source import focal_notices, focal_source
 from recon4d.run.rounds import Rounds
 from recon4d.settings.config import RunConfig
@@ -35,12 +35,21 @@ class Check:
     residual_px: dict[str, float]
 
 
+def _forward(
+    method: FlowMethod, video: Video, pairs: Int64[np.ndarray, "pairs 2"], threads: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Flow and confidence of pairs from their first frame to the second, in the order of the pairs."""
+    found = dict(method.pairs(video.images, pairs, threads))
+    return [(found[at][0][0], found[at][1][0]) for at in range(len(pairs))]
+
+
 def check_flow(
     video: Video,
     flow: Flow,
     scene: Scene,
     dense: DenseDepth,
     is_dynamic: Bool[np.ndarray, "frames height width"],
+    method: FlowMethod,
     threads: int,
 ) -> Check:
     """Compare the motion that depth and cameras predict for static pixels with the flow.
@@ -59,7 +68,7 @@ def check_flow(
         measured = (
             [(flow.flow_px[edge], flow.confidence[edge]) for edge in known]
             if None not in known
-            else [(f[0], c[0]) for _, (f, c) in flow_pairs(video.images, pairs, threads)]
+            else _forward(method, video, pairs, threads)
         )
         errors = [
             _residual(scene, dense, is_dynamic, pair, found)

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recon4d.choices import table, weight_names
 from recon4d.core.errors import ConfigError, did_you_mean
 from recon4d.core.files import fitting, resolved
 
@@ -14,8 +15,6 @@ class Choice:
 
     now: tuple[str, ...]
     """Values that work; the first is the default."""
-    later: tuple[str, ...] = ()
-    """Values of the command line's contract whose part does not exist yet."""
     other: str = ""
     """What the option takes besides names, for messages."""
 
@@ -24,29 +23,18 @@ class Choice:
         if value in self.now:
             return
         available = ", ".join(self.now) + (f", or {self.other}" if self.other else "")
-        if value in self.later:
-            raise ConfigError(
-                f"{key} '{value}' comes with a later version; available now: {available}"
-            )
-        guess = did_you_mean(value, (*self.now, *self.later))
+        guess = did_you_mean(value, self.now)
         raise ConfigError(f"{key} cannot be '{value}'{guess}; available: {available}")
 
 
-PAIR_NETWORKS = ("dust3r", "monst3r", "align3r")
-"""Networks of pairs of frames, whose attention Easi3R looks at."""
-NETWORKS = (*PAIR_NETWORKS, "pi3", "depth-anything", "depth-pro")
-"""Values of `geometry` that are networks; `--weights PATH` without a name is for the one that is asked."""
-WEIGHTS = ("d2mif", "easi3r", "geomotion", "raft", "sam2", *NETWORKS)
-"""Models whose weights can be given as `--weights NAME=PATH`."""
 CHOICES = {
     "masks": Choice(
-        now=("d2mif", "residual", "none", "easi3r", "geomotion"),
-        other="an existing folder with one mask image per frame",
+        now=tuple(table("masks")), other="an existing folder with one mask image per frame"
     ),
     "masks_mean": Choice(now=("moving", "static")),
-    "geometry": Choice(now=("parallax", "rgbd", *NETWORKS)),
-    "flow": Choice(now=("dis", "raft")),
-    "refine": Choice(now=("edges", "sam2", "none")),
+    "geometry": Choice(now=tuple(table("geometry"))),
+    "flow": Choice(now=tuple(table("flow"))),
+    "refine": Choice(now=tuple(table("refine"))),
     "focal": Choice(now=("shared", "per-frame")),
     "device": Choice(now=("auto", "cpu", "cuda")),
     "executor": Choice(now=("local", "ray")),
@@ -135,7 +123,7 @@ class RunConfig:
     executor: str = CHOICES["executor"].now[0]
     """Where clips of long videos run."""
     seed: int = 0
-    """Seed of every random choice."""
+    """Seed of every random choice: the first clusters of colours (`refine` edges) and of tokens (`masks` easi3r)."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Settings of the batch optimizer."""
 
@@ -164,6 +152,11 @@ class RunConfig:
                 f"--masks-mean {self.masks_mean} says what the images of a folder of masks mean, but --masks is "
                 f"'{self.masks}'; give the folder, or leave --masks-mean out"
             )
+        if self.refine == "sam2" and self.masks_folder is not None:
+            raise ConfigError(
+                f"--refine sam2 refines the masks of a method, and those of the folder {self.masks} stay as they are; "
+                "leave it out, or choose a method"
+            )
         if self.depth_factor is not None and self.geometry != "rgbd":
             raise ConfigError(
                 f"--depth-factor {self.depth_factor:g} is the unit of depth images, which --geometry {self.geometry} "
@@ -173,10 +166,10 @@ class RunConfig:
     def _check_weights(self) -> None:
         names = [name for name, _ in self.given_weights]
         for text, name in zip(self.weights, names, strict=True):
-            if name not in WEIGHTS:
+            if name not in weight_names():
                 raise ConfigError(
                     f"--weights {text} is for '{name}', which takes no weights in this version; "
-                    f"write NAME=PATH with NAME one of: {', '.join(WEIGHTS)}"
+                    f"write NAME=PATH with NAME one of: {', '.join(weight_names())}"
                 )
             if names.count(name) > 1:
                 raise ConfigError(f"--weights {name}=... is given more than once; give it once")
@@ -197,60 +190,6 @@ class RunConfig:
         _check_range("workers", self.workers, 1, 1024)
         _check_range("seed", self.seed, 0, 2**63 - 1)  # TOML integers have 64 bits
 
-    def weights_of(self, name: str) -> Path | None:
-        """The file that the user gave for a model's weights; None where it is not given."""
-        found = [path for n, path in self.given_weights if n == name]
-        return Path(found[0]) if found else None
-
-    @property
-    def geometry_weights(self) -> Path:
-        """The file of the network that `geometry` names."""
-        return self._needed_weights(self.geometry, self.geometry)
-
-    @property
-    def mask_weights(self) -> Path | None:
-        """The file of the masks' network; None for shipped weights, or where masks need none.
-
-        Easi3R looks at the attention of the network of `geometry` where that is of its family.
-        """
-        if self.masks == "geomotion":
-            return self._needed_weights("geomotion", "geomotion")
-        if self.masks != "easi3r":
-            return self.weights_of(self.masks)
-        if self.geometry in PAIR_NETWORKS and self.weights_of("easi3r") is None:
-            return self.geometry_weights
-        return self._needed_weights("easi3r", "monst3r")
-
-    @property
-    def mask_flow_weights(self) -> Path | None:
-        """The file of RAFT for masks that measure flow of their own; None where they do not."""
-        if self.masks != "geomotion":
-            return None
-        try:
-            return self._needed_weights("raft", "raft-large")
-        except ConfigError as error:
-            raise ConfigError(f"--masks geomotion measures flow by RAFT, but {error}") from error
-
-    @property
-    def flow_weights(self) -> Path:
-        """The file of RAFT."""
-        return self._needed_weights("raft", "raft-large")
-
-    @property
-    def refine_weights(self) -> Path | None:
-        """The folder of SAM 2, whichever of its sizes was fetched first by the list; None where it refines nothing."""
-        refines = self.refine == "sam2" and self.masks_folder is None
-        return self._needed_weights("sam2", "sam2") if refines else None
-
-    def _needed_weights(self, name: str, model: str) -> Path:
-        """The file that was given for a network, or what was fetched for a model of `recon4d.weights.catalogue`."""
-        from recon4d.weights.catalogue import weights_path  # which needs the names of the options
-
-        path = weights_path(model, self.weights_of(name))
-        if not path.exists():
-            raise ConfigError(f"the weights {path} of {name} are not there; check the path")
-        return path
-
     @property
     def given_weights(self) -> list[tuple[str, str]]:
         """(name, path) of every weight file; one without a name is for the network of `geometry`."""
@@ -261,7 +200,7 @@ class RunConfig:
     def masks_folder(self) -> Path | None:
         """The folder of the user's own masks; None where `masks` names a method."""
         choice = CHOICES["masks"]
-        if self.masks in ("", *choice.now, *choice.later) or not Path(self.masks).is_dir():
+        if self.masks in ("", *choice.now) or not Path(self.masks).is_dir():
             return None
         return Path(self.masks)
 

@@ -23,7 +23,7 @@ from recon4d.masks.train.d2mif.samples import Samples
 from recon4d.masks.train.d2mif.tokens import reading, with_tokens
 from recon4d.networks.tokens import token_source
 from recon4d.settings.config import RunConfig
-from recon4d.weights.resolve import Backbone, backbone_weights
+from recon4d.weights.resolve import Backbone, Resources
 
 HELD_OUT = 10
 """Every so-manieth clip is held out for validation and calibration."""
@@ -152,9 +152,8 @@ def from_arguments(arguments: Namespace, command: str) -> TrainOptions:
 def _backbone(name: str, weights: Sequence[str]) -> Backbone | None:
     """The network of `--backbone` with its `--weights [NAME=]PATH`, which are those of `recon4d run --geometry`."""
     if name != "none":
-        return backbone_weights(
-            RunConfig(input=Path(), geometry=name, weights=tuple(weights)), name
-        )
+        config = RunConfig(input=Path(), geometry=name, weights=tuple(weights))
+        return Resources({each: Path(path) for each, path in config.given_weights}).backbone(name)
     if weights:
         raise ConfigError(
             f"--weights {weights[0]} is for a frozen network whose tokens are read; name it with --backbone"

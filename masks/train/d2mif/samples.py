@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float16, Float32, Float64, Int8, UInt8
 
 from recon4d.core.progress import no_progress
 from recon4d.core.scene import Flow, MotionMasks, Scene, Video
-from recon4d.flow.dis import compute_flow
+from recon4d.flow import window_pairs
+from recon4d.flow.dis import Dis
 from recon4d.flow.guided import guided_flow
-from recon4d.flow.pairs import window_pairs
+from recon4d.flow.store import measured_flow
 from recon4d.io.resize import resize_nearest, working_size
-from recon4d.masks import outlines
 from recon4d.masks.d2mif.maps import (
     LIMIT,
     PARTNER_OFFSETS,
@@ -28,6 +28,7 @@ from recon4d.masks.d2mif.maps import (
 )
 from recon4d.masks.evidence import Surroundings, look_around, probability
 from recon4d.masks.evidence.filters import shrink
+from recon4d.masks.given import outlines
 from recon4d.masks.train.datasets import LabelledVideo
 from recon4d.masks.train.worlds.clip import RenderedClip
 from recon4d.optim.align import initial_scene, optimise
@@ -161,7 +162,7 @@ class _Front:
         inside = folder / "guided"
         inside.mkdir(exist_ok=True)
         images = self.video.images
-        flow = guided_flow(images, self.flow, scene, inside, self.options.threads)
+        flow = guided_flow(images, self.flow, scene, inside, Dis(), self.options.threads)
         return replace(self, flow=flow)
 
 
@@ -175,7 +176,7 @@ def _look(
     times = np.arange(frames) / FPS
     names = tuple(str(frame) for frame in range(frames))
     video = Video(images, times, names, (width, height), intrinsics)
-    flow = compute_flow(images, window_pairs(frames), folder, threads)
+    flow = measured_flow(Dis(), images, window_pairs(frames), folder, threads)
     options = AlignOptions(threads=threads)
     scene = initial_scene(video, flow, options, no_progress)
     return _Front(video, np.stack([shrink(i) for i in images]), flow, scene, options)

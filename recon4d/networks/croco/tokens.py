@@ -19,7 +19,7 @@ STATISTICS = 2
 """Mean and deviation over layers and heads."""
 
 
-def croco_tokens(backbone: Backbone, device: str) -> TokenSource:
+def tokens(backbone: Backbone, device: str) -> TokenSource:
     """A network of the family; the encoder sees every image once."""
     network = load_croco(backbone.weights, device)
     layers = (0, *sampled_layers(network.config.dec_depth))

@@ -15,7 +15,7 @@ PAIRS_AT_ONCE = 4
 """Sequences that go through the decoder together."""
 
 
-def pi3_tokens(backbone: Backbone, device: str) -> TokenSource:
+def tokens(backbone: Backbone, device: str) -> TokenSource:
     """The network; its attention is among all tokens of both frames, so that there are no statistics of one's."""
     network = load_pi3(backbone.weights, device)
     blocks = [number - 1 for number in sampled_layers(network.config.depth)]
@@ -26,10 +26,10 @@ def pi3_tokens(backbone: Backbone, device: str) -> TokenSource:
     ) -> Iterator[Values]:
         size = network_size((images.shape[2], images.shape[1]), network.config.patch)
         grid = network.grid_of((size[1], size[0]))
-        tokens = encoded(network, images, size, options)
+        found = encoded(network, images, size, options)
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
-            chosen = torch.tensor(pairs[start : start + PAIRS_AT_ONCE], device=tokens.device)
-            given = tokens[chosen.flatten()]
+            chosen = torch.tensor(pairs[start : start + PAIRS_AT_ONCE], device=found.device)
+            given = found[chosen.flatten()]
             with precision(network, options):
                 decoded = network.decode(given, grid, sequences=len(chosen), keep=blocks)
             of_blocks = [decoded.kept[k][::2, network.config.registers :] for k in blocks]

@@ -1,10 +1,10 @@
 """A run of a long video: clips on their own, keyframes together, clips between the keyframes.
 
-1. The video is divided into clips that overlap (`clips`). Each is aligned on its own (`clip_pass.align_alone`).
+1. The video is divided into clips that overlap (`clips`). Each is aligned on its own (`alone.align_alone`).
 2. Keyframes are chosen from the clips' geometry; the clips are stitched at the frames they share, and all keyframes are
    aligned together (`keyframes.align_keyframes`).
 3. Each clip is aligned again with its keyframes' pose, depth and focal length held exactly, so that it inherits the
-   common scale, and its frames are written (`clip_pass.finish_clip`).
+   common scale, and its frames are written (`between.finish_clip`).
 
 Clips are independent of each other: they run in worker processes, in any order. Memory is that of one clip per worker.
 """
@@ -18,9 +18,9 @@ from jaxtyping import Float64
 
 from recon4d.core.progress import Progress
 from recon4d.core.sampling import spread_evenly
-from recon4d.core.scene import KnownPoses, MotionMasks, Notice, Scene, Video
+from recon4d.core.scene import MotionMasks, Notice, Scene, Video
 from recon4d.core.similarity import join, take
-from recon4d.core.stages import load_stage, stage_costs
+from recon4d.core.stages import stage_costs
 from recon4d.optim.assemble import interpolate_lost, lost_notices
 from recon4d.optim.given_poses import pose_notices
 from recon4d.results.folder import make_frame_folders, read_frame, write_texts
@@ -28,23 +28,29 @@ from recon4d.results.preview import write_preview
 from recon4d.results.result import Cameras, Result
 from recon4d.run.executor import executor
 from recon4d.run.finish import Clock, add_costs
-from recon4d.run.long.clip_pass import (
+from recon4d.run.long.alone import align_alone
+from recon4d.run.long.between import finish_clip
+from recon4d.run.long.clips import Clip, divide, with_bounds
+from recon4d.run.long.kept import (
+    ALIGNED,
+    ALIGNED_KEYFRAMES,
     ALONE_NOTE,
     BETWEEN_NOTE,
+    HISTORY,
+    KEYFRAMES,
+    LOCAL,
+    MOTION,
+    WRITTEN,
     ClipJob,
     History,
-    Keyframes,
-    Written,
-    align_alone,
-    finish_clip,
 )
-from recon4d.run.long.clips import Clip, divide, with_bounds
 from recon4d.run.long.keyframes import align_keyframes
 from recon4d.run.long.seams import scale_notices
 from recon4d.run.options import align_options
 from recon4d.run.overall import Watch
 from recon4d.run.report import Check, report
 from recon4d.run.rounds import Round, Rounds
+from recon4d.run.stages import POSES, READ
 from recon4d.settings.config import RunConfig
 from recon4d.settings.text import to_toml
 
@@ -65,7 +71,7 @@ class Run:
 
     def settled(self) -> "Run":
         """The same with each frame in the clip that the keyframes' job gave it to."""
-        bounds = load_stage(self.folder / "keyframes", Keyframes).bounds
+        bounds = KEYFRAMES.load(self.folder).bounds
         return replace(self, clips=with_bounds(self.clips, bounds.tolist()))
 
     def jobs(self) -> list[ClipJob]:
@@ -86,7 +92,7 @@ def write_long(config: RunConfig, folder: Path, clock: Clock, progress: Progress
     Returns:
         The folder of the complete result.
     """
-    video = load_stage(folder / "read", Video)
+    video = READ.load(folder)
     run = Run(config, folder, video, divide(video.num_frames, config.optim))
     make_frame_folders(folder / "result", has_std=True)
     jobs, workers = run.jobs(), min(align_options(config).threads, len(run.clips))
@@ -130,7 +136,7 @@ def _whole_scene(run: Run) -> Scene:
     """Cameras of the whole video without samples; lost frames move evenly between the others."""
     parts, covariances = [], []
     for clip in run.clips:
-        scene = load_stage(clip.folder(run.folder) / "aligned", Scene)
+        scene = ALIGNED.load(clip.folder(run.folder))
         own = np.arange(clip.own_first, clip.own_last) - clip.first
         slim = replace(
             scene,
@@ -168,7 +174,7 @@ def _own_covariance(scene: Scene, clip: Clip) -> Float64[np.ndarray, "frames 6 6
 
 def _key_notices(run: Run) -> tuple[Notice, ...]:
     """What the keyframes say about the whole."""
-    keys = load_stage(run.folder / "align_keyframes", Scene)
+    keys = ALIGNED_KEYFRAMES.load(run.folder)
     return tuple(n for n in keys.notices if n.code in ("no_parallax", "low_parallax"))
 
 
@@ -176,11 +182,11 @@ def _pose_notices(run: Run, found: tuple[Notice, ...]) -> tuple[Notice, ...]:
     """What became of given poses, with the frames of the whole video."""
     if run.config.poses is None:
         return ()
-    given = load_stage(run.folder / "poses", KnownPoses)
-    keys = load_stage(run.folder / "align_keyframes", Scene)
+    given = POSES.load(run.folder)
+    keys = ALIGNED_KEYFRAMES.load(run.folder)
     used = None
     if keys.is_pose_trusted is not None:
-        frames = load_stage(run.folder / "keyframes", Keyframes).frames
+        frames = KEYFRAMES.load(run.folder).frames
         is_used = np.zeros(len(given.is_given), bool)
         is_used[frames[keys.is_pose_trusted]] = True
         used = replace(given, is_given=is_used)
@@ -189,8 +195,8 @@ def _pose_notices(run: Run, found: tuple[Notice, ...]) -> tuple[Notice, ...]:
 
 def _report(run: Run, scene: Scene) -> dict[str, object]:
     """The content of run.json: stages and rounds of all clips together, and what is particular to long videos."""
-    histories = [load_stage(clip.folder(run.folder) / "history", History) for clip in run.clips]
-    keyframes = load_stage(run.folder / "keyframes", Keyframes)
+    histories = [HISTORY.load(clip.folder(run.folder)) for clip in run.clips]
+    keyframes = KEYFRAMES.load(run.folder)
     motion = MotionMasks(np.zeros((0, 1, 1), np.float32))
     rounds = Rounds(scene, motion, _mean_rounds(histories), notices=_clip_notices(run, histories))
     scene = replace(scene, notices=(*scene.notices, *keyframes.notices))
@@ -226,9 +232,9 @@ def _clip_notices(run: Run, histories: list[History]) -> tuple[Notice, ...]:
     found: dict[str, list[tuple[Clip, Notice]]] = {}
     for clip, history in zip(run.clips, histories, strict=True):
         own = clip.folder(run.folder)
-        local = load_stage(own / "local", Scene).notices
-        motion = load_stage(own / "motion", MotionMasks).notices
-        written = load_stage(own / "written", Written).notices
+        local = LOCAL.load(own).notices
+        motion = MOTION.load(own).notices
+        written = WRITTEN.load(own).notices
         for notice in (*local, *motion, *history.notices, *written):
             if notice.code not in SAID_FOR_ALL:
                 found.setdefault(notice.code, []).append((clip, notice))
@@ -248,7 +254,7 @@ def _merged(code: str, entries: list[tuple[Clip, Notice]]) -> Notice:
 
 def _check(run: Run) -> Check:
     """Median over the clips of their residuals."""
-    parts = [load_stage(clip.folder(run.folder) / "written", Written) for clip in run.clips]
+    parts = [WRITTEN.load(clip.folder(run.folder)) for clip in run.clips]
     offsets = dict.fromkeys(offset for part in parts for offset in part.residual_px)
     return Check(
         {

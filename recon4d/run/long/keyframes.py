@@ -10,19 +10,31 @@ from recon4d.core.arrays import create_array
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.core.similarity import Similarity
-from recon4d.core.stages import load_stage, run_stage
+from recon4d.flow import FlowMethod, flow_method, window_pairs
 from recon4d.flow.guided import guided_pairs, overlapping
-from recon4d.flow.pairs import window_pairs
+from recon4d.flow.store import store_flow
 from recon4d.optim.align import optimise, place_by_poses, scene_moves
 from recon4d.optim.solve.jackknife import Moves
 from recon4d.optim.stitch.keyframes import choose_keyframes
 from recon4d.optim.stitch.pieces import Piece, Placement, key_scene_of, link, pieces_of, place
 from recon4d.optim.triangulate import triangulate
 from recon4d.optim.unrelated import unrelated_frames
-from recon4d.run.long.clip_pass import ClipJob, Keyframes, clip_flow
 from recon4d.run.long.clips import Clip, divide, settled
+from recon4d.run.long.kept import (
+    ALIGNED_KEYFRAMES,
+    KEY_FLOW,
+    KEY_MOVES,
+    KEY_VIDEO,
+    KEYFRAMES,
+    LOCAL,
+    MOTION,
+    ClipJob,
+    Keyframes,
+)
 from recon4d.run.long.loops import KeyMaps, find_loops, place_with_loops
-from recon4d.run.options import align_options
+from recon4d.run.options import align_options, resources
+from recon4d.run.reconstruct import last_flow
+from recon4d.run.stages import POSES, READ
 
 KEY_OFFSETS = (1, 2, 3, 5, 8)
 """Places in the list of keyframes between which flow is measured: neighbours, and skips while the pictures overlap."""
@@ -55,8 +67,8 @@ class _Locals:
 def align_keyframes(job: ClipJob) -> None:
     """Choose keyframes and find where they are; `job.clip` is not looked at, the stages lie in the run's folder."""
     with one_torch_thread():
-        known = _collect(job)
-        video = run_stage(job.folder, "key_video", Video, lambda f: _key_video(known, f))
+        known, method = _collect(job), flow_method(job.config.flow, resources(job.config))
+        video = KEY_VIDEO.run(job.folder, lambda f: _key_video(known, f))
         maps, links = _key_maps(known), link(known.pieces)
         chained = place(known.pieces, links)
         loops, more = find_loops(
@@ -66,6 +78,7 @@ def align_keyframes(job: ClipJob) -> None:
             known.piece_of,
             maps,
             KEY_OFFSETS[-1] + 1,
+            method,
         )
         placement = place_with_loops(known.pieces, links, more)
         pieces = zip(known.pieces, placement.group, strict=True)
@@ -78,8 +91,8 @@ def align_keyframes(job: ClipJob) -> None:
             loops=known.frames[loops],
             notices=placement.notices,
         )
-        run_stage(job.folder, "keyframes", Keyframes, lambda f: keyframes)
-        _align(known, video, placement, maps, loops)
+        KEYFRAMES.run(job.folder, lambda f: keyframes)
+        _align(known, video, placement, maps, loops, method)
 
 
 def _largest(pieces: list[Piece], placement: Placement) -> int:
@@ -101,10 +114,10 @@ def _unmoved(placement: Placement) -> Placement:
 
 
 def _collect(job: ClipJob) -> _Locals:
-    video = load_stage(job.folder / "read", Video)
-    poses = None if job.config.poses is None else load_stage(job.folder / "poses", KnownPoses)
+    video = READ.load(job.folder)
+    poses = None if job.config.poses is None else POSES.load(job.folder)
     clips = divide(video.num_frames, job.config.optim)
-    scenes = [load_stage(clip.folder(job.folder) / "local", Scene) for clip in clips]
+    scenes = [LOCAL.load(clip.folder(job.folder)) for clip in clips]
     clips = settled(clips, [scene.component >= 0 for scene in scenes])
     pieces: list[Piece] = []
     for clip, scene in zip(clips, scenes, strict=True):
@@ -139,15 +152,14 @@ def _align(
     placement: Placement,
     maps: KeyMaps,
     loops: Int64[np.ndarray, "pairs 2"],
+    method: FlowMethod,
 ) -> Scene:
     """Flow between keyframes, measured with the help of the stitched geometry, then one batch optimization."""
     folder, options = known.job.folder, align_options(known.job.config)
     start, inverse_depth = known.scene(placement), maps.common(placement, known.piece_of)
     pairs = np.concatenate((window_pairs(len(known.frames), KEY_OFFSETS), loops))
     pairs = overlapping(start, inverse_depth, pairs)
-    flow = run_stage(
-        folder, "key_flow", Flow, lambda f: _key_flow(video, pairs, start, inverse_depth, f)
-    )
+    flow = KEY_FLOW.run(folder, lambda f: _key_flow(video, pairs, start, inverse_depth, method, f))
     video = replace(video, poses=_key_poses(known))
 
     def improve(_: Path) -> Scene:
@@ -158,14 +170,14 @@ def _align(
             placed = place_by_poses(video, flow, start, maps.motion, options)
         return optimise(video, flow, placed, maps.motion, options)
 
-    scene = run_stage(folder, "align_keyframes", Scene, improve)
+    scene = ALIGNED_KEYFRAMES.run(folder, improve)
 
     def moves(_: Path) -> Moves:
         if not len(pairs):
             return Moves.unknown(len(known.frames))
         return scene_moves(video, flow, scene, maps.motion, options)
 
-    run_stage(folder, "key_moves", Moves, moves)
+    KEY_MOVES.run(folder, moves)
     return scene
 
 
@@ -202,9 +214,9 @@ def _key_maps(known: _Locals) -> KeyMaps:
     for at, frame in enumerate(known.frames.tolist()):
         clip = known.clips[known.clip_of[at]]
         own, local = clip.folder(known.job.folder), frame - clip.first
-        found = triangulate(clip_flow(own), local, known.scenes[clip.index])
+        found = triangulate(last_flow(own), local, known.scenes[clip.index])
         depths.append(found.inverse_depth.numpy())
-        motion = load_stage(own / "motion", MotionMasks)
+        motion = MOTION.load(own)
         moving.append(np.array(motion.probability[local]))
         border = motion.border
     return KeyMaps(np.stack(depths), MotionMasks(np.stack(moving), border))
@@ -215,15 +227,11 @@ def _key_flow(
     pairs: Int64[np.ndarray, "pairs 2"],
     scene: Scene,
     inverse_depth: Float32[np.ndarray, "keyframes rows cols"],
+    method: FlowMethod,
     folder: Path,
 ) -> Flow:
     shape = (2 * len(pairs), *inverse_depth.shape[1:])
     if not len(pairs):
         return Flow(pairs, np.zeros((*shape, 2), np.float16), np.zeros(shape, np.uint8))
-    flow_px = create_array(folder / "flow_px.npy", np.float16, (*shape, 2))
-    confidence = create_array(folder / "confidence.npy", np.uint8, shape)
-    measured = guided_pairs(video.images, pairs, scene, inverse_depth)
-    for at, (flows, sure) in enumerate(measured):
-        flow_px[at], flow_px[at + len(pairs)] = flows
-        confidence[at], confidence[at + len(pairs)] = sure
-    return Flow(np.concatenate((pairs, pairs[:, ::-1])), flow_px, confidence)
+    measured = guided_pairs(video.images, pairs, scene, inverse_depth, method)
+    return store_flow(enumerate(measured), pairs, (video.size[1], video.size[0]), folder)

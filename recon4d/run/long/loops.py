@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from recon4d.core.scene import MotionMasks, Scene, Video
-from recon4d.flow.dis import flow_pairs
+from recon4d.flow import FlowMethod
 from recon4d.flow.guided import guided_pairs, overlapping
 from recon4d.networks.alike import describe, seen_again
 from recon4d.optim.align import static_weight
@@ -41,6 +41,7 @@ def find_loops(
     piece_of: Int64[np.ndarray, " keyframes"],
     maps: KeyMaps,
     apart: int,
+    method: FlowMethod,
 ) -> tuple[Int64[np.ndarray, "pairs 2"], list[Link]]:
     """Pairs of keyframes that show the same place again, and the relations between pieces that follow from them.
 
@@ -51,6 +52,7 @@ def find_loops(
         piece_of: The piece of every keyframe.
         maps: Depth and motion.
         apart: Pairs less far apart in the list are neighbours anyway.
+        method: Measures their flow.
     """
     found: dict[tuple[int, int], Link] = {}
 
@@ -63,11 +65,11 @@ def find_loops(
                 found[int(a), int(b)] = same
 
     pairs = seen_again(describe(video.images), apart)
-    verify((pairs[at], flow) for at, flow in flow_pairs(video.images, pairs, 1))
+    verify((pairs[at], flow) for at, flow in method.pairs(video.images, pairs, 1))
     left = np.array([pair for pair in pairs.tolist() if tuple(pair) not in found], np.int64)
     common = np.asarray(maps.inverse_depth * _unit(own, chained)[:, None, None], np.float32)
     left = overlapping(chained, common, left.reshape(-1, 2))
-    verify(zip(left, guided_pairs(video.images, left, chained, common), strict=True))
+    verify(zip(left, guided_pairs(video.images, left, chained, common, method), strict=True))
     kept = np.array(sorted(found), np.int64).reshape(-1, 2)
     measured = np.isfinite(own.inverse_depth_std).any(1)
     links = [found[a, b] for a, b in sorted(found) if measured[a] and measured[b]]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recon4d.core.scene import Notice, Scene
+from recon4d.core.scene import Notice
 from recon4d.core.similarity import depth_scale
-from recon4d.core.stages import load_stage
 from recon4d.run.long.clips import Clip
+from recon4d.run.long.kept import ALIGNED
 
 AGREE = 0.05
 """Logarithm of the ratio of scales from which on neighbours disagree: those that work differ by less than .01, one that
@@ -46,7 +46,7 @@ def scale_notices(folder: Path, clips: Sequence[Clip]) -> tuple[Notice, ...]:
 
 
 def _gap(folder: Path, here: Clip, there: Clip) -> float:
-    a, b = (load_stage(clip.folder(folder) / "aligned", Scene) for clip in (here, there))
+    a, b = (ALIGNED.load(clip.folder(folder)) for clip in (here, there))
     ratios = []
     for frame in range(there.first, here.last):
         k, m = frame - here.first, frame - there.first

@@ -1,0 +1,211 @@
+"""The stages of a video, top to bottom: read, flow, initialise, rounds of masks and optimization, depth, check.
+
+Each is stored when it is finished and not computed again after an interruption (`recon4d.run.stages`).
+"""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from recon4d.core.errors import ConfigError
+from recon4d.core.progress import Progress
+from recon4d.core.scene import DepthPrior, Flow, MotionMasks, Scene, Video
+from recon4d.flow import window_pairs
+from recon4d.flow.guided import guided_flow
+from recon4d.flow.store import measured_flow
+from recon4d.io.frames import Source
+from recon4d.io.poses import read_known_poses
+from recon4d.masks import FinalMasks, Seen
+from recon4d.masks.given import given_method, outlines
+from recon4d.optim.align import initial_scene, optimise
+from recon4d.optim.dense import densify
+from recon4d.results.result import Result
+from recon4d.run.methods import Methods
+from recon4d.run.options import align_options
+from recon4d.run.reading import given_masks, read_frames
+from recon4d.run.report import check_flow, report
+from recon4d.run.rounds import Rounds, next_round
+from recon4d.run.spread import depth_spread
+from recon4d.run.stages import (
+    CHECK,
+    DEPTH,
+    FEATURES,
+    FLOW,
+    GEOMETRY,
+    GUIDED_FLOW,
+    INITIALISE,
+    POSES,
+    READ,
+    REFINE,
+    SPREAD,
+    masks_of,
+    optimised,
+)
+from recon4d.settings.config import RunConfig
+from recon4d.settings.text import to_toml
+
+Given = Bool[np.ndarray, "frames height width"] | None
+"""The user's own masks."""
+
+
+def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Result:
+    """All stages of a video that is aligned in one piece."""
+    options, methods = align_options(config), Methods.of(config)
+    video = read_stage(config, folder, progress)
+    given = given_masks(config, video)
+    rounds, first_flow, flow = mutual_rounds(config, methods, folder, video, given, progress)
+    video = with_prediction(folder, video)
+    scene, motion = rounds.scene, rounds.masks
+    seen = Seen(video, flow, None, options.threads, progress)
+    final = REFINE.run(folder, lambda f: finish_masks(methods, seen, motion, given))
+    motion = replace(motion, notices=(*motion.notices, *final.notices))
+    moving, device = outlines(final.is_dynamic), torch.device(options.device)
+    dense = DEPTH.run(
+        folder, lambda f: densify(video, flow, scene, moving, options.threads, progress, device)
+    )
+    spread = SPREAD.run(folder, lambda f: depth_spread(scene, dense, final.is_dynamic))
+    check = CHECK.run(
+        folder,
+        lambda f: check_flow(
+            video, first_flow, scene, dense, final.is_dynamic, methods.flow, options.threads
+        ),
+    )
+    return Result(
+        world_from_cam=np.array(scene.world_from_cam),
+        intrinsics=np.array(scene.intrinsics),
+        timestamps_s=np.array(video.timestamps_s),
+        sources=video.sources,
+        images=video.images,
+        depth=dense.depth,
+        confidence=dense.confidence,
+        is_dynamic=final.is_dynamic,
+        is_metric=scene.is_metric,
+        pose_covariance=scene.pose_covariance,
+        depth_std=spread.std(dense, final.is_dynamic, video.sensor_depth is not None),
+        run=report(config, folder, video, scene, motion, rounds, check),
+        config_toml=to_toml(config.anchored()),
+    )
+
+
+def read_stage(
+    config: RunConfig, folder: Path, progress: Progress, frames: Source | None = None
+) -> Video:
+    """The first stage: the frames, and what the user knows of their cameras."""
+    video = READ.run(folder, lambda f: read_frames(config, f, progress, frames))
+    if config.focal == "per-frame" and video.intrinsics is not None:
+        raise ConfigError(
+            f"{config.input} has known intrinsics, and --focal per-frame has every frame's focal length estimated; "
+            "leave --focal out, or give the folder of the images alone"
+        )
+    path, sigma = config.poses, config.pose_sigma or 0.0
+    if path is None:
+        return video
+    return replace(video, poses=POSES.run(folder, lambda f: read_known_poses(path, sigma, video)))
+
+
+def mutual_rounds(
+    config: RunConfig,
+    methods: Methods,
+    folder: Path,
+    video: Video,
+    given: Given,
+    progress: Progress,
+) -> tuple[Rounds, Flow, Flow]:
+    """The stages from flow to the last round of masks and optimization.
+
+    Returns:
+        What the rounds ended in, the flow that was measured first, and the flow of the last round.
+    """
+    if given is not None:
+        methods = replace(methods, masks=given_method(given))
+    seen, scene = observe(config, methods, folder, video, progress)
+    compute = methods.masks.features
+    if compute is not None:
+        seen = replace(seen, features=FEATURES.run(folder, lambda f: compute(seen, f)))
+    rounds, flow = _loop(config, methods, folder, seen, scene)
+    return rounds, seen.flow, flow
+
+
+def observe(
+    config: RunConfig, methods: Methods, folder: Path, video: Video, progress: Progress
+) -> tuple[Seen, Scene]:
+    """The stages between reading and the masks: flow, what a network says of the depth, first cameras and depth."""
+    options, pairs = align_options(config), window_pairs(video.num_frames)
+    flow = FLOW.run(
+        folder,
+        lambda f: measured_flow(methods.flow, video.images, pairs, f, options.threads, progress),
+    )
+    prior = methods.prior
+
+    def predicted(own: Path, scene: Scene | None) -> DepthPrior:
+        assert prior is not None, "there is a network"
+        with tempfile.TemporaryDirectory(dir=own) as scratch:
+            return prior.of(video, flow, scene, Path(scratch), progress)
+
+    if prior is not None and not prior.needs_scene:
+        GEOMETRY.run(folder, lambda f: predicted(f, None))
+    known = with_prediction(folder, video)
+    scene = INITIALISE.run(folder, lambda f: initial_scene(known, flow, options, progress))
+    if prior is not None and prior.needs_scene:
+        GEOMETRY.run(folder, lambda f: predicted(f, scene))
+    seen = Seen(with_prediction(folder, video), flow, None, options.threads, progress)
+    return seen, scene
+
+
+def with_prediction(folder: Path, video: Video) -> Video:
+    """The video with what a network said of its depth; as it is where none was asked."""
+    if not GEOMETRY.is_done(folder):
+        return video
+    return replace(video, predicted_depth=GEOMETRY.load(folder))
+
+
+def _loop(
+    config: RunConfig, methods: Methods, folder: Path, seen: Seen, scene: Scene
+) -> tuple[Rounds, Flow]:
+    """Masks and flow from the geometry, geometry from both, until the masks settle; also the flow of the last round."""
+    options, method = align_options(config), methods.masks
+    rounds = Rounds.begin(scene)
+    while rounds.go_on(config.loop):
+        at, before = len(rounds.history), rounds.scene
+        if at == 1:
+            seen = replace(seen, flow=_guided(methods, folder, seen, before))
+        now = seen  # of this round: the functions below are called in it
+
+        def improve(scene: Scene, motion: MotionMasks, at: int = at, now: Seen = now) -> Scene:
+            def compute(_: Path) -> Scene:
+                return optimise(now.video, now.flow, scene, motion, options, now.progress)
+
+            return optimised(at).run(folder, compute)
+
+        def find(_: Path, before: Scene = before, now: Seen = now) -> MotionMasks:
+            return method.masks(now, before)
+
+        keeps = at > 0 and (rounds.settled or not method.depends_on_scene)
+        motion = rounds.masks if keeps else masks_of(at).run(folder, find)
+        rounds = next_round(rounds, motion, improve, now.flow, is_new_flow=at < 2)
+    return rounds, seen.flow
+
+
+def _guided(methods: Methods, folder: Path, seen: Seen, scene: Scene) -> Flow:
+    """Flow measured with the help of a scene."""
+    images, method = seen.video.images, methods.flow
+    return GUIDED_FLOW.run(
+        folder,
+        lambda f: guided_flow(images, seen.flow, scene, f, method, seen.threads, seen.progress),
+    )
+
+
+def last_flow(folder: Path) -> Flow:
+    """The flow of the last round."""
+    return GUIDED_FLOW.load(folder) if GUIDED_FLOW.is_done(folder) else FLOW.load(folder)
+
+
+def finish_masks(methods: Methods, seen: Seen, motion: MotionMasks, given: Given) -> FinalMasks:
+    """The masks that are written: the user's own as they are, others refined."""
+    if given is not None:
+        return FinalMasks(given)
+    return methods.refine(seen, motion, methods.masks.unites)
