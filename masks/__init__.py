@@ -9,7 +9,7 @@ if __name__ == "masks":  # found through the working directory, not through the 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float16
@@ -62,6 +62,7 @@ class FinalMasks:
     notices: tuple[Notice, ...] = ()
 
 
+@runtime_checkable
 class Refiner(Protocol):
     """From probabilities to the masks that are written."""
 

@@ -1,7 +1,7 @@
 """Optical flow between frames: what a method of flow is. Uses core, networks and the geometry of optim."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -18,6 +18,7 @@ Measured = tuple[int, tuple[np.ndarray, np.ndarray]]
 """Index of a pair and `(flow, confidence)` of both directions: (2, rows, cols, 2) float16 and (2, rows, cols) uint8."""
 
 
+@runtime_checkable
 class FlowMethod(Protocol):
     """A way to measure flow. All flow of a run comes from one: of all pairs, with the geometry's help, and of loops."""
 
