@@ -5,21 +5,16 @@ the first fetch and checked from then on.
 """
 
 import sys
+import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from recon4d.core.errors import ConfigError, MissingDependencyError, did_you_mean
 from recon4d.core.text import printable
 from recon4d.weights import transfer
 from recon4d.weights.transfer import Hub, Listing, Record
 
-NON_COMMERCIAL = "non-commercial use"
-ANY_USE = "any use, commercial too"
-HUB_MIXIN = ("config.json", "model.safetensors")
-TRANSFORMERS = ("*.json", "model.safetensors")
-"""Files that the package transformers reads."""
 USERS_HUB = Hub()
 """The hub and the cache that the user's environment names."""
 
@@ -42,7 +37,7 @@ class Model:
     """NAME of `--weights NAME=PATH`."""
     size: int | None = None
     """Bytes, where it is known."""
-    sha256: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    sha256: Mapping[str, str] = field(default_factory=dict)
     """Of each file for which it is known."""
 
     def place(self, paths: Mapping[str, Path]) -> Path:
@@ -55,123 +50,13 @@ def _folder(paths: Mapping[str, Path]) -> Path:
     return path.parents[name.count("/")]
 
 
-def _raft(size: str, file: str, num_bytes: int, sha256: str, data: str) -> Model:
-    return Model(
-        name=f"raft-{size}",
-        purpose=f"optical flow, {size} network (--flow raft; --masks geomotion with the large one)",
-        repository="hr16/RAFT-v2",
-        files=(file,),
-        licence="BSD-3-Clause of RAFT and torchvision",
-        use=f"{ANY_USE}; {data} have their own terms",
-        option="raft",
-        size=num_bytes,
-        sha256=MappingProxyType({file: sha256}),
-    )
+def _read() -> tuple[Model, ...]:
+    """The models of `models.toml`, in its order."""
+    entries = tomllib.loads(Path(__file__).with_name("models.toml").read_text(encoding="utf-8"))
+    return tuple(Model(**{**each, "files": tuple(each["files"])}) for each in entries["model"])
 
 
-def _sam2(size: str) -> Model:
-    return Model(
-        name=f"sam2-{size}",
-        purpose=f"refined masks, SAM 2.1 {size} (--refine sam2)",
-        repository=f"facebook/sam2.1-hiera-{size}",
-        files=TRANSFORMERS,
-        licence="Apache-2.0",
-        use=ANY_USE,
-        option="sam2",
-    )
-
-
-def _align3r(name: str, depth: str, repository: str) -> Model:
-    return Model(
-        name=name,
-        purpose=f"geometry from pairs of images with {depth} (--geometry align3r)",
-        repository=f"cyun9286/{repository}",
-        files=HUB_MIXIN,
-        licence="CC BY-NC-SA 4.0",
-        use=NON_COMMERCIAL,
-        option="align3r",
-    )
-
-
-MODELS = (
-    Model(
-        name="dust3r",
-        purpose="geometry from pairs of images (--geometry dust3r)",
-        repository="naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
-        files=HUB_MIXIN,
-        licence="CC BY-NC-SA 4.0, and the terms of its training data",
-        use=NON_COMMERCIAL,
-        option="dust3r",
-    ),
-    Model(
-        name="monst3r",
-        purpose="geometry from pairs of images, moving scenes (--geometry monst3r)",
-        repository="Junyi42/MonST3R_PO-TA-S-W_ViTLarge_BaseDecoder_512_dpt",
-        files=HUB_MIXIN,
-        licence="CC BY-NC-SA 4.0",
-        use=NON_COMMERCIAL,
-        option="monst3r",
-    ),
-    _align3r("align3r", "Depth Pro", "Align3R_DepthPro_ViTLarge_BaseDecoder_512_dpt"),
-    _align3r(
-        "align3r-depth-anything",
-        "Depth Anything V2",
-        "Align3R_DepthAnythingV2_ViTLarge_BaseDecoder_512_dpt",
-    ),
-    Model(
-        name="pi3",
-        purpose="geometry from many images at once (--geometry pi3)",
-        repository="yyfz233/Pi3",
-        files=("model.safetensors",),
-        licence="CC BY-NC 4.0",
-        use=NON_COMMERCIAL,
-        option="pi3",
-    ),
-    Model(
-        name="geomotion",
-        purpose="motion masks on pi3's features (--masks geomotion)",
-        repository="xingyang1/GeoMotion",
-        files=("best_model.pth",),
-        licence="none stated; made from pi3's, CC BY-NC 4.0",
-        use=NON_COMMERCIAL,
-        option="geomotion",
-    ),
-    _raft(
-        "large",
-        "raft_large_C_T_SKHT_V2-ff5fadd5.pth",
-        21_106_607,
-        "ff5fadd56d26b40647388883af1547351ea17868b765c05b27231e72dd16a322",
-        "the training data (Sintel, KITTI, HD1K)",
-    ),
-    _raft(
-        "small",
-        "raft_small_C_T_V2-01064c6d.pth",
-        4_006_189,
-        "01064c6dba73b0fc9fc8edf772248560a00a3acfd62ac6677e9eeebad9680e27",
-        "the training data (FlyingThings3D)",
-    ),
-    _sam2("large"),
-    _sam2("small"),
-    _sam2("tiny"),
-    Model(
-        name="depth-anything",
-        purpose="depth of single images, V2 small (--geometry depth-anything; Align3R's input)",
-        repository="depth-anything/Depth-Anything-V2-Small-hf",
-        files=TRANSFORMERS,
-        licence="Apache-2.0",
-        use=ANY_USE,
-        option="depth-anything",
-    ),
-    Model(
-        name="depth-pro",
-        purpose="depth of single images (--geometry depth-pro; Align3R's input)",
-        repository="apple/DepthPro-hf",
-        files=TRANSFORMERS,
-        licence="Apple ML research licence",
-        use="research; read the licence in its repository",
-        option="depth-pro",
-    ),
-)
+MODELS = _read()
 """All models whose weights are fetched by name."""
 
 
