@@ -13,6 +13,9 @@ from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import DepthPrior, Flow, Scene, Video
 from recon4d.weights.resolve import Backbone, Mono, Resources
 
+NO_WEIGHTS = Backbone("none", Path())
+"""Of something that says depth without a network."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -37,7 +40,7 @@ class Prior:
     """A network, and how it is asked."""
 
     answer: Callable[[Question], DepthPrior]
-    backbone: Backbone
+    backbone: Backbone = NO_WEIGHTS
     device: str = "cpu"
     needs_scene: bool = False
     """Asked after the first geometry, because its unit follows from that."""
