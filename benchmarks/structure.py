@@ -43,6 +43,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     },
     {
         "recon4d.api": "reconstruct and load, for Python",
+        "recon4d.pairwise": "the alignment of pairs under its old name",
         "recon4d.demo": "a small world, rendered, reconstructed, compared",
     },
     {"recon4d.cli": "the command line"},
