@@ -1,16 +1,14 @@
 """Readers of data sets with motion masks in their official layouts, for benchmarks and for training."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from recon4d.core.errors import ConfigError, InputError, did_you_mean
 from recon4d.core.text import read_rows
-from recon4d.masks.train.datasets.davis import SUBSETS, read_davis
-from recon4d.masks.train.datasets.fbms import read_fbms
+from recon4d.masks.train.datasets import davis, fbms
 from recon4d.masks.train.datasets.flying_things import read_flying_things
 from recon4d.masks.train.datasets.folder import read_folder
 from recon4d.masks.train.datasets.labels import read_foreground, read_labels
+from recon4d.masks.train.datasets.layout import Reader
 from recon4d.masks.train.datasets.movi import read_movi
 from recon4d.masks.train.datasets.segtrack import read_segtrack
 from recon4d.masks.train.datasets.video import Dataset, LabelledVideo, Names
@@ -28,19 +26,19 @@ __all__ = [
     "read_names",
 ]
 
-BENCHMARKS: dict[str, Callable[[Path, Names], Dataset]] = {
-    "davis16": partial(read_davis, subset=SUBSETS["davis16"]),
-    "davis17": partial(read_davis, subset=SUBSETS["davis17"]),
-    "davis-all": partial(read_davis, subset=SUBSETS["davis-all"]),
+BENCHMARKS: dict[str, Reader] = {
+    "davis16": davis.READERS["davis16"],
+    "davis17": davis.READERS["davis17"],
+    "davis-all": davis.READERS["davis-all"],
     "segtrackv2": read_segtrack,
-    "fbms59": read_fbms,
+    "fbms59": fbms.READERS["Testset"],
     "folder": read_folder,
 }
 """Test sets, and folders of anybody."""
-TRAINING: dict[str, Callable[[Path, Names], Dataset]] = {
-    "davis16-train": partial(read_davis, subset=SUBSETS["davis16-train"]),
-    "davis17-train": partial(read_davis, subset=SUBSETS["davis17-train"]),
-    "fbms59-train": partial(read_fbms, part="Trainingset"),
+TRAINING: dict[str, Reader] = {
+    "davis16-train": davis.READERS["davis16-train"],
+    "davis17-train": davis.READERS["davis17-train"],
+    "fbms59-train": fbms.READERS["Trainingset"],
     "youtube-vos": read_youtube_vos,
     "movi": read_movi,
     "flyingthings3d": read_flying_things,

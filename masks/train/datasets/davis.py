@@ -6,21 +6,16 @@ name per line; the archive of 2016 has instead `ImageSets/480p/val.txt` with lin
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from recon4d.core.errors import InputError
 from recon4d.core.text import read_rows
-from recon4d.masks.train.datasets.video import (
-    Dataset,
-    LabelledVideo,
-    Names,
-    existing,
-    folders_in,
-    images_in,
-)
+from recon4d.masks.train.datasets.layout import Layout, Listed
+from recon4d.masks.train.datasets.video import LabelledVideo
 
 IMAGES, MASKS = "JPEGImages/480p", "Annotations/480p"
-LAYOUT = f"DAVIS needs {IMAGES}, {MASKS} and ImageSets: give the folder that holds them"
+LAYOUT = Layout(f"DAVIS needs {IMAGES}, {MASKS} and ImageSets: give the folder that holds them")
 
 
 @dataclass(frozen=True)
@@ -44,42 +39,23 @@ SUBSETS = {
 }
 
 
-def read_davis(root: Path, names: Names, subset: Subset) -> Dataset:
-    """Find sequences of DAVIS.
-
-    Args:
-        root: Holds `JPEGImages`, `Annotations` and `ImageSets`.
-        names: Sequences; without, those of the subset's lists, or of the folder where it has no lists.
-        subset: Which lists.
-
-    Raises:
-        InputError: The first path that is missing.
-    """
-    existing(root / IMAGES, LAYOUT)
-    existing(root / MASKS, LAYOUT)
-    notes: tuple[str, ...] = ()
-    if names is None:
-        names, notes = _listed(root, subset)
-    return Dataset(tuple(_video(root, name) for name in dict.fromkeys(names)), notes)
-
-
-def _listed(root: Path, subset: Subset) -> tuple[list[str], tuple[str, ...]]:
+def _listed(root: Path, subset: Subset) -> Listed:
     """Names of the lists, or of all there are and a note that says so."""
     names: list[str] = []
     for spellings in subset.lists:
         paths = [root / f"ImageSets/{name}.txt" for name in spellings]
         found = next((path for path in paths if path.is_file()), None)
         if found is None and subset.for_training:
-            raise InputError(f"{paths[0]} is missing; {LAYOUT}")
+            raise InputError(f"{paths[0]} is missing; {LAYOUT.needs}")
         if found is None:
-            every = [folder.name for folder in folders_in(root / IMAGES, LAYOUT)]
-            missing = paths[0].relative_to(root)
-            return every, (
-                f"{missing} is missing: these are the {len(every)} sequences of {IMAGES}, not the "
-                f"{subset.official} of the official list",
+            every = LAYOUT.folders(root / IMAGES)
+            note = (
+                f"{paths[0].relative_to(root)} is missing: these are the {len(every)} sequences of {IMAGES}, not the "
+                f"{subset.official} of the official list"
             )
+            return Listed(every, (note,))
         names += [_name(line) for _, line in read_rows(found)]
-    return names, ()
+    return Listed(names)
 
 
 def _name(line: str) -> str:
@@ -89,6 +65,13 @@ def _name(line: str) -> str:
 
 
 def _video(root: Path, name: str) -> LabelledVideo:
-    frames = images_in(root / IMAGES / name, LAYOUT)
-    truth = tuple((existing(root / MASKS / name / f"{f.stem}.png", LAYOUT),) for f in frames)
-    return LabelledVideo(name, frames, truth)
+    frames = LAYOUT.images(root / IMAGES / name)
+    masks = [LAYOUT.existing(root / MASKS / name / f"{frame.stem}.png") for frame in frames]
+    return LabelledVideo(name, frames, tuple((mask,) for mask in masks))
+
+
+READERS = {
+    name: LAYOUT.reader(_video, partial(_listed, subset=subset), parts=(IMAGES, MASKS))
+    for name, subset in SUBSETS.items()
+}
+"""By the names of `SUBSETS`."""

@@ -15,16 +15,12 @@ from jaxtyping import Bool, Int64
 
 from recon4d.core.errors import InputError
 from recon4d.masks.train.datasets.labels import read_labels
-from recon4d.masks.train.datasets.video import (
-    Dataset,
-    LabelledVideo,
-    Names,
-    existing,
-    folders_in,
-    images_in,
-)
+from recon4d.masks.train.datasets.layout import Layout
+from recon4d.masks.train.datasets.video import LabelledVideo
 
-LAYOUT = "FBMS-59 needs Testset/SEQ/*.jpg and Testset/SEQ/GroundTruth (Trainingset to train): give their folder"
+LAYOUT = Layout(
+    "FBMS-59 needs Testset/SEQ/*.jpg and Testset/SEQ/GroundTruth (Trainingset to train): give their folder"
+)
 KINDS = ("_gt.ppm", "_gt.png", ".pgm")
 """Ends of the names of masks, the best first; a sequence uses one kind."""
 REGION_0 = re.compile(r"scale of region 0:?\s*(\d+)", re.IGNORECASE)
@@ -32,26 +28,10 @@ LABELLED_FRAME = re.compile(r"frame number:?\s*(\d+)\s*file name:?\s*(\S+)", re.
 """In a `*Def.dat`: the index of a frame, from 0, and the name of its mask."""
 
 
-def read_fbms(root: Path, names: Names = None, part: str = "Testset") -> Dataset:
-    """Find sequences of FBMS-59.
-
-    Args:
-        root: Holds `Testset` or `Trainingset`.
-        names: Sequences; without, all of the part.
-        part: `Testset` or `Trainingset`.
-
-    Raises:
-        InputError: The first path that is missing.
-    """
-    existing(root / part, LAYOUT)
-    if names is None:
-        names = [folder.name for folder in folders_in(root / part, LAYOUT)]
-    return Dataset(tuple(_video(root / part / name) for name in dict.fromkeys(names)))
-
-
-def _video(folder: Path) -> LabelledVideo:
-    frames = images_in(folder, LAYOUT)
-    place = existing(folder / "GroundTruth", LAYOUT)
+def _video(root: Path, name: str, part: str) -> LabelledVideo:
+    folder = root / part / name
+    frames = LAYOUT.images(folder)
+    place = LAYOUT.existing(folder / "GroundTruth")
     definition = _definition(place)
     kind, masks = _masks(place)
     index_by_stem = {frame.stem: index for index, frame in enumerate(frames)}
@@ -84,7 +64,7 @@ def _masks(folder: Path) -> tuple[str, list[Path]]:
         found = [path for path in files if path.name.endswith(kind)]
         if found:
             return kind, found
-    raise InputError(f"{folder / ('*' + KINDS[0])} is missing; {LAYOUT}")
+    raise InputError(f"{folder / ('*' + KINDS[0])} is missing; {LAYOUT.needs}")
 
 
 def _moving(path: Path, masks: tuple[Path, ...], stated: int) -> Bool[np.ndarray, "height width"]:
@@ -103,3 +83,10 @@ def _background(masks: tuple[Path, ...], stated: int) -> int:
 
 def _border(values: Int64[np.ndarray, "height width"]) -> Int64[np.ndarray, " pixels"]:
     return np.concatenate((values[0], values[-1], values[1:-1, 0], values[1:-1, -1]))
+
+
+READERS = {
+    part: LAYOUT.reader(partial(_video, part=part), place=part, parts=(part,))
+    for part in ("Testset", "Trainingset")
+}
+"""By the part of the data set."""

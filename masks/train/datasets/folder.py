@@ -8,41 +8,27 @@ from pathlib import Path
 
 from recon4d.core.errors import InputError
 from recon4d.io.pictures.files import list_images
-from recon4d.masks.train.datasets.video import (
-    Dataset,
-    LabelledVideo,
-    Names,
-    by_stem,
-    existing,
-    files_of,
-    folders_in,
-    images_in,
+from recon4d.masks.train.datasets.layout import Layout, Listed, by_stem, labelled
+from recon4d.masks.train.datasets.video import LabelledVideo
+
+LAYOUT = Layout(
+    "a folder needs images/SEQ/* and masks/SEQ/* (or images/* and masks/* for one video): give the folder above"
 )
 
-LAYOUT = "a folder needs images/SEQ/* and masks/SEQ/* (or images/* and masks/* for one video): give the folder above"
+
+def _listed(root: Path) -> Listed:
+    """The sub-folders; of a folder with images "", which is all of it."""
+    return Listed([""] if list_images(root / "images") else LAYOUT.folders(root / "images"))
 
 
-def read_folder(root: Path, names: Names = None) -> Dataset:
-    """Find videos in a folder; one without sub-folders is a video with the name of the folder.
-
-    Raises:
-        InputError: The first path that is missing, or a mask without its frame.
-    """
-    existing(root / "images", LAYOUT)
-    existing(root / "masks", LAYOUT)
-    if list_images(root / "images") and names is None:
-        return Dataset((_video(root.resolve().name, root / "images", root / "masks"),))
-    if names is None:
-        names = [folder.name for folder in folders_in(root / "images", LAYOUT)]
-    names = tuple(dict.fromkeys(names))
-    videos = [_video(name, root / "images" / name, root / "masks" / name) for name in names]
-    return Dataset(tuple(videos))
-
-
-def _video(name: str, images: Path, masks: Path) -> LabelledVideo:
-    frames, files = images_in(images, LAYOUT), by_stem(images_in(masks, LAYOUT))
-    for stem in files.keys() - by_stem(frames).keys():
+def _video(root: Path, name: str) -> LabelledVideo:
+    images = root / "images" / name
+    frames, masks = LAYOUT.images(images), LAYOUT.images_by_stem(root / "masks" / name)
+    for stem in masks.keys() - by_stem(frames).keys():
         raise InputError(
-            f"{files[stem]} belongs to no frame of {images}; a mask has its frame's name: rename or remove it"
+            f"{masks[stem]} belongs to no frame of {images}; a mask has its frame's name: rename or remove it"
         )
-    return LabelledVideo(name, frames, tuple(files_of(frame.stem, files) for frame in frames))
+    return labelled(name or root.resolve().name, frames, masks)
+
+
+read_folder = LAYOUT.reader(_video, _listed, parts=("images", "masks"))

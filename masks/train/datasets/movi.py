@@ -14,36 +14,23 @@ from jaxtyping import Bool
 
 from recon4d.core.errors import InputError
 from recon4d.masks.train.datasets.labels import read_labels
-from recon4d.masks.train.datasets.video import Dataset, LabelledVideo, Names, existing, folders_in
+from recon4d.masks.train.datasets.layout import Layout
+from recon4d.masks.train.datasets.video import LabelledVideo
 
-LAYOUT = (
+LAYOUT = Layout(
     "MOVi needs SCENE/metadata.json, SCENE/rgba_00000.png and SCENE/segmentation_00000.png as Kubric's scripts write "
     "them: give the folder that holds the scenes"
 )
 
 
-def read_movi(root: Path, names: Names = None) -> Dataset:
-    """Find rendered scenes; objects that are dynamic move in all their frames.
-
-    Args:
-        root: Holds one folder per scene.
-        names: Scenes; without, all folders.
-
-    Raises:
-        InputError: The first path that is missing, or metadata that does not say what moves.
-    """
-    if names is None:
-        names = [folder.name for folder in folders_in(root, LAYOUT)]
-    return Dataset(tuple(_video(root / name) for name in dict.fromkeys(names)))
-
-
-def _video(folder: Path) -> LabelledVideo:
-    dynamic = _dynamic(existing(folder / "metadata.json", LAYOUT))
+def _video(root: Path, name: str) -> LabelledVideo:
+    folder = root / name
+    dynamic = _dynamic(LAYOUT.existing(folder / "metadata.json"))
     frames = tuple(sorted(folder.glob("rgba_*.png")))
     if not frames:
-        raise InputError(f"{folder / 'rgba_00000.png'} is missing; {LAYOUT}")
+        raise InputError(f"{folder / 'rgba_00000.png'} is missing; {LAYOUT.needs}")
     masks = [folder / frame.name.replace("rgba_", "segmentation_") for frame in frames]
-    truth = tuple((existing(path, LAYOUT),) for path in masks)
+    truth = tuple((LAYOUT.existing(path),) for path in masks)
     return LabelledVideo(folder.name, frames, truth, partial(_moving, dynamic=dynamic))
 
 
@@ -62,3 +49,6 @@ def _dynamic(path: Path) -> tuple[int, ...]:
 
 def _moving(path: Path, dynamic: tuple[int, ...]) -> Bool[np.ndarray, "height width"]:
     return np.isin(read_labels(path), dynamic)
+
+
+read_movi = LAYOUT.reader(_video)

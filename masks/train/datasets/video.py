@@ -1,6 +1,6 @@
 """What all data sets have in common: videos whose frames are files, with masks of what moves in some frames."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from recon4d.core.errors import InputError
-from recon4d.io.pictures.files import list_images, read_rgb
+from recon4d.io.pictures.files import read_rgb
 from recon4d.masks.train.datasets.labels import read_foreground
 
 Mask = Bool[np.ndarray, "height width"]
@@ -70,43 +70,3 @@ class Dataset:
     videos: tuple[LabelledVideo, ...]
     notes: tuple[str, ...] = ()
     """In what this is not the official set; belongs into every report."""
-
-
-def existing(path: Path, layout: str) -> Path:
-    """Return a path that exists, or raise an `InputError` that names it and says what the layout is."""
-    if not path.exists():
-        raise InputError(f"{path} is missing; {layout}")
-    return path
-
-
-def images_in(folder: Path, layout: str) -> tuple[Path, ...]:
-    """List the images of a folder, at least one."""
-    images = tuple(list_images(existing(folder, layout)))
-    if not images:
-        raise InputError(f"{folder} holds no images; {layout}")
-    return images
-
-
-def folders_in(folder: Path, layout: str) -> tuple[Path, ...]:
-    """List the sub-folders of a folder in the order of their names, at least one."""
-    folders = tuple(sorted(path for path in existing(folder, layout).iterdir() if path.is_dir()))
-    if not folders:
-        raise InputError(f"{folder} holds no folders; {layout}")
-    return folders
-
-
-def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
-    """Find files by their names without suffix, which must differ."""
-    found: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in found:
-            raise InputError(
-                f"{path} and {found[path.stem].name} have one name; remove one of them"
-            )
-        found[path.stem] = path
-    return found
-
-
-def files_of(stem: str, *folders: dict[str, Path]) -> tuple[Path, ...]:
-    """Return the files of a name in those of the folders that have one."""
-    return tuple(files[stem] for files in folders if stem in files)

@@ -10,46 +10,30 @@ import json
 from pathlib import Path
 
 from recon4d.core.errors import InputError
-from recon4d.masks.train.datasets.video import (
-    Dataset,
-    LabelledVideo,
-    Names,
-    by_stem,
-    existing,
-    files_of,
-    images_in,
+from recon4d.masks.train.datasets.layout import Layout, Listed, labelled
+from recon4d.masks.train.datasets.video import LabelledVideo
+
+LAYOUT = Layout(
+    "YouTube-VOS needs train/JPEGImages, train/Annotations and train/meta.json: give the folder that holds train"
 )
 
-LAYOUT = "YouTube-VOS needs train/JPEGImages, train/Annotations and train/meta.json: give the folder that holds train"
 
-
-def read_youtube_vos(root: Path, names: Names = None) -> Dataset:
-    """Find videos of YouTube-VOS; their annotated objects count as what moves.
-
-    Args:
-        root: Holds `train`.
-        names: The videos of a motion subset; without, all of `meta.json`, of which the keys of `videos` are read.
-
-    Raises:
-        InputError: The first path that is missing, or a file of another form.
-    """
-    if names is None:
-        names = _listed(existing(root / "train/meta.json", LAYOUT))
-    return Dataset(tuple(_video(root, name) for name in dict.fromkeys(names)))
-
-
-def _listed(path: Path) -> list[str]:
+def _listed(root: Path) -> Listed:
+    """All videos of `meta.json`, of which the keys of `videos` are read."""
+    path = LAYOUT.existing(root / "train/meta.json")
     try:
         videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
     except (ValueError, KeyError, TypeError):
         videos = None
     if not isinstance(videos, dict):
-        raise InputError(f"{path} has no object 'videos'; {LAYOUT}")
-    return sorted(videos)
+        raise InputError(f"{path} has no object 'videos'; {LAYOUT.needs}")
+    return Listed(sorted(videos))
 
 
 def _video(root: Path, name: str) -> LabelledVideo:
     every = root / "train_all_frames/JPEGImages" / name
-    frames = images_in(every if every.is_dir() else root / "train/JPEGImages" / name, LAYOUT)
-    masks = by_stem(images_in(root / "train/Annotations" / name, LAYOUT))
-    return LabelledVideo(name, frames, tuple(files_of(frame.stem, masks) for frame in frames))
+    frames = LAYOUT.images(every if every.is_dir() else root / "train/JPEGImages" / name)
+    return labelled(name, frames, LAYOUT.images_by_stem(root / "train/Annotations" / name))
+
+
+read_youtube_vos = LAYOUT.reader(_video, _listed)
