@@ -101,7 +101,7 @@ def test_an_interruption_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     step = fit._step
 
     def interrupted(*given: Any) -> float:
-        if given[4] == 3:
+        if given[3] == 3:
             raise KeyboardInterrupt
         return step(*given)
 

@@ -1,11 +1,9 @@
-"""The training loop of D2MIF: the same weights to the last bit whether it was interrupted or not (CPU, one thread)."""
+"""How D2MIF is trained: the loss of a step, rates, and validation on clips that are held out."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +15,11 @@ from recon4d.masks.d2mif.network import D2mif, NetworkConfig, lite0_from_imagene
 from recon4d.masks.train.d2mif.batches import Batch, random_batch, whole_frame
 from recon4d.masks.train.d2mif.loss import segmentation_loss
 from recon4d.masks.train.d2mif.samples import Samples
+from recon4d.masks.train.loop import Loop
 from recon4d.networks.lite0 import Lite0, channels_last
 
 WARM_UP = 100
 """Steps over which the learning rate rises."""
-MAX_NORM = 1.0
-"""Longest gradient of a step."""
 FROZEN_STAGES = 3
 """First stages of a pretrained image encoder that are not trained, to 1/8 of the image: a third of a step's time."""
 BRANCH_DROPOUT = 0.1
@@ -108,23 +105,24 @@ def fit(
         _start_from(imagenet, network)
     network.to(options.device)
     channels_last(network)
-    optimizer = _optimizer(network, options, imagenet is not None)
-    step, best = _resume(folder / "state.pt", network, optimizer, options)
-    if step == 0:
+    loop = _loop(folder / "state.pt", network, options, imagenet is not None)
+    state = loop.resume(options.device)
+    best = Best(**state["best"]) if state.get("best") else None
+    if not state:
         _log(folder, 0, None, validate(network, held_out, options.device))
-    with progress("train", total=options.steps) as counter:
-        counter.advance(step)
-        while step < options.steps:
-            loss = _step(network, optimizer, train, step, options)
-            step += 1
-            counter.advance()
-            if step % options.validate_every == 0 or step == options.steps:
-                found = validate(network, held_out, options.device)
-                _log(folder, step, loss, found)
-                if best is None or found.loss < best.loss:
-                    best = Best.of(step, found, network)
-            if step % options.save_every == 0 or step == options.steps:
-                _save(folder / "state.pt", network, optimizer, step, best, options)
+
+    def judge(done: int, loss: float) -> None:
+        nonlocal best
+        found = validate(network, held_out, options.device)
+        _log(folder, done, loss, found)
+        if best is None or found.loss < best.loss:
+            best = Best.of(done, found, network)
+
+    def save(done: int) -> None:
+        loop.save(network.state_dict(), step=done, best=None if best is None else vars(best))
+
+    steps = range(state.get("step", 0), options.steps)
+    loop.run(steps, lambda at: _step(loop, network, train, at, options), judge, save, progress)
     assert best is not None  # the last step is always validated
     network.load_state_dict(best.network)
     return network
@@ -182,28 +180,31 @@ def _optimizer(network: D2mif, options: FitOptions, is_pretrained: bool) -> torc
     return torch.optim.AdamW(groups, lr=options.rate, weight_decay=options.decay)
 
 
+def _loop(path: Path, network: D2mif, options: FitOptions, is_pretrained: bool) -> Loop:
+    told = options.steps, options.batch, options.rate, options.seed
+    return Loop(
+        network=network,
+        optimizer=_optimizer(network, options, is_pretrained),
+        learning=tuple(network.parameters()),
+        judge_every=options.validate_every,
+        save_every=options.save_every,
+        path=path,
+        key=" ".join(map(str, (options.network.to_json(), *told))),
+    )
+
+
 def _step(
-    network: D2mif,
-    optimizer: torch.optim.Optimizer,
-    train: Sequence[Samples],
-    step: int,
-    options: FitOptions,
+    loop: Loop, network: D2mif, train: Sequence[Samples], step: int, options: FitOptions
 ) -> float:
     """One step; everything random follows from the seed and the step's number."""
     rng = np.random.default_rng((options.seed, step))
     torch.manual_seed(int(rng.integers(2**31)))
     batch = random_batch(train, options.batch, rng).to(options.device)
-    for group in optimizer.param_groups:
+    for group in loop.optimizer.param_groups:
         group["lr"] = group["peak"] * _schedule(step, options.steps)
     network.train()
-    optimizer.zero_grad(set_to_none=True)
     without = _left_out(options.network.branches, rng)
-    log_odds = _log_odds(network, batch, without)
-    loss = segmentation_loss(log_odds, batch.truth)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
-    optimizer.step()
-    return float(loss.detach())
+    return loop.learn(segmentation_loss(_log_odds(network, batch, without), batch.truth))
 
 
 def _left_out(branches: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
@@ -221,49 +222,6 @@ def _schedule(step: int, steps: int) -> float:
     if step < rise:
         return (step + 1) / rise
     return float(0.5 * (1 + np.cos(np.pi * (step - rise) / max(steps - rise, 1))))
-
-
-def _save(
-    path: Path,
-    network: D2mif,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    best: Best | None,
-    options: FitOptions,
-) -> None:
-    growing = path.with_suffix(".growing")
-    state = {
-        "step": step,
-        "options": _key(options),
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "best": None if best is None else vars(best),
-    }
-    torch.save(state, growing)
-    os.replace(growing, path)
-
-
-def _resume(
-    path: Path, network: D2mif, optimizer: torch.optim.Optimizer, options: FitOptions
-) -> tuple[int, Best | None]:
-    """Load a saved state: finished steps, and the best weights so far; 0 steps where there is none."""
-    if not path.exists():
-        return 0, None
-    state: dict[str, Any] = torch.load(path, map_location=options.device, weights_only=True)
-    if state["options"] != _key(options):
-        raise ConfigError(
-            f"{path} was saved by a training with other options; give the same ones to go on, or another --out"
-        )
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), None if state["best"] is None else Best(**state["best"])
-
-
-def _key(options: FitOptions) -> str:
-    """What must not differ when a training goes on."""
-    return (
-        f"{options.network.to_json()} {options.steps} {options.batch} {options.rate} {options.seed}"
-    )
 
 
 def _log(folder: Path, step: int, loss: float | None, found: Validation) -> None:

@@ -1,19 +1,14 @@
-"""The training loop of GeoMotion: pi3 stays as it is, fusion and motion decoder learn.
-
-The same weights to the last bit whether it was interrupted or not (CPU, same threads).
-"""
+"""How GeoMotion is trained: pi3 stays as it is, fusion and motion decoder learn."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from recon4d.core.errors import ConfigError, DivergedError
@@ -28,11 +23,10 @@ from recon4d.masks.geomotion.network import (
 )
 from recon4d.masks.train.d2mif.loss import dice_loss, focal_loss
 from recon4d.masks.train.geomotion.clips import Clips, MotionClip
+from recon4d.masks.train.loop import Loop
 from recon4d.networks.pi3.config import config_of
 from recon4d.weights.files import WeightsFile, read_weights
 
-MAX_NORM = 1.0
-"""Longest gradient of a step."""
 SAVE_EVERY = 50
 """Steps between two saved states."""
 EPOCHS = 20
@@ -115,25 +109,25 @@ def fit_motion(
         DivergedError: The loss is not finite.
     """
     network.to(options.device)
-    for part in network.trained:
-        part.requires_grad_(True)
-    learning = [p for part in network.trained for p in part.parameters()]
-    optimizer = torch.optim.Adam(learning, lr=options.rate)
-    steps = options.steps or EPOCHS * len(clips.train)
-    state = folder / "state.pt"
-    done = _resume(state, network, optimizer, options)
-    with progress("train", total=steps) as counter:
-        counter.advance(len(done.losses))
-        while len(done.losses) < steps:
-            step = len(done.losses)
-            clip = clips.train[_chosen(step, len(clips.train), options.seed)]
-            done.losses.append(_step(network, optimizer, learning, clip, step, options))
-            counter.advance()
-            is_last = step + 1 == steps
-            if clips.held_out and (is_last or (step + 1) % len(clips.train) == 0):
-                _judge(network, clips.held_out, done)
-            if is_last or (step + 1) % SAVE_EVERY == 0:
-                _save(state, network, optimizer, done, options)
+    loop = _loop(folder / "state.pt", network, len(clips.train), options)
+    state = loop.resume(options.device)
+    done = Progressed(state["losses"], state["scores"], state["best"]) if state else Progressed()
+
+    def step(at: int) -> float:
+        clip = clips.train[_chosen(at, len(clips.train), options.seed)]
+        done.losses.append(_step(loop, network, clip, at, options))
+        return done.losses[-1]
+
+    def judge(*_: object) -> None:
+        if clips.held_out:
+            _judge(network, clips.held_out, done)
+
+    def save(_: int) -> None:
+        loop.save(_trained_state(network), **vars(done))
+        _log(folder, done)
+
+    steps = range(len(done.losses), options.steps or EPOCHS * len(clips.train))
+    loop.run(steps, step, judge, save, progress)
     if done.best is not None:
         network.load_state_dict(done.best, strict=False)
     network.requires_grad_(False)
@@ -177,25 +171,29 @@ def predicted(
     return network.motion(looked, moved)[labelled], truth
 
 
-def _step(
-    network: GeoMotion,
-    optimizer: torch.optim.Optimizer,
-    learning: list[nn.Parameter],
-    clip: MotionClip,
-    step: int,
-    options: MotionFit,
-) -> float:
-    optimizer.zero_grad(set_to_none=True)
+def _loop(path: Path, network: GeoMotion, clips: int, options: MotionFit) -> Loop:
+    for part in network.trained:
+        part.requires_grad_(True)
+    learning = [p for part in network.trained for p in part.parameters()]
+    return Loop(
+        network=network,
+        optimizer=torch.optim.Adam(learning, lr=options.rate),
+        learning=learning,
+        judge_every=clips,
+        save_every=SAVE_EVERY,
+        path=path,
+        key=f"{options.steps} {options.rate} {options.loss} {options.seed}",
+    )
+
+
+def _step(loop: Loop, network: GeoMotion, clip: MotionClip, step: int, options: MotionFit) -> float:
     loss = motion_loss(*predicted(network, clip), options.loss)
     value = float(loss.detach())
     if not np.isfinite(value):
         raise DivergedError(
             f"the loss of GeoMotion is {value} at step {step}; give a smaller --rate, and another --out"
         )
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(learning, MAX_NORM)
-    optimizer.step()
-    return value
+    return loop.learn(loss)
 
 
 def _chosen(step: int, clips: int, seed: int) -> int:
@@ -217,48 +215,11 @@ def _trained_state(network: GeoMotion) -> dict[str, Tensor]:
     return {name: value for name, value in network.state_dict().items() if name in learning}
 
 
-def _save(
-    path: Path,
-    network: GeoMotion,
-    optimizer: torch.optim.Optimizer,
-    done: Progressed,
-    options: MotionFit,
-) -> None:
-    growing = path.with_suffix(".growing")
-    state = {
-        "options": _key(options),
-        "network": _trained_state(network),
-        "optimizer": optimizer.state_dict(),
-        **vars(done),
-    }
-    torch.save(state, growing)
-    os.replace(growing, path)
+def _log(folder: Path, done: Progressed) -> None:
     scores = dict(done.scores)
     entries = [
         {"step": step, "loss": loss} | ({"iou_held_out": scores[step]} if step in scores else {})
         for step, loss in enumerate(done.losses, start=1)
     ]
     text = "".join(json.dumps(entry) + "\n" for entry in entries)
-    (path.parent / "log.jsonl").write_text(text, encoding="utf-8")
-
-
-def _resume(
-    path: Path, network: GeoMotion, optimizer: torch.optim.Optimizer, options: MotionFit
-) -> Progressed:
-    """Load a saved state; nothing done where there is none."""
-    if not path.exists():
-        return Progressed()
-    state: dict[str, Any] = torch.load(path, map_location=options.device, weights_only=True)
-    if state["options"] != _key(options):
-        raise ConfigError(
-            f"{path} was saved by a training with other options; give the same ones to go on, or another --out"
-        )
-    network.load_state_dict(state["network"], strict=False)
-    optimizer.load_state_dict(state["optimizer"])
-    scores = [(int(step), float(score)) for step, score in state["scores"]]
-    return Progressed(list(state["losses"]), scores, state["best"])
-
-
-def _key(options: MotionFit) -> str:
-    """What must not differ when a training goes on."""
-    return f"{options.steps} {options.rate} {options.loss} {options.seed}"
+    (folder / "log.jsonl").write_text(text, encoding="utf-8")
