@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from recon4d.core.errors import ConfigError
+from recon4d.networks.load import Loader
 from recon4d.networks.pi3.config import Pi3Config, config_of
 from recon4d.networks.pi3.network import Decoded, Pi3
-from recon4d.weights.files import WeightsFile, load_into, read_weights
 
 LOW_BLOCKS = (5, 15)
 """Blocks of pi3's decoder, from 0, that are looked at besides the last two; all frames see each other in both."""
@@ -168,32 +168,13 @@ def geomotion_config(tensors: Mapping[str, Tensor], path: Path) -> GeoMotionConf
     return GeoMotionConfig(config_of(tensors), (dims[0], dims[1], dims[2]))
 
 
-def load_geomotion(path: Path, device: str | torch.device = "cpu") -> GeoMotion:
-    """Read a checkpoint and make its network, ready for inference.
-
-    Args:
-        path: A `.pth` with `model_state_dict`, a `.safetensors` file, or a folder with `model.safetensors`.
-        device: Where the network goes.
-
-    Raises:
-        ConfigError: The checkpoint cannot be read, or is none of GeoMotion.
-    """
-    return geomotion_of(read_weights(path), device)
-
-
-def geomotion_of(weights: WeightsFile, device: str | torch.device = "cpu") -> GeoMotion:
-    """The network with a checkpoint's tensors, in 32 bits.
-
-    Raises:
-        ConfigError: A key is missing or unexpected, or a tensor has another shape.
-    """
-    network = empty_geomotion(geomotion_config(weights.tensors, weights.path))
-    network = network.to_empty(device=device)
-    load_into(network, weights, "GeoMotion")
-    return network.eval().requires_grad_(False)
-
-
-def empty_geomotion(config: GeoMotionConfig) -> GeoMotion:
-    """The network on the meta device: names and shapes without memory."""
-    with torch.device("meta"):
-        return GeoMotion(config)
+GEOMOTION = Loader(
+    lambda weights: geomotion_config(weights.tensors, weights.path),
+    lambda config: GeoMotion(config).requires_grad_(False),
+    lambda _: "GeoMotion",
+)
+load_geomotion, geomotion_of, empty_geomotion = (
+    GEOMOTION.load,
+    GEOMOTION.network_of,
+    GEOMOTION.empty,
+)

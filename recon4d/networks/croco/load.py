@@ -3,48 +3,14 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from recon4d.networks.croco.align3r import Align3R
-from recon4d.networks.croco.config import CrocoConfig, config_of
+from recon4d.networks.croco.config import config_of
 from recon4d.networks.croco.network import Croco
-from recon4d.weights.files import WeightsFile, load_into, read_weights
-
-
-def load_croco(path: Path, device: str | torch.device = "cpu") -> Croco:
-    """Read a checkpoint and make its network, ready for inference.
-
-    Args:
-        path: A `.safetensors` file, a folder with `model.safetensors`, or a `.pth`.
-        device: Where the network goes.
-
-    Raises:
-        ConfigError: The checkpoint cannot be read, or is none of the family's.
-    """
-    weights = read_weights(path)
-    return network_of(weights, config_of(weights), device)
-
-
-def network_of(
-    weights: WeightsFile, config: CrocoConfig, device: str | torch.device = "cpu"
-) -> Croco:
-    """The network of these sizes with a checkpoint's tensors, in 32 bits.
-
-    Raises:
-        ConfigError: A key is missing or unexpected, or a tensor has another shape.
-    """
-    network = empty_network(config).to_empty(device=device)
-    load_into(network, completed(weights), "Align3R" if config.point_cloud else "DUSt3R")
-    return network.eval()
-
-
-def empty_network(config: CrocoConfig) -> Croco:
-    """The network on the meta device: names and shapes without memory."""
-    with torch.device("meta"):
-        return Align3R(config) if config.point_cloud else Croco(config)
+from recon4d.networks.load import Loader
+from recon4d.weights.files import WeightsFile
 
 
 def completed(weights: WeightsFile) -> WeightsFile:
@@ -69,3 +35,12 @@ def _renamed(tensors: Mapping[str, Tensor], pattern: str, new: str) -> dict[str,
         for name, tensor in tensors.items()
         if re.search(pattern, name)
     }
+
+
+CROCO = Loader(
+    config_of,
+    lambda config: Align3R(config) if config.point_cloud else Croco(config),
+    lambda config: "Align3R" if config.point_cloud else "DUSt3R",
+    completed,
+)
+load_croco, network_of, empty_network = CROCO.load, CROCO.network_of, CROCO.empty
