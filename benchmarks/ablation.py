@@ -38,7 +38,7 @@ from recon4d.core.stages import run_stage
 from recon4d.evaluate.masks import jaccard
 from recon4d.io.pictures.files import read_image, write_image
 from recon4d.io.resize import resize_nearest
-from recon4d.masks.d2mif.network import LIGHT
+from recon4d.masks.d2mif.config import LIGHT
 from recon4d.masks.d2mif.weights import save_weights
 from recon4d.masks.train.d2mif import HELD_OUT, imagenet_weights
 from recon4d.masks.train.d2mif.calibrate import calibrate

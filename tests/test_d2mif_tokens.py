@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from recon4d.cli import main
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import no_progress
-from recon4d.masks.d2mif.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif, NetworkConfig
+from recon4d.masks.d2mif.config import NetworkConfig
+from recon4d.masks.d2mif.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif
 from recon4d.masks.d2mif.weights import Calibration, load_weights, save_weights
 from recon4d.masks.train.d2mif import batches
 from recon4d.masks.train.d2mif.batches import random_batch, whole_frame

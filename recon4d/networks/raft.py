@@ -12,6 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recon4d.networks.correlation import cell_grid, correlation_pyramid, look_up
+from recon4d.networks.residual import BottleneckBlock, Encoder, ResidualBlock, conv_norm
+
 CELL_PX = 8
 """Pixels of the image per cell of the maps, in each direction."""
 LEVELS = 4
@@ -99,8 +102,10 @@ class Raft(nn.Module):
         super().__init__()
         self.size = size
         norm = nn.BatchNorm2d if size.large else None
-        self.feature_encoder = Encoder(size, nn.InstanceNorm2d, size.features)
-        self.context_encoder = Encoder(size, norm, size.hidden + size.context)
+        block = ResidualBlock if size.large else BottleneckBlock
+        widths = (size.stem, *size.stages)
+        self.feature_encoder = Encoder(widths, block, nn.InstanceNorm2d, size.features)
+        self.context_encoder = Encoder(widths, block, norm, size.hidden + size.context)
         self.update_block = UpdateBlock(size)
         self.mask_predictor = MaskPredictor(size) if size.large else None
 
@@ -127,7 +132,7 @@ class Raft(nn.Module):
             count: Updates.
             start: Coarse flow to begin from; None: zero.
         """
-        pyramid = correlation_pyramid(source.features, target.features)
+        pyramid = correlation_pyramid(source.features, target.features, LEVELS)
         hidden, grid = source.hidden, cell_grid(source.features)
         flow = torch.zeros_like(grid).expand(len(hidden), -1, -1, -1) if start is None else start
         for _ in range(count):
@@ -145,86 +150,6 @@ class Raft(nn.Module):
                 flow, scale_factor=CELL_PX, mode="bilinear", align_corners=True
             )
         return upsample_convex(flow, self.mask_predictor(hidden).float())
-
-
-class Encoder(nn.Module):
-    """Convolutions from an image to a map at an eighth of its size."""
-
-    def __init__(self, size: RaftSize, norm: type[nn.Module] | None, out: int) -> None:
-        super().__init__()
-        block = ResidualBlock if size.large else BottleneckBlock
-        widths = (size.stem, *size.stages)
-        self.convnormrelu = conv_norm(3, size.stem, 7, norm, stride=2)
-        self.layer1, self.layer2, self.layer3 = (
-            nn.Sequential(block(before, after, norm, stride), block(after, after, norm, 1))
-            for before, after, stride in zip(widths[:-1], widths[1:], (1, 2, 2), strict=True)
-        )
-        self.conv = nn.Conv2d(widths[-1], out, 1)
-
-    def forward(
-        self, images: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch out rows cols"]:
-        """Encode."""
-        x = self.convnormrelu(images)
-        out: Tensor = self.conv(self.layer3(self.layer2(self.layer1(x))))
-        return out
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions."""
-
-    def __init__(self, inside: int, out: int, norm: type[nn.Module] | None, stride: int) -> None:
-        super().__init__()
-        self.convnormrelu1 = conv_norm(inside, out, 3, norm, stride=stride)
-        self.convnormrelu2 = conv_norm(out, out, 3, norm)
-        self.downsample = shortcut(inside, out, norm, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform, add, rectify."""
-        return F.relu(self.downsample(x) + self.convnormrelu2(self.convnormrelu1(x)))
-
-
-class BottleneckBlock(nn.Module):
-    """A 3x3 convolution on a quarter of the channels, between two of 1x1."""
-
-    def __init__(self, inside: int, out: int, norm: type[nn.Module] | None, stride: int) -> None:
-        super().__init__()
-        self.convnormrelu1 = conv_norm(inside, out // 4, 1, norm)
-        self.convnormrelu2 = conv_norm(out // 4, out // 4, 3, norm, stride=stride)
-        self.convnormrelu3 = conv_norm(out // 4, out, 1, norm)
-        self.downsample = shortcut(inside, out, norm, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform, add, rectify."""
-        inner = self.convnormrelu3(self.convnormrelu2(self.convnormrelu1(x)))
-        return F.relu(self.downsample(x) + inner)
-
-
-def conv_norm(
-    inside: int,
-    out: int,
-    kernel: int | tuple[int, int],
-    norm: type[nn.Module] | None = None,
-    stride: int = 1,
-    *,
-    relu: bool = True,
-) -> nn.Sequential:
-    """Convolution that keeps the size (over its stride), norm, ReLU."""
-    sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-    padding = (sides[0] // 2, sides[1] // 2)
-    layers: list[nn.Module] = [nn.Conv2d(inside, out, kernel, stride, padding)]
-    if norm is not None:
-        layers.append(norm(out))
-    if relu:
-        layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
-
-
-def shortcut(inside: int, out: int, norm: type[nn.Module] | None, stride: int) -> nn.Module:
-    """What a residual block adds its work to: its input, brought to its size."""
-    return (
-        nn.Identity() if stride == 1 else conv_norm(inside, out, 1, norm, stride=stride, relu=False)
-    )
 
 
 class UpdateBlock(nn.Module):
@@ -324,59 +249,6 @@ class MaskPredictor(nn.Module):
         """Predict."""
         logits: Tensor = MASK_FACTOR * self.conv(self.convrelu(hidden))
         return logits
-
-
-def cell_grid(
-    like: Float[Tensor, "batch channels rows cols"],
-) -> Float[Tensor, "1 2 rows cols"]:
-    """Column and row of every cell."""
-    rows, cols = (torch.arange(n, dtype=torch.float32, device=like.device) for n in like.shape[-2:])
-    row, col = torch.meshgrid(rows, cols, indexing="ij")
-    return torch.stack((col, row))[None]
-
-
-def correlation_pyramid(
-    source: Float[Tensor, "batch features rows cols"],
-    target: Float[Tensor, "batch features rows cols"],
-) -> list[Float[Tensor, "cells 1 _ _"]]:
-    """Products of every source cell's features with every target cell's, and their means over 2, 4 and 8 cells.
-
-    In single precision also where the features are in half.
-    """
-    batch, channels, rows, cols = source.shape
-    with torch.autocast(source.device.type, enabled=False):
-        products = source.flatten(2).transpose(1, 2).float() @ target.flatten(2).float()
-    level = (products / channels**0.5).reshape(batch * rows * cols, 1, rows, cols)
-    pyramid = [level]
-    for _ in range(LEVELS - 1):
-        level = F.avg_pool2d(level, 2)
-        pyramid.append(level)
-    return pyramid
-
-
-def look_up(
-    pyramid: list[Float[Tensor, "cells 1 _ _"]],
-    at: Float[Tensor, "batch 2 rows cols"],
-    radius: int,
-) -> Float[Tensor, "batch seen rows cols"]:
-    """Correlation in a square around a position of the target, in every level; zero outside the image.
-
-    Args:
-        pyramid: Of `correlation_pyramid`.
-        at: Column and row in the target, cells, for every source cell.
-        radius: Of the square, cells of each level.
-    """
-    batch, _, rows, cols = at.shape
-    reach = torch.arange(-radius, radius + 1, dtype=at.dtype, device=at.device)
-    around = torch.cartesian_prod(reach, reach).reshape(1, len(reach), len(reach), 2)
-    centre = at.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)
-    seen = []
-    for number, level in enumerate(pyramid):
-        size = torch.tensor(level.shape[:-3:-1], dtype=at.dtype, device=at.device)
-        place = (2 * (centre / 2**number + around) + 1) / size - 1
-        values = F.grid_sample(level, place, align_corners=False)
-        seen.append(values.reshape(batch, rows, cols, -1))
-    return torch.cat(seen, dim=-1).permute(0, 3, 1, 2).contiguous()
 
 
 def upsample_convex(

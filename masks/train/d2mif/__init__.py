@@ -13,7 +13,8 @@ from torch import Tensor
 from recon4d.core.errors import ConfigError
 from recon4d.core.parallel import keep_memory
 from recon4d.core.progress import Progress, no_progress
-from recon4d.masks.d2mif.network import FULL, GEOMETRY_CHANNELS, LIGHT, MOTION_CHANNELS, D2mif
+from recon4d.masks.d2mif.config import FULL, LIGHT
+from recon4d.masks.d2mif.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif
 from recon4d.masks.d2mif.weights import save_weights
 from recon4d.masks.train.d2mif.calibrate import calibrate, calibration_error
 from recon4d.masks.train.d2mif.card import Figures, write_card

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress
-from recon4d.masks.d2mif.network import D2mif, NetworkConfig, lite0_from_imagenet
+from recon4d.masks.d2mif.config import NetworkConfig
+from recon4d.masks.d2mif.network import D2mif
 from recon4d.masks.train.d2mif.batches import Batch, random_batch, whole_frame
 from recon4d.masks.train.d2mif.loss import segmentation_loss
 from recon4d.masks.train.d2mif.samples import Samples
 from recon4d.masks.train.loop import Loop
-from recon4d.networks.lite0 import Lite0, channels_last
+from recon4d.networks.lite0 import Lite0, channels_last, lite0_from_imagenet
 
 WARM_UP = 100
 """Steps over which the learning rate rises."""

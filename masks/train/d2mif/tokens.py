@@ -9,7 +9,7 @@ from jaxtyping import Float16
 
 from recon4d.core.progress import Progress
 from recon4d.core.stages import run_stage
-from recon4d.masks.d2mif.network import NetworkConfig
+from recon4d.masks.d2mif.config import NetworkConfig
 from recon4d.masks.train.d2mif.samples import Samples
 from recon4d.networks.tokens import TokenSource, video_tokens
 
