@@ -15,12 +15,17 @@ from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.files import resolved
 from recon4d.core.stages import drop_damaged
 from recon4d.io.files import aside_of
+from recon4d.io.ours import RESULT_FILES
 from recon4d.run.inputs import fingerprint, refuse_changes
 from recon4d.settings.config import RunConfig
 from recon4d.settings.text import to_toml
 
 _LOCK = "lock"
 _SETTINGS, _INPUTS, _PUBLISHED = "config.toml", "inputs.json", "published"
+_HOW = ("workers", "executor")
+"""Options that the results of a run do not depend on."""
+_OF_A_RESULT = frozenset(RESULT_FILES) - {_SETTINGS}
+"""Files that a result has and a partial folder has not."""
 _log = logging.getLogger(__name__)
 
 
@@ -77,17 +82,32 @@ def _owner(lock: Path) -> str:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Raise where a partial folder is something of the user's that has its name."""
+    """Raise where a partial folder is something of the user's that has its name, or a link in it leads to that."""
     if not (folder.is_symlink() or folder.exists()):
         return
+    found = "recon4d works there and did not make it"
     ours = not folder.is_symlink() and folder.is_dir()
     if ours:
         names = {path.name for path in folder.iterdir()}
         ours = not names or bool(names & {_LOCK, _SETTINGS, _PUBLISHED})
+        if names & _OF_A_RESULT:
+            ours, found = False, "recon4d works there, and it holds a finished result"
     if not ours:
+        raise InputError(f"{folder} is in the way: {found}; move it away, or choose another --out")
+    link = _any_link(folder)
+    if link is not None:
         raise InputError(
-            f"{folder} is in the way: recon4d works there and did not make it; move it away, or choose another --out"
+            f"{link} is a link, which recon4d does not follow where it works; remove it, or choose another --out"
         )
+
+
+def _any_link(folder: Path) -> Path | None:
+    """A symbolic link anywhere in a folder; no run makes any."""
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            if os.path.islink(path := os.path.join(place, name)):
+                return Path(path)
+    return None
 
 
 def is_begun(folder: Path, config: RunConfig) -> bool:
@@ -98,7 +118,8 @@ def is_begun(folder: Path, config: RunConfig) -> bool:
     settings, inputs = folder / _SETTINGS, folder / _INPUTS
     if not settings.exists():
         return False
-    if settings.read_text(encoding="utf-8", errors="replace") != to_toml(config.anchored()):
+    begun_with = settings.read_text(encoding="utf-8", errors="replace")
+    if _what(begun_with) != _what(to_toml(config.anchored())):
         raise ConfigError(
             f"{folder} was begun with other options than these; give the same options to resume it, or run without "
             "--resume to begin anew"
@@ -111,6 +132,11 @@ def is_begun(folder: Path, config: RunConfig) -> bool:
     for name in drop_damaged(folder):
         _log.warning("the stored stage '%s' is damaged; it is computed again", name)
     return True
+
+
+def _what(toml: str) -> list[str]:
+    """The lines of a configuration that say what is computed, not how: a run goes on with fewer workers, too."""
+    return [line for line in toml.splitlines() if line.partition(" = ")[0] not in _HOW]
 
 
 def begin(folder: Path, config: RunConfig) -> None:
