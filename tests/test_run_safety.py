@@ -123,6 +123,37 @@ def test_what_has_the_name_of_a_partial_folder_and_is_not_ours_stays(
     assert not Path("../precious").exists() or (Path("../precious/thesis.txt")).exists()
 
 
+@pytest.mark.parametrize("files", [[], ["run.json"], ["run.json", "poses.txt", "frames.txt"]])
+def test_a_result_that_has_the_name_of_a_partial_folder_stays(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(Path("in"), textured_frames(2))
+    a_result(".out.partial")
+    for name in files:  # damaged or not
+        Path(".out.partial", name).unlink()
+    for extra in ([], ["--resume"], ["--overwrite"]):
+        sentence = refused([*RUN, *extra], capsys)
+        assert (
+            ".out.partial is in the way: recon4d works there, and it holds a finished" in sentence
+        )
+
+
+@pytest.mark.parametrize("name", ["clips", "lock", "flow", "result", "read/images.npy"])
+def test_a_link_in_a_partial_folder_is_not_followed(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(Path("in"), textured_frames(4))
+    interrupted(monkeypatch, RUN, at="read_frames" if name == "flow" else "densify")
+    capsys.readouterr()
+    outside, link = precious(), Path(".out.partial", name)
+    link.unlink(missing_ok=True)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside.absolute() / ("thesis.txt" if "." in name or name == "lock" else ""))
+    for extra in ([], ["--resume"]):
+        sentence = refused([*RUN, *extra], capsys)
+        assert f"{link.name} is a link, which recon4d does not follow" in sentence
+
+
 def test_a_folder_of_the_users_that_earlier_versions_moved_results_to_stays(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -394,6 +425,26 @@ def test_a_wrong_place_for_a_file_is_found_before_the_work(
     for module, name in ((recon4d.viewer, "render_png"), (recon4d.evaluate, "evaluate")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("the work was begun"))
     assert message in refused(words, capsys)
+
+
+def test_a_place_beyond_a_folder_that_is_not_there_is_found_by_all_that_write(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`no/../x` is `x`: from the first check to the last sentence, and for what is read from a file, too."""
+    write_images(Path("in"), textured_frames(4))
+    assert cli.main([*RUN[:2], "--out", "no/../out", *RUN[4:]]) == 0, capsys.readouterr().err
+    assert f"recon4d view {Path('out').absolute()}" in capsys.readouterr().out
+    Path("c.toml").write_text('out = "no/../other"\n')
+    assert cli.main([*RUN[:2], "--config", "c.toml", *RUN[4:]]) == 0, capsys.readouterr().err
+    assert cli.main(["view", "out", "--png", "no/../p.png"]) == 0, capsys.readouterr().err
+    truth = ["--gt", "out/poses.txt", "--json", "no/../e.json"]
+    assert cli.main(["eval", "out", *truth]) == 0, capsys.readouterr().err
+    assert cli.main(["export", "out", "--to", "ply", "--out", "no/../ply"]) == 0
+    capsys.readouterr()
+    sentence = refused(["export", "out", "--to", "ply", "--out", "no/../in"], capsys)
+    assert "holds files that are not an export" in sentence
+    made = {"in", "out", "c.toml", "other", "p.png", "e.json", "ply"}
+    assert {path.name for path in Path.cwd().iterdir()} == made
 
 
 @pytest.mark.slow

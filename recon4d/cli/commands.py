@@ -3,11 +3,13 @@
 import shlex
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from recon4d.cli import parser
 from recon4d.cli.screen import remark, say, show_progress, show_run
 from recon4d.core.errors import ConfigError
+from recon4d.core.files import straight
 from recon4d.core.text import printable
 from recon4d.io.files import check_file_output
 from recon4d.settings import text
@@ -21,7 +23,8 @@ def run_config(arguments: Namespace) -> RunConfig:
     file = arguments.config_file
     in_file = {} if file is None else text.read_toml(file)
     assigned = dict(map(text.parse_assignment, arguments.assignments))
-    return text.build(text.override(in_file, assigned, parser.run_options(arguments)))
+    config = text.build(text.override(in_file, assigned, parser.run_options(arguments)))
+    return config if config.out is None else replace(config, out=straight(config.out))
 
 
 def run(arguments: Namespace) -> None:

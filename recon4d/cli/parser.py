@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from recon4d.choices import table
 from recon4d.cli.train import add_train
-from recon4d.cli.values import add_choice, positive, whole
+from recon4d.cli.values import add_choice, place, positive, whole
 from recon4d.core.errors import ConfigError, did_you_mean
 from recon4d.settings.config import CHOICES, Choice, RunConfig
 
@@ -143,7 +143,7 @@ def _build() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
         )
     }
     _add_run(add["run"])
-    add["demo"].add_argument("--out", type=Path, metavar="DIR", help="result folder")
+    add["demo"].add_argument("--out", type=place, metavar="DIR", help="result folder")
     _add_view(add["view"])
     _add_eval(add["eval"])
     _add_export(add["export"])
@@ -226,7 +226,7 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--png",
-        type=Path,
+        type=place,
         metavar="FILE",
         help="write one picture, without a window (on a GPU where PyTorch3D is installed)",
     )
@@ -276,7 +276,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
         help="value of a depth PNG for one metre (5000)",
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write the figures to a file"
+        "--json", type=place, metavar="FILE", help="also write the figures to a file"
     )
 
 
@@ -285,7 +285,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     text = "; ".join(f"{name}: {each.about}" for name, each in table("export").items())
     add_choice(parser, "--to", EXPORT_TO, text, required=True)
     text = "folder to write to, for glb also a .glb file (RESULT/export/FORMAT)"
-    parser.add_argument("--out", type=Path, metavar="PATH", help=text)
+    parser.add_argument("--out", type=place, metavar="PATH", help=text)
     text = (
         "of colmap, nerfstudio and overlay: images, intrinsics, masks and depth at the working size, or at the size of "
         "the input, which must still be where it was; edges of depth and masks follow its images"

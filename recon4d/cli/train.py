@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from recon4d.choices import with_tokens
-from recon4d.cli.values import add_choice, not_negative, positive, whole
+from recon4d.cli.values import add_choice, not_negative, place, positive, whole
 from recon4d.settings.config import CHOICES, Choice
 
 TRAIN_SIZE = Choice(now=("light", "full"))
@@ -108,7 +108,7 @@ def _add_geomotion(parser: argparse.ArgumentParser) -> None:
 
 def _add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder of the training"
+        "--out", type=place, required=True, metavar="DIR", help="folder of the training"
     )
 
 

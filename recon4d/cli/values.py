@@ -3,9 +3,16 @@
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from recon4d.core.errors import ConfigError
+from recon4d.core.files import straight
 from recon4d.settings.config import Choice
+
+
+def place(text: str) -> Path:
+    """Where something is written."""
+    return straight(Path(text))
 
 
 def whole(flag: str, least: int) -> Callable[[str], int]:

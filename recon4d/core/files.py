@@ -54,6 +54,11 @@ def resolved(path: Path) -> Path:
         ) from error
 
 
+def straight(path: Path) -> Path:
+    """The path without `..`: `no/../x` is `x` wherever it is used, though there is no folder `no` to go through."""
+    return resolved(path) if ".." in path.parts else path
+
+
 def fitting(name: str, before: str, after: str) -> str:
     """The name between two others; cut, and told apart by a part of its hash, where it would be too long."""
     whole = before + name + after

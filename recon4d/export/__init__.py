@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recon4d.choices import module_of, table
 from recon4d.core.errors import ConfigError, did_you_mean
-from recon4d.core.files import writing
+from recon4d.core.files import straight, writing
 from recon4d.core.progress import Progress, no_progress
 from recon4d.export.original import at_original_size
 from recon4d.export.place import placed
@@ -92,7 +92,7 @@ def export_result(
     """
     exporter = exporter_of(to)
     options.check(to)
-    target = result / EXPORTS / to if out is None else out
+    target = result / EXPORTS / to if out is None else straight(out)
     own = exporter.file
     file = own if own and target.suffix.lower() == Path(own).suffix else None
     reconstruction = read_result(result)
