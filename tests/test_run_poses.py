@@ -1,5 +1,6 @@
 """Poses on another clock, in another unit, or of another direction: `recon4d run --poses` names the likely cause."""
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -76,6 +77,33 @@ def test_nanoseconds_of_the_day_are_named_with_their_start(
     assert "look like nanoseconds" in sentence and "subtract 1403636579.75" in sentence
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_of_frames_in_the_place_of_times_are_named(
+    first: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentence = refused(capsys, np.arange(first, first + COUNT, dtype=float), poses())
+    assert (
+        f"its times ({first}, {first + 1}, ... {first + 9}) look like numbers of frames" in sentence
+    )
+    assert "the video's are seconds (0.000000 to 0.360000); write the time of each" in sentence
+
+
+def test_poses_that_no_frame_takes_are_counted_in_the_result_and_on_the_screen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_video(Path("in.mkv"), world().video.images, SECONDS.tolist())
+    times = np.concatenate((SECONDS[:7], SECONDS + 0.02))
+    write_trajectory(Trajectory(times, np.concatenate((poses()[:7], poses()))), Path("poses.txt"))
+    argv = ["run", "in.mkv", "--poses", "poses.txt", "--masks", "none", "--intrinsics", camera()]
+    assert cli.main([*argv, "--out", "out", "--loop", "0"]) == 0
+    said = "7 of 17 given poses are at a frame's time (within 0.01 s)"
+    assert said in capsys.readouterr().out
+    codes = {
+        entry["code"]: entry for entry in json.loads(Path("out/run.json").read_text())["warnings"]
+    }
+    assert said in codes["unused_poses"]["message"]
+
+
 @pytest.mark.parametrize(
     ("convention", "answer"),
     [
@@ -117,6 +145,8 @@ FRAMES = np.arange(24) / 15
         (FRAMES + 1.53, np.arange(400) / 100),  # motion capture that began before the video
         (FRAMES, np.arange(1000) / 120 + 0.003),
         (FRAMES[:2], FRAMES[:2]),
+        (np.arange(24.0), np.arange(24.0)),
+        (FRAMES, np.arange(9.0)),  # one pose a second
         (FRAMES + 1.3e9, FRAMES + 1.3e9 + 0.002),
     ],
 )

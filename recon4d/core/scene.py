@@ -38,6 +38,8 @@ class KnownPoses:
     is_given: Bool[np.ndarray, " frames"]
     sigma: float = 0.0
     """Standard deviation of the given camera centres, in their own unit; 0: they are exact."""
+    notices: tuple[Notice, ...] = ()
+    """What was found when they were read."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float16, Float64, Int64, UInt8
 
 from recon4d.core.geometry import transfer
 from recon4d.core.sampling import spread_evenly
-from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
-from recon4d.core.stages import stage_costs
+from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, KnownPoses, MotionMasks, Scene, Video
+from recon4d.core.stages import load_stage, stage_costs
 from recon4d.flow import FlowMethod
 from recon4d.run.focal_source import focal_notices, focal_source
 from recon4d.run.rounds import Rounds
@@ -123,8 +123,9 @@ def report(
     """The content of run.json."""
     prediction = () if video.predicted_depth is None else video.predicted_depth.notices
     source = focal_source(video, scene)
+    given = () if config.poses is None else load_stage(folder / "poses", KnownPoses).notices
     of_scene = (*scene.notices, *focal_notices(source, scene))
-    notices = (*video.notices, *prediction, *of_scene, *motion.notices, *rounds.notices)
+    notices = (*video.notices, *given, *prediction, *of_scene, *motion.notices, *rounds.notices)
     costs = stage_costs(folder)
     width, height = video.size
     return {

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
 from recon4d.core.errors import InputError
-from recon4d.core.scene import KnownPoses, Video
+from recon4d.core.scene import KnownPoses, Notice, Video
 from recon4d.io.poses.times import MATCH_S, nearest_pose, other_clock
 from recon4d.io.poses.trajectory import Trajectory, read_trajectory
 
@@ -35,7 +36,18 @@ def read_known_poses(path: Path, sigma: float, video: Video) -> KnownPoses:
         raise InputError(_nothing_matches(trajectory, video, path))
     world_from_cam = np.tile(np.eye(4), (video.num_frames, 1, 1))
     world_from_cam[is_given] = trajectory.world_from_cam[pose_of[is_given]]
-    return KnownPoses(world_from_cam, is_given, sigma)
+    return KnownPoses(world_from_cam, is_given, sigma, _unused(trajectory, is_given))
+
+
+def _unused(trajectory: Trajectory, is_given: Bool[np.ndarray, " frames"]) -> tuple[Notice, ...]:
+    used, poses = int(is_given.sum()), len(trajectory.timestamps_s)
+    if used == poses:
+        return ()
+    message = (
+        f"{used} of {poses} given poses are at a frame's time (within {MATCH_S:g} s), the others are not used; "
+        f"{used} of {len(is_given)} frames have one."
+    )
+    return (Notice("unused_poses", message),)
 
 
 def _check_times(trajectory: Trajectory, path: Path) -> None:

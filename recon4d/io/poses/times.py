@@ -32,7 +32,28 @@ def nearest_pose(poses_s: Poses, frames_s: Frames) -> Int64[np.ndarray, " frames
 def other_clock(poses_s: Poses, video: Video) -> str | None:
     """What is likely wrong with the times of poses, and what to do; None where they may be the video's."""
     frames_s = video.timestamps_s
-    return _other_unit(poses_s, frames_s) or _other_start(poses_s, video)
+    return (
+        _frame_numbers(poses_s, video)
+        or _other_unit(poses_s, frames_s)
+        or _other_start(poses_s, video)
+    )
+
+
+def _frame_numbers(poses_s: Poses, video: Video) -> str | None:
+    """Named where poses are counted from 0 or 1 to the video's last frame, and hardly any is at a frame's time."""
+    frames_s, count = video.timestamps_s, len(poses_s)
+    counted = np.sort(poses_s) - poses_s.min()
+    is_counted = poses_s.min() in (0, 1) and bool((counted == np.arange(count)).all())
+    last = (video.source_indices or (video.num_frames - 1,))[-1]
+    if not is_counted or count not in (video.num_frames, last + 1):
+        return None
+    if _matched(poses_s, frames_s) >= _most(poses_s, frames_s):
+        return None
+    return (
+        f"its times ({poses_s.min():g}, {poses_s.min() + 1:g}, ... {poses_s.max():g}) look like numbers of frames, and "
+        f"the video's are seconds ({frames_s.min():.6f} to {frames_s.max():.6f}); write the time of each frame in its "
+        "place (its number over the frames per second, which recon4d info says)"
+    )
 
 
 def _other_unit(poses_s: Poses, frames_s: Frames) -> str | None:
