@@ -1,11 +1,14 @@
 """Intrinsics, and frames of a real lens."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import recon4d
+from recon4d import cli
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Video
 from recon4d.io.camera import (
@@ -13,9 +16,8 @@ from recon4d.io.camera import (
     camera_from_array,
     camera_to_array,
     check_camera,
-    parse_intrinsics,
-    read_camera_file,
 )
+from recon4d.io.camera_files import parse_intrinsics, read_camera_file
 from recon4d.io.lens import undistortion
 from recon4d.io.options import ReadOptions
 from recon4d.io.read import read_video
@@ -122,8 +124,15 @@ def test_malformed_intrinsics_are_refused(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "found 0 lines, needed one"),
-        (b"1 2 3 4\n1 2 3 4\n", "found 2 lines, needed one"),
+        (b"", "has no camera; a line 'fx fy cx cy"),
+        (b"1 2 3 4\n1 2 3 4\n1 2 3 5", "has 3 cameras, and those of line 1 and line 3 differ"),
+        (b"1 PINHOLE 64 48 50 50 32 24\n2 PINHOLE 64 48 51 50 32 24", "has 2 cameras, and those"),
+        (b"{", "is not valid JSON"),
+        (b'{"camera_angle_x": 1}', "has no camera for all frames: fl_x"),
+        (b'{"frames": [{"fl_x": 50, "cx": 32, "cy": 24}]}', "are taken from its top level"),
+        (b'{"fl_x": 50, "cx": null, "cy": 24}', "cx is None, a finite number was needed"),
+        (b'{"fl_x": 50, "cx": 3, "cy": 2, "camera_model": "EQUIRECTANGULAR"}', "not known"),
+        (b'{"fl_x": 50, "cx": 3, "cy": 2, "k4": 1}', "not known .OPENCV with k4"),
         (b"1 2 3 4 5", "found 5 numbers, needed 4, 8 or 9"),
         (
             b"1 FOV 640 480 500 500 320 240 0.9",
@@ -138,6 +147,62 @@ def test_malformed_camera_files_are_refused(tmp_path: Path, content: bytes, mess
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_camera_file(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        ("# 320 240\n260 250 158 122\n260 250 158 122\n", Camera(260.0, 250.0, 158.5, 122.5)),
+        (
+            "1 PINHOLE 320 240 260 250 158.5 122.5\n2 PINHOLE 320 240 260 250 158.5 122.5\n",
+            Camera(260.0, 250.0, 158.5, 122.5),
+        ),
+        (
+            '{"fl_x": 260, "cx": 158.5, "cy": 122.5, "k1": 0.1, "k2": 0, "p1": 0, "p2": 0.2, "h": 240, "w": 320}',
+            Camera(260.0, 260.0, 158.5, 122.5, (0.1, 0.0, 0.0, 0.2)),
+        ),
+        (
+            '\n {"camera_model": "OPENCV_FISHEYE", "fl_x": 260.0, "fl_y": 250.0, "cx": 158.5, "cy": 122.5,'
+            ' "w": 320, "h": 240, "k1": 0.1, "k4": 0.2, "frames": []}',
+            Camera(260.0, 250.0, 158.5, 122.5, (0.1, 0.0, 0.0, 0.2), is_fisheye=True),
+        ),
+    ],
+)
+def test_one_camera_for_all_frames_is_found_in_the_files_of_other_programs(
+    tmp_path: Path, content: str, wanted: Camera
+) -> None:
+    (tmp_path / "file").write_text(content)
+    found = read_camera_file(tmp_path / "file")
+    assert found.size == SIZE
+    assert replace(found, size=None, origin=wanted.origin) == wanted
+
+
+def test_the_intrinsics_of_a_result_and_of_its_export_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_images(Path("in"), textured_frames(4))
+    run = ["run", "in", "--masks", "none", "--loop", "0"]
+    assert cli.main([*run, "--out", "a", "--intrinsics", "100,101,63,47"]) == 0
+    assert cli.main(["export", "a", "--to", "nerfstudio"]) == 0
+    for file in ("a/intrinsics.txt", "a/export/nerfstudio/transforms.json"):
+        assert cli.main([*run, "--out", "b", "--overwrite", "--intrinsics", file]) == 0
+        np.testing.assert_allclose(recon4d.load("b").intrinsics[1], (100, 101, 63.5, 47.5))
+    write_images(Path("large"), textured_frames(4, width=256, height=192))
+    capsys.readouterr()
+    assert cli.main(["run", "large", "--intrinsics", "a/intrinsics.txt"]) == 2
+    assert "is for images of 128x96 px, but the input has 256x192 px" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["/dev/zero", "."])
+def test_what_is_no_file_is_told_from_what_is_not_there(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_images(Path("in"), textured_frames(2))
+    assert cli.main(["run", "in", "--intrinsics", what]) == 2
+    kind = "a folder" if what == "." else "a device"
+    assert f"{what} is {kind}, no text file; give a text file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

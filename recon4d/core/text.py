@@ -97,7 +97,12 @@ def _check_kind(path: Path, mode: int) -> None:
 
 def read_rows(path: Path) -> list[tuple[int, str]]:
     """Return (line number from 1, stripped text) of every line that is neither empty nor a comment."""
-    lines = enumerate((line.strip() for line in read_text(path).splitlines()), start=1)
+    return rows_of(read_text(path))
+
+
+def rows_of(text: str) -> list[tuple[int, str]]:
+    """The rows of a text: `read_rows`."""
+    lines = enumerate((line.strip() for line in text.splitlines()), start=1)
     return [(number, line) for number, line in lines if line and not line.startswith("#")]
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recon4d.io.camera import read_camera_file
+from recon4d.io.camera_files import read_camera_file
 from recon4d.io.frames import Source
 from recon4d.io.options import ReadOptions
 from recon4d.io.read import open_source

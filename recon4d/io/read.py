@@ -18,9 +18,8 @@ from recon4d.io.camera import (
     camera_notices,
     camera_to_array,
     check_camera,
-    parse_intrinsics,
-    read_camera_file,
 )
+from recon4d.io.camera_files import parse_intrinsics, read_camera_file
 from recon4d.io.frames import Source, SourceFrame, select_frames
 from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.memory import refuse_memory
