@@ -2,12 +2,18 @@
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from recon4d.core.errors import ConfigError
 from recon4d.core.files import straight
 from recon4d.settings.config import Choice
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+"""As many digits as 64 bits hold."""
+_LONGEST_SHOWN = 40
+"""Characters of a wrong value that a message shows."""
 
 
 def place(text: str) -> Path:
@@ -19,9 +25,12 @@ def whole(flag: str, least: int) -> Callable[[str], int]:
     """Reader of a whole number."""
 
     def convert(text: str) -> int:
-        if not text.lstrip("-").isdigit() or int(text) < least:
-            raise ConfigError(f"{flag} must be a whole number of at least {least}, got '{text}'")
-        return int(text)
+        value = int(text) if _WHOLE.fullmatch(text) else None
+        if value is None or value < least:
+            raise ConfigError(
+                f"{flag} must be a whole number of at least {least}, got {_shown(text)}"
+            )
+        return value
 
     return convert
 
@@ -43,10 +52,15 @@ def _number(flag: str, needed: str, fits: Callable[[float], bool]) -> Callable[[
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and fits(value)):
-            raise ConfigError(f"{flag} must be {needed}, got '{text}'")
+            raise ConfigError(f"{flag} must be {needed}, got {_shown(text)}")
         return value
 
     return convert
+
+
+def _shown(text: str) -> str:
+    is_short = len(text) <= _LONGEST_SHOWN
+    return f"'{text}'" if is_short else f"'{text[:_LONGEST_SHOWN]}...' ({len(text)} characters)"
 
 
 def add_choice(
