@@ -3,10 +3,10 @@
 import numpy as np
 
 from recon4d.core.progress import Progress, no_progress
+from recon4d.core.sampling import shrink
 from recon4d.core.scene import Flow, MotionMasks, Scene, Video
 from recon4d.masks import MaskMethod, Seen
 from recon4d.masks.evidence import look_around, probability
-from recon4d.masks.evidence.filters import shrink
 from recon4d.weights.resolve import Resources
 
 

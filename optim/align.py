@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float32, Float64, Int64
 
 from recon4d.core.progress import Progress, no_progress
+from recon4d.core.sampling import cell_of
 from recon4d.core.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.optim.assemble import assemble, main_piece
 from recon4d.optim.given_poses import place, regained, snapped, trusted_poses
@@ -16,7 +17,6 @@ from recon4d.optim.objective.problem import (
     Problem,
     Term,
     build_problem,
-    px_to_samples,
     sample_positions,
 )
 from recon4d.optim.objective.unknowns import State
@@ -146,7 +146,7 @@ def static_problem(
     video: Video, flow: Flow, scene: Scene, motion: MotionMasks, options: AlignOptions
 ) -> Problem:
     """Flow at a scene's samples, weighted by how surely the masks call them static."""
-    samples = px_to_samples(scene.samples_px)
+    samples = cell_of(scene.samples_px)
     frames = np.arange(video.num_frames)[:, None]
     static = static_weight(motion.probability[frames, samples[..., 0], samples[..., 1]])
     problem = _measurements(video, flow, samples, options)

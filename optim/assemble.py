@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from scipy.spatial.transform import Rotation, Slerp
 
-from recon4d.core.geometry import invert_rigid
+from recon4d.core.geometry import invert_rigid, view_angle
 from recon4d.core.scene import KnownPoses, Notice, Scene, Video
 from recon4d.optim.given_poses import pose_notices, turned_to_given
 from recon4d.optim.objective.normal import FLOW_SIGMA_PX, SolveOptions, depth_information
@@ -48,7 +48,8 @@ def assemble(
         _place_pieces(world_from_cam, rho, component)
     world_from_cam = interpolate_lost(world_from_cam, posed, video.timestamps_s)
     intrinsics = np.asarray(state.intrinsics.cpu())
-    angle_deg = float(np.degrees(parallax_px(problem, state, main) / np.median(intrinsics[:, 0])))
+    focal_px = float(np.median(intrinsics[:, 0]))
+    angle_deg = float(np.degrees(view_angle(parallax_px(problem, state, main), focal_px)))
     if known is None:
         world_from_cam = np.linalg.inv(world_from_cam[0]) @ world_from_cam
     if turns_only and video.poses is not None:

@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
-from recon4d.core.geometry import rays
-from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
+from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays
+from recon4d.core.scene import Flow, Scene
+from recon4d.core.tensors import flow_targets, sample_grid_px
 
 KERNELS_PX = (4.0, 2.0, 1.0, 0.6, 0.4, 0.4)
 """Scale of the robust kernel per iteration, pixels: wide first, so that the start does not decide; last DIS' noise."""
@@ -28,8 +29,6 @@ RATIO_STEPS = 3
 """Iterations in which the depth ratios are updated; after these they have settled."""
 TINY = 1e-30
 """Keeps sums of weights from being zero in a division."""
-MIN_DEPTH_RATIO = 0.05
-"""A point nearer to the target camera than this part of its depth in the source is treated as behind it."""
 BEHIND_PX = 1e3
 """Residual of a point behind the target camera, pixels."""
 
@@ -130,34 +129,6 @@ def _nothing(rows: int, cols: int, device: torch.device) -> Triangulation:
     )
 
 
-def sample_grid_px(rows: int, cols: int, device: torch.device) -> Float[Tensor, "pixels 2"]:
-    """Pixels (u, v) of all `Flow` samples, row by row."""
-    v = (torch.arange(rows, device=device, dtype=torch.float32) + 0.5) * FLOW_STRIDE
-    u = (torch.arange(cols, device=device, dtype=torch.float32) + 0.5) * FLOW_STRIDE
-    return torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1).reshape(-1, 2)
-
-
-def relative_cameras(
-    scene: Scene, source: int, targets: Int64[np.ndarray, " edges"]
-) -> tuple[Float[Tensor, "edges 3 3"], Float[Tensor, "edges 3"]]:
-    """Float32 `(K_target R, K_target t)` with `target_from_source = (R, t)`, multiplied out in float64.
-
-    K maps a unit-z ray to pixels, so that `K R ray + inverse_depth * K t` is the homogeneous pixel in the target.
-    """
-    poses = torch.from_numpy(np.ascontiguousarray(scene.world_from_cam)).double()
-    target_from_world = poses[torch.from_numpy(targets), :3, :3].transpose(-1, -2)
-    centres = poses[:, :3, 3:]
-    step = centres[source] - centres[torch.from_numpy(targets)]  # of a still camera exactly 0
-    fx, fy, cx, cy = torch.from_numpy(scene.intrinsics[targets]).double().unbind(-1)
-    calibration = torch.zeros((len(targets), 3, 3), dtype=torch.float64)
-    calibration[:, 0, 0], calibration[:, 0, 2] = fx, cx
-    calibration[:, 1, 1], calibration[:, 1, 2] = fy, cy
-    calibration[:, 2, 2] = 1
-    turned = calibration @ target_from_world @ poses[source, :3, :3]
-    moved = (calibration @ target_from_world @ step)[..., 0]
-    return turned.float(), moved.float()
-
-
 def _epipolar_lines(
     flow: Flow, edges: Int64[np.ndarray, " edges"], scene: Scene, device: torch.device
 ) -> _Lines:
@@ -165,8 +136,7 @@ def _epipolar_lines(
     source, targets = int(flow.edges[edges[0], 0]), flow.edges[edges, 1]
     turned, moved = (x.to(device) for x in relative_cameras(scene, source, targets))
     uv = sample_grid_px(rows, cols, device)
-    intrinsics = torch.from_numpy(scene.intrinsics[source]).float().to(device)
-    across, down, forward = torch.matmul(turned, rays(uv, intrinsics).T).unbind(1)
+    across, down, forward = torch.matmul(turned, scene_rays(scene, source, uv).T).unbind(1)
     there_u, there_v = flow_targets(flow, edges, device)
     c_u, c_v = (
         across.addcmul_(there_u, forward, value=-1),
@@ -184,16 +154,6 @@ def _epipolar_lines(
     usable = _usable(scene, source, targets).astype(np.float32) / 255
     confidence.mul_(torch.from_numpy(usable).to(device)[:, None])
     return _Lines(estimate, slope2, offline2, forward, moved[:, 2:], confidence)
-
-
-def flow_targets(
-    flow: Flow, edges: Int64[np.ndarray, " edges"], device: torch.device
-) -> tuple[Float[Tensor, "edges pixels"], Float[Tensor, "edges pixels"]]:
-    """Pixels u and v where the flow of some edges leads all samples."""
-    rows, cols = flow.confidence.shape[1:]
-    found = torch.from_numpy(flow.flow_px[edges]).to(device).reshape(len(edges), -1, 2)
-    u, v = sample_grid_px(rows, cols, device).unbind(-1)
-    return found[..., 0].float().add_(u), found[..., 1].float().add_(v)
 
 
 def _usable(

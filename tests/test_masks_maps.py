@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon4d.core.progress import no_progress
+from recon4d.core.sampling import shrink
 from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.masks.d2mif.maps import (
     LIMIT,
@@ -17,7 +18,6 @@ from recon4d.masks.d2mif.maps import (
 )
 from recon4d.masks.d2mif.network import GEOMETRY_CHANNELS, MOTION_CHANNELS
 from recon4d.masks.evidence import Surroundings, look_around
-from recon4d.masks.evidence.filters import shrink
 from tests.synthetic import SyntheticScene, make_scene
 
 RESIDUAL, OFFLINE, DISPLACEMENT, PARALLAX = 0, 1, 3, 5

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from recon4d.core.sampling import shrink
 from recon4d.core.scene import FLOW_STRIDE
-from recon4d.masks.evidence.filters import shrink
 from recon4d.masks.evidence.plate import STEP, Surfaces, plate_log_odds
 from recon4d.masks.evidence.texture import mahalanobis2, texture_covariance
 from tests.synthetic import SyntheticScene, make_scene

@@ -16,13 +16,14 @@ from torch import Tensor
 from recon4d.core.arrays import create_array
 from recon4d.core.parallel import each
 from recon4d.core.progress import Progress, no_progress
+from recon4d.core.sampling import shrink
 from recon4d.core.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
 from recon4d.masks import Features
 from recon4d.masks.d2mif.maps import geometry_maps, motion_maps, partner_edges
 from recon4d.masks.d2mif.network import Tokens, add, over_partners
 from recon4d.masks.d2mif.weights import Trained
 from recon4d.masks.evidence import Surroundings, look_around
-from recon4d.masks.evidence.filters import along_time, shrink
+from recon4d.masks.evidence.filters import along_time
 from recon4d.networks.lite0 import Pyramid
 
 NETWORK_SIDE = 512

@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.core.geometry import rays
-from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
+from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays, view_angle
+from recon4d.core.sampling import sample_index
+from recon4d.core.scene import Flow, Scene
+from recon4d.core.tensors import flow_targets, sample_grid_px
 from recon4d.masks.evidence import (
     MAX_LOG_ODDS,
     MAX_TOTAL_LOG_ODDS,
@@ -23,12 +25,6 @@ from recon4d.masks.evidence import (
 from recon4d.masks.evidence.filters import gray
 from recon4d.masks.evidence.plate import MAX_LOG_ODDS as MAX_PLATE
 from recon4d.masks.evidence.texture import mahalanobis2, texture_covariance
-from recon4d.optim.triangulate import (
-    MIN_DEPTH_RATIO,
-    flow_targets,
-    relative_cameras,
-    sample_grid_px,
-)
 
 PARTNER_OFFSETS = (2, 3, 1, 5, 8)
 """Frames apart, the preferred first: far enough for slow movers, near enough for flow that holds."""
@@ -177,8 +173,7 @@ def _pair_maps(
     source, targets = int(flow.edges[edge, 0]), flow.edges[[edge], 1]
     turned, moved = (x[0] for x in relative_cameras(scene, source, targets))
     uv = sample_grid_px(rows, cols, torch.device("cpu"))
-    focal = torch.from_numpy(scene.intrinsics[source]).float()
-    at_infinity = turned @ rays(uv, focal).T
+    at_infinity = turned @ scene_rays(scene, source, uv).T
     point = at_infinity + moved[:, None] * rho
     ratio = point[2].clamp_min(MIN_DEPTH_RATIO)
     predicted = point[:2] / ratio
@@ -200,7 +195,8 @@ def _pair_maps(
     sigma_px = (variance.reshape(-1) + texture[0].reshape(-1) + texture[2].reshape(-1)).sqrt()
     found = _look_up(there_inverse_depth, there)
     deeper = torch.log((found * ratio / rho.clamp_min(1e-12)).clamp(1e-2, 1e2))
-    apart = torch.hypot(torch.hypot(*off) / focal[0], torch.expm1(deeper.abs()))
+    focal_px = torch.tensor(scene.intrinsics[source, 0]).float()
+    apart = torch.hypot(view_angle(torch.hypot(*off), focal_px), torch.expm1(deeper.abs()))
     confidence = torch.from_numpy(np.ascontiguousarray(flow.confidence[edge])).float() / 255
     return (
         torch.log((sigmas + 0.05) / 2),
@@ -218,7 +214,7 @@ def _look_up(
 ) -> Float[Tensor, " pixels"]:
     """Values of samples at pixels, from the border where they lie outside."""
     rows, cols = values.shape
-    u, v = (at_px / FLOW_STRIDE - 0.5).reshape(2, rows, cols).numpy()
+    u, v = sample_index(at_px.numpy()).reshape(2, rows, cols)
     found = cv2.remap(values, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return torch.from_numpy(found).reshape(-1)
 

@@ -15,21 +15,15 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.core.geometry import rays
+from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays
 from recon4d.core.parallel import each
 from recon4d.core.progress import Counter
 from recon4d.core.scene import Flow, Scene
+from recon4d.core.tensors import flow_targets, sample_grid_px
 from recon4d.masks.evidence.filters import along_time, gray, guided
 from recon4d.masks.evidence.plate import STEP, Surfaces, plate_log_odds
 from recon4d.masks.evidence.texture import mahalanobis2, texture_covariance
-from recon4d.optim.triangulate import (
-    MIN_DEPTH_RATIO,
-    Triangulation,
-    flow_targets,
-    relative_cameras,
-    sample_grid_px,
-    triangulate,
-)
+from recon4d.optim.triangulate import Triangulation, triangulate
 
 NOISE_PX = 0.35
 """Standard deviation of the flow of static textured pixels, pixels ..."""
@@ -80,7 +74,7 @@ def look_around(
     """Evidence for motion in every frame from the current cameras.
 
     Args:
-        images: At the sampling of `Flow` (`recon4d.masks.evidence.filters.shrink`).
+        images: At the sampling of `Flow` (`recon4d.core.sampling.shrink`).
         flow: Edges in both directions.
         scene: Current cameras; its depth is not used.
         threads: Frames that are looked at at the same time.
@@ -154,8 +148,7 @@ def _sigmas(
     source, targets = int(flow.edges[edges[0], 0]), flow.edges[edges, 1]
     turned, moved = relative_cameras(scene, source, targets)
     uv = sample_grid_px(rows, cols, torch.device("cpu"))
-    ray = rays(uv, torch.from_numpy(scene.intrinsics[source]).float())
-    point = torch.matmul(turned, ray.T)
+    point = torch.matmul(turned, scene_rays(scene, source, uv).T)
     point.addcmul_(moved[..., None], found.inverse_depth.reshape(1, 1, -1))
     across, down, ratio = point.unbind(1)
     is_behind = ratio <= MIN_DEPTH_RATIO

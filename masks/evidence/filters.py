@@ -5,7 +5,8 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from recon4d.core.parallel import each
-from recon4d.core.scene import FLOW_STRIDE, Flow
+from recon4d.core.sampling import in_samples
+from recon4d.core.scene import Flow
 
 TIME_OFFSETS = (1, 2)
 """Frames apart over which evidence is carried along the flow."""
@@ -15,13 +16,6 @@ GUIDE_RADIUS = 4
 """Radius of the image-guided filter, `Flow` samples: half the reach of DIS' patches."""
 GUIDE_EPSILON = 5.0**2
 """Variance of grey levels (0..255) below which the guided filter smooths: that of noise."""
-
-
-def shrink(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "rows cols 3"]:
-    """The image at the sampling of `Flow`."""
-    size = (image.shape[1] // FLOW_STRIDE, image.shape[0] // FLOW_STRIDE)
-    small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8)
 
 
 def gray(small: UInt8[np.ndarray, "rows cols 3"]) -> Float32[np.ndarray, "rows cols"]:
@@ -71,7 +65,7 @@ def carried(
     grid = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
     total, weight = (np.zeros((rows, cols), np.float32) for _ in range(2))
     for edge in edges:
-        moved = flow.flow_px[edge].astype(np.float32) / FLOW_STRIDE
+        moved = in_samples(flow.flow_px[edge].astype(np.float32))
         at = (grid[0] + moved[..., 0], grid[1] + moved[..., 1])
         trust = flow.confidence[edge] * np.float32(1 / 255)
         total += trust * cv2.remap(values[flow.edges[edge, 1]], *at, cv2.INTER_LINEAR)

@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.core.geometry import rays
-from recon4d.core.scene import FLOW_STRIDE, Scene
-from recon4d.optim.triangulate import relative_cameras
+from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays
+from recon4d.core.sampling import sample_at
+from recon4d.core.scene import Scene
+from recon4d.core.tensors import cells_of
 
 OFFSETS = (-32, -16, -8, -4, 4, 8, 16, 32)
 """Frames apart that paint the plate: far enough for movers to have left, near enough to see the same place."""
@@ -48,8 +49,6 @@ NO_COLOUR = 1e4
 """Far outside of all colours: the limits where no point falls."""
 EXPOSURE_STEP = 8
 """Every how many points tell the difference of exposure between two frames."""
-NEAR = 0.05
-"""Points nearer to the camera than this part of their depth in their own frame are not projected."""
 
 
 @dataclass(frozen=True)
@@ -117,23 +116,14 @@ def _paint(
     shift = float(moved.norm())  # pixels per unit of inverse depth; 0: depth does not matter
     error_px = unsure * shift if shift > 0 else np.zeros_like(unsure)
     use = (surfaces.static[source] > MIN_STATIC) & (error_px < MAX_ERROR_PX)
-    row, col = np.nonzero(use)
-    uv = (
-        torch.from_numpy(np.stack((col, row), axis=1))
-        .float()
-        .mul_(STEP)
-        .add_(0.5)
-        .mul_(FLOW_STRIDE)
-    )
+    uv = torch.from_numpy(sample_at(STEP * np.argwhere(use)))
     rho = torch.from_numpy(surfaces.inverse_depth[source][use])
-    ray = rays(uv, torch.from_numpy(scene.intrinsics[source]).float())
-    u, v, ratio = (ray @ turned.T).addcmul_(rho[:, None], moved).unbind(-1)
-    front = ratio > NEAR
-    ratio = ratio.clamp_min(NEAR)
-    at_col = (u / (ratio * FLOW_STRIDE)).floor()
-    at_row = (v / (ratio * FLOW_STRIDE)).floor()
-    inside = front & (at_col >= 0) & (at_col < cols) & (at_row >= 0) & (at_row < rows)
-    place = (at_row[inside] * cols + at_col[inside]).long()
+    point = (scene_rays(scene, source, uv) @ turned.T).addcmul_(rho[:, None], moved)
+    ratio = point[:, 2].clamp_min(MIN_DEPTH_RATIO)
+    row, col = cells_of(point[:, :2] / ratio[:, None])
+    inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
+    inside &= point[:, 2] > MIN_DEPTH_RATIO
+    place = (row * cols + col)[inside]
     colour = torch.from_numpy(images[source][::STEP, ::STEP][use]).float()[inside]
     here = torch.from_numpy(images[frame]).reshape(-1, 3)[place].float()
     return _Points(place, (rho / ratio)[inside], colour * _exposure(colour, here))

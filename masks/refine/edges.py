@@ -6,9 +6,9 @@ from jaxtyping import Bool, Float32, UInt8
 
 from recon4d.core.parallel import each
 from recon4d.core.progress import Progress, no_progress
+from recon4d.core.sampling import shrink
 from recon4d.core.scene import MotionMasks, Video
 from recon4d.masks import FinalMasks, Refiner, Seen
-from recon4d.masks.evidence.filters import shrink
 from recon4d.weights.resolve import Resources
 
 SURE = 0.97

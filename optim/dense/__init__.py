@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from recon4d.core.progress import Progress, no_progress
+from recon4d.core.sampling import shrink
 from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
 from recon4d.optim.dense.beside import fill_beside_movers
 from recon4d.optim.dense.complete import complete
@@ -157,9 +158,8 @@ def has_parallax(scene: Scene, frame: int) -> bool:
 
 def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
     """Inverse depth and confidence of a chunk at the working size."""
-    rows, cols = observed.inverse_depth.shape[1:]
     images = inputs.video.images[frames]
-    guide = _tensor(np.stack([_smoothed(image, (cols, rows)) for image in images]), inputs)
+    guide = _tensor(np.stack([_smoothed(image) for image in images]), inputs)
     moving = _tensor(inputs.motion.probability[frames], inputs)
     known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
     if known is not None:
@@ -241,7 +241,7 @@ def _tensor(array: np.ndarray, inputs: _Inputs) -> Tensor:
 
 
 def _smoothed(
-    image: UInt8[np.ndarray, "height width 3"], size: tuple[int, int]
+    image: UInt8[np.ndarray, "height width 3"],
 ) -> Float32[np.ndarray, "rows cols 3"]:
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return cv2.bilateralFilter(small, 5, 25, 3).astype(np.float32)
+    """The image at the samples of `Flow`, without its noise."""
+    return cv2.bilateralFilter(shrink(image), 5, 25, 3).astype(np.float32)

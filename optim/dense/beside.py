@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.core.geometry import transfer
-from recon4d.core.scene import FLOW_STRIDE, Scene
+from recon4d.core.geometry import MIN_DEPTH_RATIO, transfer
+from recon4d.core.scene import Scene
+from recon4d.core.tensors import cells_of, sample_grid_px
 from recon4d.optim.dense.observed import Observed
-from recon4d.optim.triangulate import sample_grid_px
 
 SURE = 0.4
 """Confidence from which on a point of another frame is worth projecting."""
@@ -25,8 +25,6 @@ BESIDE = 10
 """Distance to a mover, `Flow` samples, within which its motion spoils the flow: a patch and a motion blur."""
 FILLED = 0.3
 """Confidence of what is filled: seen, but in other frames."""
-MIN_DEPTH_RATIO = 0.05
-"""Points that come nearer than this part of their depth are treated as behind the camera."""
 
 
 def fill_beside_movers(
@@ -65,7 +63,7 @@ def _plate(
         rho = view.inverse_depth.reshape(-1)[sure]
         relative = torch.from_numpy(cam_from_world @ scene.world_from_cam[other]).to(rho)
         there, ratio = transfer(uv[sure], rho, relative, intrinsics[other], intrinsics[frame])
-        col, row = (there / FLOW_STRIDE).floor().to(torch.int64).unbind(-1)
+        row, col = cells_of(there)
         inside = (ratio > MIN_DEPTH_RATIO) & (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
         index = (row * cols + col)[inside]
         plate.scatter_reduce_(0, index, (rho / ratio)[inside], "amax")

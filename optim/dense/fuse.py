@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from recon4d.core.geometry import invert_rigid
-from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
+from recon4d.core.geometry import MIN_DEPTH_RATIO, depth_ratio_plane
+from recon4d.core.scene import Flow, Scene
+from recon4d.core.tensors import flow_targets, nearest_cells
 from recon4d.optim.dense.observed import Observed, flatness
-from recon4d.optim.triangulate import flow_targets, triangulate
+from recon4d.optim.triangulate import triangulate
 
 GOOD_STD = 0.01
 """Relative standard deviation of the inverse depth below which a triangulation earns full trust."""
@@ -20,8 +21,6 @@ DOUBT = 0.3
 """Weight of an imaginary frame that contradicts: one agreeing frame alone is not certain."""
 NO_WEIGHT = 1e-6
 """Sum of trust below which nothing is known."""
-MIN_DEPTH_RATIO = 0.05
-"""A neighbour's point nearer than this part of its depth there is treated as behind the camera."""
 
 
 def observe(
@@ -82,8 +81,7 @@ def _carried_over(
     device = views[source].inverse_depth.device
     rows, cols = flow.confidence.shape[1:]
     u, v = flow_targets(flow, edges, device)
-    row = (v * (1 / FLOW_STRIDE)).clamp_(0, rows - 1).int()
-    index = row.mul_(cols).add_((u * (1 / FLOW_STRIDE)).clamp_(0, cols - 1).int())
+    index = nearest_cells(u, v, rows, cols)
     seen = [views[int(target)] for target in targets]
     depths = torch.stack(
         [x.inverse_depth.view(-1).index_select(0, i) for x, i in zip(seen, index, strict=True)]
@@ -105,12 +103,8 @@ def _depth_ratio(
     inverse_depth: Float[Tensor, "edges pixels"],
 ) -> Float[Tensor, "edges pixels"]:
     """Depth in the source over that in the target, of points given in the target; `uv` is overwritten."""
-    poses = torch.from_numpy(np.ascontiguousarray(scene.world_from_cam)).double()
-    source_from_target = invert_rigid(poses[source]) @ poses[torch.from_numpy(targets)]
-    turn_x, turn_y, turn_z, move_z = source_from_target[:, 2, :, None].unbind(1)
-    fx, fy, cx, cy = torch.from_numpy(scene.intrinsics[targets][..., None]).double().unbind(1)
-    constant = turn_z - turn_x * cx / fx - turn_y * cy / fy
-    by_u, by_v, constant, move_z = (
-        x.to(inverse_depth) for x in (turn_x / fx, turn_y / fy, constant, move_z)
+    by_u, by_v, constant, by_inverse_depth = depth_ratio_plane(scene, source, targets).to(
+        inverse_depth
     )
-    return uv[0].mul_(by_u).addcmul_(uv[1], by_v).add_(constant).addcmul_(inverse_depth, move_z)
+    ratio = uv[0].mul_(by_u).addcmul_(uv[1], by_v).add_(constant)
+    return ratio.addcmul_(inverse_depth, by_inverse_depth)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from recon4d.core.errors import ConfigError
+from recon4d.core.sampling import sample_at, shrink
 from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.optim.objective.camera_terms import CameraTerm
 from recon4d.optim.objective.sample_terms import SampleTerm
@@ -134,25 +135,13 @@ def sample_positions(
 def _best_corners(
     image: UInt8[np.ndarray, "height width 3"], cell: int
 ) -> Int64[np.ndarray, "samples 2"]:
-    height, width = image.shape[:2]
-    size = (width // FLOW_STRIDE, height // FLOW_STRIDE)
-    gray = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(shrink(image), cv2.COLOR_RGB2GRAY)
     score = cv2.cornerMinEigenVal(gray, blockSize=5)
-    rows, cols = size[1] // cell, size[0] // cell
+    rows, cols = gray.shape[0] // cell, gray.shape[1] // cell
     blocks = score[: rows * cell, : cols * cell].reshape(rows, cell, cols, cell)
     best = blocks.transpose(0, 2, 1, 3).reshape(rows * cols, cell * cell).argmax(-1)
     row, col = np.divmod(np.arange(rows * cols), cols)
     return np.stack((row * cell + best // cell, col * cell + best % cell), axis=-1)
-
-
-def samples_to_px(samples: Int64[np.ndarray, "*batch 2"]) -> Float32[np.ndarray, "*batch 2"]:
-    """Pixel (u, v) at the centre of a `Flow` sample (row, col)."""
-    return ((samples[..., ::-1] + 0.5) * FLOW_STRIDE).astype(np.float32)
-
-
-def px_to_samples(px: Float32[np.ndarray, "*batch 2"]) -> Int64[np.ndarray, "*batch 2"]:
-    """Inverse of `samples_to_px`."""
-    return np.floor(px[..., ::-1] / FLOW_STRIDE).astype(np.int64)
 
 
 def build_problem(flow: Flow, samples: Int64[np.ndarray, "frames samples 2"]) -> Problem:
@@ -165,7 +154,7 @@ def build_problem(flow: Flow, samples: Int64[np.ndarray, "frames samples 2"]) ->
     partners = np.repeat(np.arange(num_frames)[:, None], slots, axis=1)
     targets = np.zeros((num_frames, slots, 2, num_samples), np.float32)
     weight = np.zeros((num_frames, slots, num_samples), np.float32)
-    samples_px = np.ascontiguousarray(samples_to_px(samples).transpose(0, 2, 1))
+    samples_px = np.ascontiguousarray(sample_at(samples).transpose(0, 2, 1))
     for frame, edges in enumerate(edges_of):
         row, col = samples[frame].T
         for slot, edge in enumerate(edges):

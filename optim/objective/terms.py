@@ -6,10 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.core.geometry import log_so3, skew
-
-MIN_DEPTH_RATIO = 0.05
-"""A point nearer to the target camera than this part of its depth in the source is treated as behind it."""
+from recon4d.core.geometry import MIN_DEPTH_RATIO, log_so3, rays_by_column, skew
 
 
 @dataclass(frozen=True)
@@ -102,8 +99,7 @@ def flow_consistency(
     """
     there = intrinsics if target_intrinsics is None else target_intrinsics
     focal_px, centre_px = there[..., :2, None], there[..., 2:, None]
-    planar = (uv_px - intrinsics[..., 2:, None]) / intrinsics[..., :2, None]
-    ray = torch.cat((planar, torch.ones_like(planar[..., :1, :])), dim=-2)
+    ray = rays_by_column(uv_px, intrinsics)
     point = target_from_source[..., :3, :3] @ ray
     point = point + target_from_source[..., :3, 3:] * inverse_depth[..., None, :]
     z = point[..., 2, :]

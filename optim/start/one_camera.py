@@ -6,9 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.core.geometry import exp_se3, invert_rigid
+from recon4d.core.geometry import (
+    MIN_DEPTH_RATIO,
+    exp_se3,
+    invert_rigid,
+    normalised,
+    rays_by_column,
+)
 from recon4d.optim.objective.camera_terms import FOCAL_WALK_PX
-from recon4d.optim.objective.terms import MIN_DEPTH_RATIO, FlowTerm, cauchy_weight, flow_consistency
+from recon4d.optim.objective.terms import FlowTerm, cauchy_weight, flow_consistency
 
 ANNEALING_PX = (12.0, 12.0, 6.0, 6.0, 3.0, 3.0, 1.5, 1.0, 1.0, 1.0)
 """Scale of the Cauchy kernel in each step of a pose-only fit: wide at first, to forgive a poor start."""
@@ -148,12 +154,10 @@ def fit_depth(
     The projection `(a + rho b)_xy / (a + rho b)_z = q` is linear in rho after multiplying out, so each reweighted step
     is closed form. The prior (weight in pixels per unit of relative error) decides where there is no parallax.
     """
-    relative, own = target_from_source.to(samples_px), intrinsics[:, None].to(samples_px)
-    ray = torch.cat(((samples_px - own[2:]) / own[:2], torch.ones_like(samples_px[:1])))
-    there = target_intrinsics[..., None].to(samples_px)
-    focal, centre = there[:, :2], there[:, 2:]
+    relative, there = target_from_source.to(samples_px), target_intrinsics.to(samples_px)
+    ray, focal = rays_by_column(samples_px, intrinsics.to(samples_px)), there[:, :2, None]
     turned, step = relative[:, :3, :3] @ ray, relative[:, :3, 3:]
-    wanted = (targets_px - centre) / focal
+    wanted = normalised(targets_px, there)
     c = (turned[:, :2] - wanted * turned[:, 2:]) * focal
     d = (step[:, :2] - wanted * step[:, 2:]) * focal
     cd, dd = (c * d).sum(1), (d * d).sum(1)

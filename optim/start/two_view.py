@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from recon4d.core.geometry import orthonormal_array
+from recon4d.core.geometry import orthonormal_array, rays_array, view_angle
 from recon4d.core.parallel import each
 
 MIN_CONFIDENCE = 0.3
@@ -63,11 +63,12 @@ def relative_pose(
     good = confidence > MIN_CONFIDENCE
     if int(good.sum()) < MIN_SAMPLES:
         return None
-    rays_a = _rays(source_px[good].astype(np.float64), intrinsics)
-    rays_b = _rays(target_px[good].astype(np.float64), intrinsics)
+    rays_a = rays_array(source_px[good].astype(np.float64), intrinsics)
+    rays_b = rays_array(target_px[good].astype(np.float64), intrinsics)
     focal = float(intrinsics[:2].mean())
+    threshold = view_angle(INLIER_PX, focal)
     essential, found = cv2.findEssentialMat(
-        rays_a[:, :2], rays_b[:, :2], np.eye(3), cv2.USAC_MAGSAC, 0.999, INLIER_PX / focal
+        rays_a[:, :2], rays_b[:, :2], np.eye(3), cv2.USAC_MAGSAC, 0.999, threshold
     )
     rotation = _robust_rotation(rays_a, rays_b)
     leftover = focal * _angle_error(rays_a @ rotation.T, rays_b)
@@ -112,13 +113,6 @@ def _rotation_only(
     explained = error_px < 2 * INLIER_PX
     median_px, share = float(np.median(error_px)), float(explained.mean())
     return RelativePose(pose, rotation, median_px, share, int(explained.sum()))
-
-
-def _rays(
-    px: Float[np.ndarray, "points 2"], intrinsics: Float[np.ndarray, "4"]
-) -> Float[np.ndarray, "points 3"]:
-    xy = (px - intrinsics[2:]) / intrinsics[:2]
-    return np.concatenate((xy, np.ones((len(xy), 1))), axis=1)
 
 
 def _robust_rotation(

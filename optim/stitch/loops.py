@@ -14,12 +14,11 @@ from jaxtyping import Float32, Float64, Int64
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from recon4d.core.geometry import invert_rigid
-from recon4d.core.scene import FLOW_STRIDE
+from recon4d.core.geometry import invert_rigid, rays_array
+from recon4d.core.sampling import cell_of, sample_px
 from recon4d.core.similarity import Similarity
 from recon4d.optim.start.one_camera import Sightings, fit_pose
 from recon4d.optim.stitch.pieces import Link, Placement
-from recon4d.optim.triangulate import sample_grid_px
 
 STEP = 6
 """Every how many samples of `Flow` a pair is verified."""
@@ -61,7 +60,7 @@ def close(
     """
     rows, cols = here.inverse_depth.shape
     part = (slice(STEP // 2, None, STEP), slice(STEP // 2, None, STEP))
-    uv = sample_grid_px(rows, cols, torch.device("cpu")).numpy().reshape(rows, cols, 2)[part]
+    uv = sample_px(rows, cols)[part]
     target = uv + flow_px[part]
     weight = confidence[part] * here.static[part]
     if weight.mean() < MIN_SEEN:
@@ -111,12 +110,11 @@ def _scale(
     """Depth of the same points here over that there: weighted median."""
     uv, target = ends
     rows, cols = there.inverse_depth.shape
-    focal, centre = here.intrinsics[:2], here.intrinsics[2:]
-    ray = np.concatenate(((uv - centre) / focal, np.ones_like(uv[..., :1])), axis=-1)
+    ray = rays_array(uv, here.intrinsics)
     relative = np.linalg.inv(pose) @ here.world_from_cam
     depth = ray @ relative[2, :3] / inverse_depth + relative[2, 3]
-    at = np.floor(target / FLOW_STRIDE).astype(int)
-    col, row = at[..., 0].clip(0, cols - 1), at[..., 1].clip(0, rows - 1)
+    at = cell_of(target)
+    row, col = at[..., 0].clip(0, rows - 1), at[..., 1].clip(0, cols - 1)
     with np.errstate(invalid="ignore"):
         ratio = np.log(depth * there.inverse_depth[row, col])
     good = np.isfinite(ratio) & (weight > 0)

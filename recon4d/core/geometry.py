@@ -1,12 +1,23 @@
 """Projective geometry on batches of torch tensors: SE(3), pinhole cameras, ego-flow.
 
 Poses map points from the second-named frame to the first: `x_a = a_from_b @ x_b`. Twists are (rotation, translation).
+This is the only room that divides by a focal length: back-projection, projection, and the transfer of static pixels.
 """
+
+from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
+
+from recon4d.core.scene import Scene
+
+MIN_DEPTH_RATIO = 0.05
+"""A point nearer to the target camera than this part of its depth in the source is treated as behind it: the derivative
+of its pixel by inverse depth grows with the square of the ratio's inverse, here 400. Nothing measured set it."""
+
+Length = TypeVar("Length", float, Tensor)
 
 
 def invert_rigid(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
@@ -106,6 +117,34 @@ def rays(
     return torch.cat((xy, torch.ones_like(xy[..., :1])), dim=-1)
 
 
+def rays_by_column(
+    uv_px: Float[Tensor, "*#batch 2 samples"], intrinsics: Float[Tensor, "*#batch 4"]
+) -> Float[Tensor, "*batch 3 samples"]:
+    """`rays` with the samples last, so that every operation runs over contiguous memory."""
+    planar = normalised(uv_px, intrinsics)
+    return torch.cat((planar, torch.ones_like(planar[..., :1, :])), dim=-2)
+
+
+def normalised(
+    uv_px: Float[Tensor, "*#batch 2 samples"], intrinsics: Float[Tensor, "*#batch 4"]
+) -> Float[Tensor, "*batch 2 samples"]:
+    """Image coordinates of pixels on the plane z = 1."""
+    return (uv_px - intrinsics[..., 2:, None]) / intrinsics[..., :2, None]
+
+
+def rays_array(
+    uv_px: Float[np.ndarray, "*points 2"], intrinsics: Float[np.ndarray, "4"]
+) -> Float[np.ndarray, "*points 3"]:
+    """`rays` of numpy arrays, of one camera."""
+    xy = (uv_px - intrinsics[2:]) / intrinsics[:2]
+    return np.concatenate((xy, np.ones_like(xy[..., :1])), axis=-1)
+
+
+def view_angle(length_px: Length, focal_px: Length) -> Length:
+    """Small angle in radians, or length on the plane z = 1, that a length in pixels stands for."""
+    return length_px / focal_px
+
+
 def project(
     points: Float[Tensor, "*batch points 3"], intrinsics: Float[Tensor, "*batch 4"]
 ) -> Float[Tensor, "*batch points 2"]:
@@ -133,3 +172,47 @@ def transfer(
     moved = rays(uv_px, intrinsics_source) @ rotation.transpose(-1, -2)
     moved = moved + inverse_depth[..., None] * translation[..., None, :]
     return project(moved, intrinsics_target), moved[..., 2]
+
+
+def relative_cameras(
+    scene: Scene, source: int, targets: Int64[np.ndarray, " edges"]
+) -> tuple[Float[Tensor, "edges 3 3"], Float[Tensor, "edges 3"]]:
+    """Float32 `(K_target R, K_target t)` with `target_from_source = (R, t)`, multiplied out in float64.
+
+    K maps a unit-z ray to pixels, so that `K R ray + inverse_depth * K t` is the homogeneous pixel in the target
+    (Hartley and Zisserman, Multiple View Geometry, 2004, Eq. 9.7, times the inverse depth).
+    """
+    poses = torch.from_numpy(np.ascontiguousarray(scene.world_from_cam)).double()
+    target_from_world = poses[torch.from_numpy(targets), :3, :3].transpose(-1, -2)
+    centres = poses[:, :3, 3:]
+    step = centres[source] - centres[torch.from_numpy(targets)]  # of a still camera exactly 0
+    fx, fy, cx, cy = torch.from_numpy(scene.intrinsics[targets]).double().unbind(-1)
+    calibration = torch.zeros((len(targets), 3, 3), dtype=torch.float64)
+    calibration[:, 0, 0], calibration[:, 0, 2] = fx, cx
+    calibration[:, 1, 1], calibration[:, 1, 2] = fy, cy
+    calibration[:, 2, 2] = 1
+    turned = calibration @ target_from_world @ poses[source, :3, :3]
+    moved = (calibration @ target_from_world @ step)[..., 0]
+    return turned.float(), moved.float()
+
+
+def scene_rays(
+    scene: Scene, frame: int, uv_px: Float[Tensor, "points 2"]
+) -> Float[Tensor, "points 3"]:
+    """Float32 viewing rays with unit z of pixels of a frame, on the device of the pixels."""
+    return rays(uv_px, torch.from_numpy(scene.intrinsics[frame]).float().to(uv_px.device))
+
+
+def depth_ratio_plane(
+    scene: Scene, source: int, targets: Int64[np.ndarray, " edges"]
+) -> Float[Tensor, "4 edges 1"]:
+    """Depth in the source over that in the target, of points given in the target; float64.
+
+    It is linear in (u, v, 1, inverse depth) of the target; these are the four factors.
+    """
+    poses = torch.from_numpy(np.ascontiguousarray(scene.world_from_cam)).double()
+    source_from_target = invert_rigid(poses[source]) @ poses[torch.from_numpy(targets)]
+    turn_x, turn_y, turn_z, move_z = source_from_target[:, 2, :, None].unbind(1)
+    fx, fy, cx, cy = torch.from_numpy(scene.intrinsics[targets][..., None]).double().unbind(1)
+    constant = turn_z - turn_x * cx / fx - turn_y * cy / fy
+    return torch.stack((turn_x / fx, turn_y / fy, constant, move_z))

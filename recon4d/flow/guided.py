@@ -16,18 +16,14 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from recon4d.core.arrays import create_array
-from recon4d.core.geometry import rays
+from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays
 from recon4d.core.parallel import each, one_opencv_thread
 from recon4d.core.progress import Progress, no_progress
-from recon4d.core.scene import FLOW_STRIDE, Flow, Scene
+from recon4d.core.sampling import image_size, in_samples, sample_px
+from recon4d.core.scene import Flow, Scene
 from recon4d.flow import FlowMethod
 from recon4d.flow.views import FrameView, FrameViews, with_confidence
-from recon4d.optim.triangulate import (
-    MIN_DEPTH_RATIO,
-    relative_cameras,
-    sample_grid_px,
-    triangulate,
-)
+from recon4d.optim.triangulate import triangulate
 
 KEPT_OFFSETS = (1, 2)
 """Frames so far apart keep their flow: it is short, and holds where the geometry is wrong."""
@@ -132,10 +128,10 @@ def static_flow(
     """
     rows, cols = inverse_depth.shape
     turned, moved = (x[0] for x in relative_cameras(scene, source, np.array([target])))
-    grid = sample_grid_px(rows, cols, torch.device("cpu")).reshape(rows, cols, 2)
+    grid = torch.from_numpy(sample_px(rows, cols))
     limit = FARTHEST * float(grid.max())
     uv = grid[::step, ::step]
-    ray = rays(uv.reshape(-1, 2), torch.from_numpy(scene.intrinsics[source]).float())
+    ray = scene_rays(scene, source, uv.reshape(-1, 2))
     depth = torch.from_numpy(np.ascontiguousarray(inverse_depth[::step, ::step]))
     point = ray @ turned.T + depth.reshape(-1, 1) * moved
     there = point[:, :2] / point[:, 2:].clamp_min(MIN_DEPTH_RATIO)
@@ -187,10 +183,8 @@ def _overlap(
     """Part of the source's static world that the target shows."""
     rows, cols = inverse_depth.shape
     moved = static_flow(scene, inverse_depth, source, target, OVERLAP_STEP)
-    grid = sample_grid_px(rows, cols, torch.device("cpu")).numpy().reshape(rows, cols, 2)
-    there = moved + grid[::OVERLAP_STEP, ::OVERLAP_STEP]
-    width, height = cols * FLOW_STRIDE, rows * FLOW_STRIDE
-    return float(((there >= 0) & (there < (width, height))).all(-1).mean())
+    there = moved + sample_px(rows, cols)[::OVERLAP_STEP, ::OVERLAP_STEP]
+    return float(((there >= 0) & (there < image_size(rows, cols))).all(-1).mean())
 
 
 def _compare(
@@ -203,7 +197,7 @@ def _compare(
     height, width = a.gray.shape
     whole = cv2.resize(predicted, (width, height), interpolation=cv2.INTER_LINEAR)
     rest = method.warped(a, b, whole + _grid(height, width))
-    at = rest / FLOW_STRIDE + _grid(*predicted.shape[:2])
+    at = in_samples(rest) + _grid(*predicted.shape[:2])
     along = cv2.remap(
         predicted, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
+from recon4d.core.sampling import cell_of
 from recon4d.core.scene import Flow, MotionMasks, Notice, Scene
-from recon4d.optim.objective.problem import Problem, build_problem, px_to_samples
+from recon4d.optim.objective.problem import Problem, build_problem
 from recon4d.optim.objective.state import flow_term
 from recon4d.optim.objective.unknowns import State
 
@@ -89,7 +90,7 @@ def next_round(
     changed = float(((motion.probability > 0.5) != (before.probability > 0.5)).mean())
     settled = changed < SETTLED
     static = (motion.probability < 0.5) & (before.probability < 0.5)
-    samples = px_to_samples(rounds.scene.samples_px)
+    samples = cell_of(rounds.scene.samples_px)
     problem = build_problem(flow, samples)
     old = static_residual_px(problem, rounds.scene, static)
     if settled and not is_new_flow:
@@ -117,7 +118,7 @@ def static_residual_px(
     problem: Problem, scene: Scene, static: Bool[np.ndarray, "frames rows cols"]
 ) -> float:
     """Median flow residual of the scene's static samples, which are those of the problem; 0 where there are none."""
-    state, samples = State.of(scene), px_to_samples(scene.samples_px)
+    state, samples = State.of(scene), cell_of(scene.samples_px)
     found = []
     for frame in range(problem.num_frames):
         term = flow_term(problem, state, frame)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, Float64, Int8, UInt8
 
 from recon4d.core.progress import no_progress
+from recon4d.core.sampling import shrink
 from recon4d.core.scene import Flow, MotionMasks, Scene, Video
 from recon4d.flow import window_pairs
 from recon4d.flow.dis import Dis
@@ -27,7 +28,6 @@ from recon4d.masks.d2mif.maps import (
     partner_edges,
 )
 from recon4d.masks.evidence import Surroundings, look_around, probability
-from recon4d.masks.evidence.filters import shrink
 from recon4d.masks.given import outlines
 from recon4d.masks.train.datasets import LabelledVideo
 from recon4d.masks.train.worlds.clip import RenderedClip

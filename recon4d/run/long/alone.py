@@ -6,8 +6,9 @@ import numpy as np
 
 from recon4d.core.errors import DegenerateError
 from recon4d.core.parallel import one_torch_thread
+from recon4d.core.sampling import sample_at
 from recon4d.core.scene import FLOW_STRIDE, MotionMasks, Scene, Video
-from recon4d.optim.objective.problem import sample_positions, samples_to_px
+from recon4d.optim.objective.problem import sample_positions
 from recon4d.run.long.kept import ALONE_NOTE, HISTORY, LOCAL, MOTION, ClipJob, History
 from recon4d.run.methods import Methods
 from recon4d.run.overall import noted, noting_progress, rounds_plan
@@ -46,7 +47,7 @@ def _no_motion(video: Video) -> MotionMasks:
 
 def _lost(video: Video, grid_px: int) -> Scene:
     """The scene of a clip without texture: no frame has a pose."""
-    samples = samples_to_px(sample_positions(video.images, grid_px))
+    samples = sample_at(sample_positions(video.images, grid_px))
     count, width, height = video.num_frames, *video.size
     usual = np.array([max(width, height)] * 2 + [width / 2, height / 2], np.float64)
     return Scene(
