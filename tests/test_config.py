@@ -111,7 +111,7 @@ def test_nested_options_are_a_table_or_an_object_or_dotted() -> None:
         ({}, "the input is missing"),
         ({"siez": 3}, "no option 'siez' (did you mean 'size'?)"),
         ({"optim.kernel": 3}, "did you mean 'optim.kernel_px'"),
-        ({"qqqq": 3}, "the options are: input, out, masks"),
+        ({"qqqq": 3}, "the options are: input, out, fps"),
         ({"size": "big"}, "size must be a whole number, got 'big'"),
         ({"size": 511.5}, "size must be a whole number, got 511.5"),
         ({"size": True}, "size must be a whole number, got True"),

@@ -16,6 +16,7 @@ from recon4d.io import video as video_file
 from recon4d.io.options import ReadOptions
 from recon4d.io.read import read_video
 from recon4d.io.resize import working_size
+from recon4d.settings.text import build
 from tests.media import (
     ask_for_clockwise_quarter_turn,
     cut_off,
@@ -142,7 +143,7 @@ def test_stride_start_and_max_frames_choose_frames(video_path: Path, tmp_path: P
 )
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        ReadOptions(**options)  # type: ignore[arg-type]
+        build({"input": "x.mp4", **options})
 
 
 def test_the_part_of_a_truncated_video_that_is_not_used_is_not_warned_of(tmp_path: Path) -> None:

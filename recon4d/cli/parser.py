@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,7 +10,8 @@ from recon4d.choices import table
 from recon4d.cli.train import add_train
 from recon4d.cli.values import add_choice, place, positive, whole
 from recon4d.core.errors import ConfigError, did_you_mean
-from recon4d.settings.config import CHOICES, Choice, RunConfig
+from recon4d.settings.config import CHOICES, GROUPS, RunConfig
+from recon4d.settings.option import Choice
 
 COMMANDS = ("run", "demo", "view", "eval", "export", "info", "models", "train")
 ALIGN = Choice(now=("auto", "sim3", "se3", "none"))
@@ -18,71 +20,6 @@ DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
 EXPORT_TO = Choice(now=tuple(table("export")))
 DRAWN = Choice(now=("yes", "no"))
 DEPTH_SIZE = Choice(now=("working", "original"))
-
-_GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    (
-        "which frames",
-        (
-            ("--fps F", "frames per second to keep; for a folder of images: its rate"),
-            ("--stride N", "keep every N-th frame (1)"),
-            ("--start S", "begin S seconds after the first frame (0)"),
-            ("--max-frames N", "stop after N kept frames"),
-            ("--size PX", "long side of the working size in pixels (512)"),
-        ),
-    ),
-    (
-        "camera",
-        (
-            (
-                "--intrinsics FX,FY,CX,CY|FILE",
-                "known intrinsics in pixels of the input images, with lens distortion if the file has it",
-            ),
-            ("--focal {focal}", "one focal length, or one for each frame of a zooming video"),
-            (
-                "--poses FILE",
-                "known poses of some frames or all: TUM trajectory, world_from_cam, times as in the video",
-            ),
-            (
-                "--pose-sigma S",
-                "standard deviation of the known poses' centres, in their unit (0: held exactly)",
-            ),
-        ),
-    ),
-    (
-        "method",
-        (
-            ("--masks {masks}|FOLDER", "motion masks: a method, or one image per frame"),
-            ("--masks-mean {masks_mean}", "what is not 0 in the FOLDER's masks (moving)"),
-            ("--geometry {geometry}", "where the first depth and poses come from"),
-            (
-                "--depth-factor auto|F",
-                "value of an RGB-D folder's depth images for one metre (auto: 1000 or 5000, what is plausible)",
-            ),
-            ("--flow {flow}", "optical flow"),
-            ("--refine {refine}", "refinement of the masks' borders"),
-            ("--loop N", "most rounds of masks and optimisation after the first (2)"),
-            (
-                "--weights [NAME=]PATH",
-                "weights of a network: dust3r=PATH, depth-pro=PATH, d2mif=PATH (the shipped one), ...",
-            ),
-        ),
-    ),
-    (
-        "computing",
-        (
-            ("--device {device}", "where to compute"),
-            (
-                "--workers N",
-                "parallel workers (one per core); clips of videos over 100 frames run in processes",
-            ),
-            (
-                "--executor {executor}",
-                "where clips of videos over 100 frames run; RAY_ADDRESS names a cluster",
-            ),
-            ("--seed N", "seed of every random choice (0)"),
-        ),
-    ),
-)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -171,12 +108,17 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="video file, folder of images, or RGB-D folder",
     )
     names = {key: "|".join(choice.now) for key, choice in CHOICES.items()}
-    for title, options in _GROUPS:
-        group = parser.add_argument_group(title)
-        for usage, text in options:
-            flag, metavar = usage.format(**names).split(" ")
-            action = "append" if flag == "--weights" else "store"
-            group.add_argument(flag, default=left_out, metavar=metavar, help=text, action=action)
+    groups = [parser.add_argument_group(title) for title in GROUPS]
+    for each in fields(RunConfig):
+        told = each.metadata
+        if told.get("group") is not None:
+            groups[told["group"]].add_argument(
+                f"--{each.name.replace('_', '-')}",
+                default=left_out,
+                metavar=told["usage"].format(**names),
+                help=told["text"],
+                action="append" if each.name == "weights" else "store",
+            )
     group = parser.add_argument_group("result")
     group.add_argument(
         "--out", default=left_out, metavar="DIR", help="result folder (./NAME_recon4d)"

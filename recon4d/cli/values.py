@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recon4d.core.errors import ConfigError
 from recon4d.core.files import straight
-from recon4d.settings.config import Choice
+from recon4d.settings.option import Choice
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 """As many digits as 64 bits hold."""

@@ -1,6 +1,7 @@
 """What the stages are asked, from the options of a run."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -14,16 +15,9 @@ from recon4d.weights.resolve import Resources
 
 def read_options(config: RunConfig) -> ReadOptions:
     """Which frames are read, and at which size."""
-    return ReadOptions(
-        size=config.size,
-        fps=config.fps,
-        stride=config.stride,
-        start=config.start,
-        max_frames=config.max_frames,
-        intrinsics=config.intrinsics,
-        with_depth=config.geometry == "rgbd",
-        depth_factor=config.depth_factor,
-    )
+    names = {each.name for each in fields(ReadOptions)} - {"with_depth"}
+    given = {name: getattr(config, name) for name in names}
+    return ReadOptions(**given, with_depth=config.geometry == "rgbd")
 
 
 def threads(config: RunConfig) -> int:

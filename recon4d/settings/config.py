@@ -5,27 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recon4d.choices import table, weight_names
-from recon4d.core.errors import ConfigError, did_you_mean
+from recon4d.core.errors import ConfigError
 from recon4d.core.files import fitting, resolved
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The values that an option can take."""
-
-    now: tuple[str, ...]
-    """Values that work; the first is the default."""
-    other: str = ""
-    """What the option takes besides names, for messages."""
-
-    def check(self, key: str, value: str) -> None:
-        """Raise a `ConfigError` that names the valid values unless `value` is one that works."""
-        if value in self.now:
-            return
-        available = ", ".join(self.now) + (f", or {self.other}" if self.other else "")
-        guess = did_you_mean(value, self.now)
-        raise ConfigError(f"{key} cannot be '{value}'{guess}; available: {available}")
-
+from recon4d.settings.option import Choice, check_range, check_ranges, option
 
 CHOICES = {
     "masks": Choice(
@@ -42,33 +24,34 @@ CHOICES = {
 """The options of `RunConfig` that take a name."""
 
 
+GROUPS = ("which frames", "camera", "method", "computing")
+"""What options are about, in the order of `recon4d run --help`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """Settings of the batch optimizer; `--set optim.NAME=VALUE` on the command line."""
 
-    kernel_px: float = 0.3
+    kernel_px: float = option(0.3, low=0.01, high=10.0)
     """Largest scale of the robust kernel at the end, which follows the noise of the flow: flow residuals above it
     count less and less. Pixels of the working size."""
-    grid_px: int = 16
+    grid_px: int = option(16, low=4, high=128)
     """Distance between depth samples while cameras are optimised. Pixels of the working size."""
-    max_steps: int = 30
+    max_steps: int = option(30, low=1, high=1000)
     """Most Levenberg-Marquardt steps per solve."""
+    clip_frames: int = option(80, low=8, high=1000)
+    """Most frames of a clip, with those that it shares with its neighbours: memory is that of one clip per worker."""
     whole_frames: int = 100
     """Longer videos are divided into clips that overlap; their keyframes are aligned together. Frames."""
-    clip_frames: int = 80
-    """Most frames of a clip, with those that it shares with its neighbours: memory is that of one clip per worker."""
     clip_overlap: int = 8
     """Frames that neighbouring clips share at least."""
     keyframes: str = "fixed"
     """`fixed` while clips are aligned between them, or `free`: to measure what fixing is good for."""
 
     def __post_init__(self) -> None:
-        _check_range("optim.kernel_px", self.kernel_px, 0.01, 10.0)
-        _check_range("optim.grid_px", self.grid_px, 4, 128)
-        _check_range("optim.max_steps", self.max_steps, 1, 1000)
-        _check_range("optim.clip_frames", self.clip_frames, 8, 1000)
-        _check_range("optim.whole_frames", self.whole_frames, self.clip_frames, 1_000_000)
-        _check_range("optim.clip_overlap", self.clip_overlap, 3, self.clip_frames // 2)
+        check_ranges(self, "optim.")
+        check_range("optim.whole_frames", self.whole_frames, self.clip_frames, 1_000_000)
+        check_range("optim.clip_overlap", self.clip_overlap, 3, self.clip_frames // 2)
         Choice(now=("fixed", "free")).check("optim.keyframes", self.keyframes)
 
 
@@ -80,50 +63,116 @@ class RunConfig:
     """A video file, a folder of images, or an RGB-D folder in TUM layout."""
     out: Path | None = None
     """The result folder; None: `NAME_recon4d/` in the current directory."""
-    masks: str = CHOICES["masks"].now[0]
-    """Motion segmentation: a method, or a folder with one mask image per frame (non-zero = moving)."""
-    masks_mean: str = CHOICES["masks_mean"].now[0]
-    """What is not 0 in the images of a folder of masks; `static` where 0 = ignore."""
-    geometry: str = CHOICES["geometry"].now[0]
-    """Where the first depth and poses come from."""
-    flow: str = CHOICES["flow"].now[0]
-    """Optical flow method."""
-    refine: str = CHOICES["refine"].now[0]
-    """How the borders of masks are refined."""
-    weights: tuple[str, ...] = ()
-    """Weight files `[NAME=]PATH` of models that are not built in."""
-    intrinsics: str | None = None
-    """`FX,FY,CX,CY` in pixels of the input images (centre of the first pixel at (0, 0)), or a file; None: estimated."""
-    focal: str = CHOICES["focal"].now[0]
-    """Whether all frames share one estimated focal length, or each has its own (a zooming video)."""
-    poses: Path | None = None
-    """Known poses, a TUM trajectory, may be partial; frame and scale of the result are theirs."""
-    pose_sigma: float | None = None
-    """Standard deviation of the known poses' centres in their own unit; that of their rotations is this over the
-    median depth of the scene. None or 0: they are held exactly."""
-    depth_factor: float | None = None
-    """Value of a depth image for one metre (1000: millimetres, 5000: TUM's benchmark); None, or `auto`: whichever of
-    these two is plausible."""
-    size: int = 512
-    """Long side of the working size in pixels; each side is rounded to a multiple of 8; nothing is enlarged."""
-    fps: float | None = None
-    """Frames per second to keep of a video; for a folder of images, its rate. None: every `stride`-th frame."""
-    stride: int = 1
-    """Keep every n-th frame."""
-    start: float = 0.0
-    """Where to begin, in seconds after the first frame."""
-    max_frames: int | None = None
-    """Stop after this many kept frames; None: all."""
-    loop: int = 2
-    """Most rounds of masks from the optimised geometry and optimisation again, after the first."""
-    device: str = CHOICES["device"].now[0]
-    """Where to compute; auto: cuda if there is one."""
-    workers: int | None = None
-    """Parallel workers; None: one per processor core."""
-    executor: str = CHOICES["executor"].now[0]
-    """Where clips of long videos run."""
-    seed: int = 0
-    """Seed of every random choice: the first clusters of colours (`refine` edges) and of tokens (`masks` easi3r)."""
+    fps: float | None = option(
+        None,
+        "F",
+        "frames per second to keep; for a folder of images: its rate",
+        group=0,
+        low=0.001,
+        high=10_000.0,
+    )
+    """None: every `stride`-th frame."""
+    stride: int = option(1, "N", "keep every N-th frame (1)", group=0, low=1, high=1_000_000)
+    start: float = option(
+        0.0, "S", "begin S seconds after the first frame (0)", group=0, low=0.0, high=1e9
+    )
+    max_frames: int | None = option(
+        None, "N", "stop after N kept frames", group=0, low=2, high=1_000_000_000
+    )
+    size: int = option(
+        512, "PX", "long side of the working size in pixels (512)", group=0, low=64, high=8192
+    )
+    """Each side is rounded to a multiple of 8; nothing is enlarged."""
+    intrinsics: str | None = option(
+        None,
+        "FX,FY,CX,CY|FILE",
+        "known intrinsics in pixels of the input images, with lens distortion if the file has it",
+        group=1,
+    )
+    """The centre of the first pixel is at (0, 0); None: estimated."""
+    focal: str = option(
+        CHOICES["focal"].now[0],
+        "{focal}",
+        "one focal length, or one for each frame of a zooming video",
+        group=1,
+    )
+    poses: Path | None = option(
+        None,
+        "FILE",
+        "known poses of some frames or all: TUM trajectory, world_from_cam, times as in the video",
+        group=1,
+    )
+    """Frame and scale of the result are theirs."""
+    pose_sigma: float | None = option(
+        None,
+        "S",
+        "standard deviation of the known poses' centres, in their unit (0: held exactly)",
+        group=1,
+        low=0.0,
+        high=1e9,
+    )
+    """That of their rotations is this over the median depth of the scene."""
+    masks: str = option(
+        CHOICES["masks"].now[0],
+        "{masks}|FOLDER",
+        "motion masks: a method, or one image per frame",
+        group=2,
+    )
+    masks_mean: str = option(
+        CHOICES["masks_mean"].now[0],
+        "{masks_mean}",
+        "what is not 0 in the FOLDER's masks (moving)",
+        group=2,
+    )
+    geometry: str = option(
+        CHOICES["geometry"].now[0],
+        "{geometry}",
+        "where the first depth and poses come from",
+        group=2,
+    )
+    depth_factor: float | None = option(
+        None,
+        "auto|F",
+        "value of an RGB-D folder's depth images for one metre (auto: 1000 or 5000, what is plausible)",
+        group=2,
+        low=1e-3,
+        high=1e6,
+    )
+    flow: str = option(CHOICES["flow"].now[0], "{flow}", "optical flow", group=2)
+    refine: str = option(
+        CHOICES["refine"].now[0], "{refine}", "refinement of the masks' borders", group=2
+    )
+    loop: int = option(
+        2,
+        "N",
+        "most rounds of masks and optimisation after the first (2)",
+        group=2,
+        low=0,
+        high=100,
+    )
+    weights: tuple[str, ...] = option(
+        (),
+        "[NAME=]PATH",
+        "weights of a network: dust3r=PATH, depth-pro=PATH, d2mif=PATH (the shipped one), ...",
+        group=2,
+    )
+    device: str = option(CHOICES["device"].now[0], "{device}", "where to compute", group=3)
+    workers: int | None = option(
+        None,
+        "N",
+        "parallel workers (one per core); clips of videos over 100 frames run in processes",
+        group=3,
+        low=1,
+        high=1024,
+    )
+    executor: str = option(
+        CHOICES["executor"].now[0],
+        "{executor}",
+        "where clips of videos over 100 frames run; RAY_ADDRESS names a cluster",
+        group=3,
+    )
+    seed: int = option(0, "N", "seed of every random choice (0)", group=3, low=0, high=2**63 - 1)
+    """The first clusters of colours (`refine` edges) and of tokens (`masks` easi3r); TOML integers have 64 bits."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Settings of the batch optimizer."""
 
@@ -179,16 +228,7 @@ class RunConfig:
             raise ConfigError(
                 f"fps {self.fps:g} and stride {self.stride} both choose frames; give one of the two"
             )
-        _check_range("pose_sigma", self.pose_sigma, 0.0, 1e9)
-        _check_range("depth_factor", self.depth_factor, 1e-3, 1e6)
-        _check_range("size", self.size, 64, 8192)
-        _check_range("fps", self.fps, 0.001, 10_000.0)
-        _check_range("stride", self.stride, 1, 1_000_000)
-        _check_range("start", self.start, 0.0, 1e9)
-        _check_range("max_frames", self.max_frames, 2, 1_000_000_000)
-        _check_range("loop", self.loop, 0, 100)
-        _check_range("workers", self.workers, 1, 1024)
-        _check_range("seed", self.seed, 0, 2**63 - 1)  # TOML integers have 64 bits
+        check_ranges(self)
 
     @property
     def given_weights(self) -> list[tuple[str, str]]:
@@ -223,16 +263,6 @@ class RunConfig:
             intrinsics=intrinsics,
             poses=None if self.poses is None else self.poses.absolute(),
         )
-
-
-def _check_range(key: str, value: int | float | None, low: int | float, high: int | float) -> None:
-    if value is not None and not low <= value <= high:  # no number is not, either
-        shown = "an enormous number" if abs(value) > _LARGEST_SHOWN else f"{value:g}"
-        raise ConfigError(f"{key} must be from {low:g} to {high:g}, got {shown}")
-
-
-_LARGEST_SHOWN = 1e300
-"""Whole numbers of any length may be given, which no float holds."""
 
 
 def default_output(source: Path) -> Path:
