@@ -15,7 +15,7 @@ import pytest
 from recon4d import cli
 from recon4d.results.folder import write_result
 from recon4d.results.reconstruction import Reconstruction
-from recon4d.run import pipeline
+from recon4d.run import pipeline, reconstruct
 from tests.media import textured_frames, write_images, write_video
 
 ROOT = Path(__file__).parents[1]
@@ -315,14 +315,17 @@ def test_a_full_disk_is_named_in_any_stage(
 ) -> None:
     """Every part of the run that writes fails as it does on a full disk."""
     write_images(Path("in"), textured_frames(4))
-    name = {"read": "read_frames", "flow": "compute_flow", "depth": "densify"}.get(
-        stage, "write_all"
-    )
+    place, name = {
+        "read": (reconstruct, "read_frames"),
+        "flow": (reconstruct, "measured_flow"),
+        "depth": (reconstruct, "densify"),
+        "result": (pipeline, "write_all"),
+    }[stage]
 
     def fill(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(pipeline, name, fill)
+    monkeypatch.setattr(place, name, fill)
     sentence = refused(["run", "in", *INTRINSICS], capsys)
     assert "No space left on device" in sentence and "free some space there" in sentence
 
@@ -398,7 +401,7 @@ def test_a_refused_resume_keeps_what_was_done(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "densify", interrupt)
+        patch.setattr(reconstruct, "densify", interrupt)
         assert cli.main(["run", "in", *INTRINSICS]) == 130
     capsys.readouterr()
     assert Path(".in_recon4d.partial").is_dir()

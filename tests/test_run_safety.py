@@ -20,7 +20,7 @@ import pytest
 from recon4d import cli
 from recon4d.io import files
 from recon4d.results.preview import write_preview
-from recon4d.run import finish, inputs, pipeline, resume
+from recon4d.run import finish, inputs, pipeline, reconstruct, resume
 from tests.media import textured_frames, write_images
 from tests.test_run_refused import INTRINSICS, ROOT, listing, refused, small_result
 
@@ -214,7 +214,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, argv: list[str], at: str = "den
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, at, interrupt)
+        patch.setattr(reconstruct, at, interrupt)
         assert cli.main(argv) == 130
 
 
