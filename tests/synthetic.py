@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.core.scene import FLOW_STRIDE, Flow, Scene, Video
 from recon4d.demo.render import Camera, Hits, Solid, World, cast, follow, picture, pixel_grid
+from recon4d.demo.world import pose_at
 from recon4d.flow import window_pairs
 
 Path = Literal["carried", "turning", "still"]
@@ -71,31 +72,9 @@ def make_scene(
     rng = np.random.default_rng(seed)
     world = _world(rng, mover, num_frames)
     cameras = _zoomed(_cameras(rng, num_frames, _intrinsics(size, plain_lens), path), zoom)
-    images, depth, is_dynamic = _pictures(world, cameras, size)
     pairs = window_pairs(num_frames)
-    edges = np.concatenate((pairs, pairs[:, ::-1]))
-
-    def ends(edge: int) -> tuple[Camera, Camera]:
-        return cameras[edges[edge, 0]], cameras[edges[edge, 1]]
-
-    def exact_flow(
-        edge: int, uv: Float64[np.ndarray, "samples 2"]
-    ) -> Float64[np.ndarray, "samples 2"]:
-        uv = np.asarray(uv, np.float64)
-        hits = cast(world, ends(edge)[0], uv[None])
-        return np.asarray(follow(world, *ends(edge), uv[None], hits)[0, :, :2] - uv)
-
-    def is_visible(edge: int, uv: Float64[np.ndarray, "samples 2"]) -> Bool[np.ndarray, " samples"]:
-        uv = np.asarray(uv, np.float64)
-        hits = cast(world, ends(edge)[0], uv[None])
-        there = follow(world, *ends(edge), uv[None], hits)
-        return np.asarray(_visible(world, ends(edge)[1], there, hits, size)[0])
-
-    def exact_depth(
-        frame: int, uv: Float64[np.ndarray, "samples 2"]
-    ) -> Float64[np.ndarray, " samples"]:
-        return np.asarray(cast(world, cameras[frame], np.asarray(uv, np.float64)[None]).depth[0])
-
+    shot = _Shot(world, cameras, size, np.concatenate((pairs, pairs[:, ::-1])))
+    images, depth, is_dynamic = shot.pictures()
     video = Video(
         images=images,
         timestamps_s=np.array([camera.time_s for camera in cameras]),
@@ -103,17 +82,109 @@ def make_scene(
         source_size=size,
         intrinsics=cameras[0].intrinsics,
     )
-    flow = _flow(world, cameras, edges, size)
     return SyntheticScene(
         video=video,
-        flow=_noisy(flow, rng, noise_px),
-        scene=_scene(cameras, size, exact_depth),
+        flow=_noisy(shot.flow(), rng, noise_px),
+        scene=shot.scene(),
         depth=depth,
         is_dynamic=is_dynamic,
-        exact_flow=exact_flow,
-        is_visible=is_visible,
-        exact_depth=exact_depth,
+        exact_flow=shot.exact_flow,
+        is_visible=shot.is_visible,
+        exact_depth=shot.exact_depth,
     )
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """A world and the cameras that film it."""
+
+    world: World
+    cameras: list[Camera]
+    size: tuple[int, int]
+    edges: Int64[np.ndarray, "edges 2"]
+    """(source frame, target frame)."""
+
+    def exact_flow(
+        self, edge: int, uv: Float64[np.ndarray, "samples 2"]
+    ) -> Float64[np.ndarray, "samples 2"]:
+        there, _ = self._followed(edge, np.asarray(uv, np.float64)[None])
+        return np.asarray(there[0, :, :2] - uv)
+
+    def is_visible(
+        self, edge: int, uv: Float64[np.ndarray, "samples 2"]
+    ) -> Bool[np.ndarray, " samples"]:
+        there, hits = self._followed(edge, np.asarray(uv, np.float64)[None])
+        return np.asarray(self._visible(edge, there, hits)[0])
+
+    def exact_depth(
+        self, frame: int, uv: Float64[np.ndarray, "samples 2"]
+    ) -> Float64[np.ndarray, " samples"]:
+        uv = np.asarray(uv, np.float64)
+        return np.asarray(cast(self.world, self.cameras[frame], uv[None]).depth[0])
+
+    def pictures(
+        self,
+    ) -> tuple[
+        UInt8[np.ndarray, "frames height width 3"],
+        Float32[np.ndarray, "frames height width"],
+        Bool[np.ndarray, "frames height width"],
+    ]:
+        """Images, depth and what moves."""
+        fine = pixel_grid(self.size, RAYS_PER_PIXEL, np.float32)
+        seen = [cast(self.world, camera, fine, True) for camera in self.cameras]
+        truth = [cast(self.world, camera, pixel_grid(self.size)) for camera in self.cameras]
+        depth = np.stack([hits.depth for hits in truth]).astype(np.float32)
+        is_dynamic = self.world.is_moving[np.stack([hits.solid for hits in truth])]
+        return np.stack([picture(hits, RAYS_PER_PIXEL) for hits in seen]), depth, is_dynamic
+
+    def flow(self) -> Flow:
+        cols, rows = self.size[0] // FLOW_STRIDE, self.size[1] // FLOW_STRIDE
+        grid = pixel_grid((cols, rows)) * FLOW_STRIDE
+        hits = [cast(self.world, camera, grid) for camera in self.cameras]
+        flow_px = np.empty((len(self.edges), rows, cols, 2), np.float16)
+        confidence = np.empty((len(self.edges), rows, cols), np.uint8)
+        for e, (n, m) in enumerate(self.edges):
+            there = follow(self.world, self.cameras[n], self.cameras[m], grid, hits[n])
+            flow_px[e] = there[..., :2] - grid
+            confidence[e] = 255 * self._visible(e, there, hits[n])
+        return Flow(self.edges, flow_px, confidence)
+
+    def scene(self) -> Scene:
+        half = GRID_PX // 2 + FLOW_STRIDE / 2  # a sample position of `Flow`
+        u, v = (np.arange(length // GRID_PX) * GRID_PX + half for length in self.size)
+        grid = np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
+        frames = len(self.cameras)
+        inverse = np.stack([1 / self.exact_depth(i, grid) for i in range(frames)])
+        return Scene(
+            world_from_cam=np.stack([camera.world_from_cam for camera in self.cameras]),
+            intrinsics=np.stack([camera.intrinsics for camera in self.cameras]),
+            samples_px=np.broadcast_to(grid, (frames, *grid.shape)).astype(np.float32),
+            inverse_depth=inverse.astype(np.float32),
+            inverse_depth_std=np.full_like(inverse, 1e-4, np.float32),
+            is_posed=np.ones(frames, bool),
+            component=np.zeros(frames, np.int64),
+            is_metric=True,
+        )
+
+    def _followed(
+        self, edge: int, uv: Float64[np.ndarray, "rows cols 2"]
+    ) -> tuple[Float64[np.ndarray, "rows cols 3"], Hits]:
+        source, target = (self.cameras[frame] for frame in self.edges[edge])
+        hits = cast(self.world, source, uv)
+        return follow(self.world, source, target, uv, hits), hits
+
+    def _visible(
+        self, edge: int, there: Float64[np.ndarray, "rows cols 3"], hits: Hits
+    ) -> Bool[np.ndarray, "rows cols"]:
+        """Inside the target's picture, and nothing nearer there."""
+        inside = ((there[..., :2] >= 0) & (there[..., :2] <= np.asarray(self.size))).all(-1)
+        inside &= there[..., 2] > 0
+        target = self.cameras[self.edges[edge, 1]]
+        seen = cast(self.world, target, there[inside][None, :, :2])
+        inside[inside] = (seen.solid[0] == hits.solid[inside]) & (
+            there[inside][:, 2] < seen.depth[0] * (1 + OCCLUSION)
+        )
+        return inside
 
 
 def _texture(rng: np.random.Generator, rows: int, cols: int) -> UInt8[np.ndarray, "rows cols 3"]:
@@ -127,13 +198,6 @@ def _texture(rng: np.random.Generator, rows: int, cols: int) -> UInt8[np.ndarray
     return np.asarray(np.clip(total, 0, 255).astype(np.uint8))
 
 
-def _at(x: float, y: float, z: float, yaw_deg: float = 0) -> Float64[np.ndarray, "4 4"]:
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_euler("y", yaw_deg, degrees=True).as_matrix()
-    pose[:3, 3] = x, y, z
-    return pose
-
-
 def _world(rng: np.random.Generator, mover: bool, num_frames: int) -> World:
     """A room of 5 x 2.6 x 5 m around the origin, furniture at z > 0.5; +y is down."""
 
@@ -143,24 +207,24 @@ def _world(rng: np.random.Generator, mover: bool, num_frames: int) -> World:
         return Solid("box", pose, np.array(half), _texture(rng, side, 6 * side))
 
     room = Solid(
-        "box", _at(0, 0, 0), np.array([2.5, 1.3, 2.5]), _texture(rng, 512, 3072), is_inward=True
+        "box", pose_at(0, 0, 0), np.array([2.5, 1.3, 2.5]), _texture(rng, 512, 3072), is_inward=True
     )
     solids = [room]
     for x in (-1.4, -0.5, 0.6, 1.5):
         height = rng.uniform(0.25, 0.6)
-        place = _at(x, 1.3 - height, rng.uniform(0.6, 1.9), rng.uniform(-40, 40))
+        place = pose_at(x, 1.3 - height, rng.uniform(0.6, 1.9), rng.uniform(-40, 40))
         solids.append(box(place, (rng.uniform(0.2, 0.35), height, rng.uniform(0.2, 0.35))))
-    ball = Solid("ellipsoid", _at(0.1, 0.3, 1.6), np.full(3, 0.35), _texture(rng, 128, 256))
+    ball = Solid("ellipsoid", pose_at(0.1, 0.3, 1.6), np.full(3, 0.35), _texture(rng, 128, 256))
     solids.append(ball)
     if mover:
         mover_texture = _texture(rng, 128, 768)
         half = np.array([0.3, 0.5, 0.25])
-        solids.append(Solid("box", _at(-0.9, 0.4, 0.3), half, mover_texture, is_moving=True))
+        solids.append(Solid("box", pose_at(-0.9, 0.4, 0.3), half, mover_texture, is_moving=True))
     duration_s = max(num_frames / 30, 1.0)  # no faster than somebody runs
 
     def moved_from_rest(time_s: float) -> Float64[np.ndarray, "4 4"]:
         done = time_s / duration_s
-        return _at(1.8 * done, 0.05 * np.sin(9 * done), 0.25 * np.sin(3 * done), 12 * done)
+        return pose_at(1.8 * done, 0.05 * np.sin(9 * done), 0.25 * np.sin(3 * done), 12 * done)
 
     return World(tuple(solids), moved_from_rest)
 
@@ -202,73 +266,6 @@ def _zoomed(cameras: list[Camera], zoom: float) -> list[Camera]:
     return [replace(c, intrinsics=c.intrinsics * f) for c, f in zip(cameras, factors, strict=True)]
 
 
-def _pictures(
-    world: World, cameras: list[Camera], size: tuple[int, int]
-) -> tuple[
-    UInt8[np.ndarray, "frames height width 3"],
-    Float32[np.ndarray, "frames height width"],
-    Bool[np.ndarray, "frames height width"],
-]:
-    fine = pixel_grid(size, RAYS_PER_PIXEL, np.float32)
-    images = [picture(cast(world, camera, fine, True), RAYS_PER_PIXEL) for camera in cameras]
-    truth = [cast(world, camera, pixel_grid(size)) for camera in cameras]
-    depth = np.stack([hits.depth for hits in truth]).astype(np.float32)
-    return np.stack(images), depth, world.is_moving[np.stack([hits.solid for hits in truth])]
-
-
-def _visible(
-    world: World,
-    target: Camera,
-    there: Float64[np.ndarray, "rows cols 3"],
-    hits: Hits,
-    size: tuple[int, int],
-) -> Bool[np.ndarray, "rows cols"]:
-    """Inside the target's picture, and nothing nearer there."""
-    inside = ((there[..., :2] >= 0) & (there[..., :2] <= np.asarray(size))).all(-1)
-    inside &= there[..., 2] > 0
-    seen = cast(world, target, there[inside][None, :, :2])
-    inside[inside] = (seen.solid[0] == hits.solid[inside]) & (
-        there[inside][:, 2] < seen.depth[0] * (1 + OCCLUSION)
-    )
-    return inside
-
-
-def _flow(
-    world: World, cameras: list[Camera], edges: Int64[np.ndarray, "edges 2"], size: tuple[int, int]
-) -> Flow:
-    cols, rows = size[0] // FLOW_STRIDE, size[1] // FLOW_STRIDE
-    grid = pixel_grid((cols, rows)) * FLOW_STRIDE
-    hits = [cast(world, camera, grid) for camera in cameras]
-    flow_px = np.empty((len(edges), rows, cols, 2), np.float16)
-    confidence = np.empty((len(edges), rows, cols), np.uint8)
-    for e, (n, m) in enumerate(edges):
-        there = follow(world, cameras[n], cameras[m], grid, hits[n])
-        flow_px[e] = there[..., :2] - grid
-        confidence[e] = 255 * _visible(world, cameras[m], there, hits[n], size)
-    return Flow(edges, flow_px, confidence)
-
-
 def _noisy(flow: Flow, rng: np.random.Generator, noise_px: float) -> Flow:
     noise = rng.normal(0, noise_px, flow.flow_px.shape)
     return Flow(flow.edges, (flow.flow_px + noise).astype(np.float16), flow.confidence)
-
-
-def _scene(
-    cameras: list[Camera],
-    size: tuple[int, int],
-    exact_depth: Callable[[int, Float64[np.ndarray, "samples 2"]], Float64[np.ndarray, " samples"]],
-) -> Scene:
-    half = GRID_PX // 2 + FLOW_STRIDE / 2  # a sample position of `Flow`
-    u, v = (np.arange(length // GRID_PX) * GRID_PX + half for length in size)
-    grid = np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
-    inverse = np.stack([1 / exact_depth(i, grid) for i in range(len(cameras))]).astype(np.float32)
-    return Scene(
-        world_from_cam=np.stack([camera.world_from_cam for camera in cameras]),
-        intrinsics=np.stack([camera.intrinsics for camera in cameras]),
-        samples_px=np.broadcast_to(grid, (len(cameras), *grid.shape)).astype(np.float32),
-        inverse_depth=inverse,
-        inverse_depth_std=np.full_like(inverse, 1e-4),
-        is_posed=np.ones(len(cameras), bool),
-        component=np.zeros(len(cameras), np.int64),
-        is_metric=True,
-    )

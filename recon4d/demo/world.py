@@ -41,12 +41,12 @@ def make_world(seed: int) -> World:
         size: tuple[float, float, float],
     ) -> Solid:
         half = np.array(size) / 2
-        return Solid("box", _at(x, floor - half[1], z, yaw_deg), half, _faces(face, rng))
+        return Solid("box", pose_at(x, floor - half[1], z, yaw_deg), half, _faces(face, rng))
 
-    globe = Solid("ellipsoid", _at(1.02, floor - 0.92, 1.35), np.full(3, 0.22), _globe(rng))
+    globe = Solid("ellipsoid", pose_at(1.02, floor - 0.92, 1.35), np.full(3, 0.22), _globe(rng))
     return World(
         (
-            Solid("box", _at(0, 0, 0), np.array(ROOM_HALF_SIZE_M), _room(rng), is_inward=True),
+            Solid("box", pose_at(0, 0, 0), np.array(ROOM_HALF_SIZE_M), _room(rng), is_inward=True),
             standing(_rug, 0.1, 0.75, 8, (2.3, 0.012, 1.5)),
             standing(_books, -1.25, 2.25, 0, (1.1, 1.75, 0.4)),
             standing(_crate, 1.05, 1.4, -24, (0.8, 0.7, 0.6)),
@@ -85,7 +85,7 @@ def _robot(rng: np.random.Generator) -> tuple[Solid, ...]:
     def part(
         shape: str, x: float, above: float, half: tuple[float, float, float], texture: Texture
     ) -> Solid:
-        place = _at(ROBOT_START_M[0] + x, floor - above, ROBOT_START_M[2])
+        place = pose_at(ROBOT_START_M[0] + x, floor - above, ROBOT_START_M[2])
         return Solid("box" if shape == "box" else "ellipsoid", place, np.array(half), texture, True)
 
     metal = _faces(_panel, rng)
@@ -99,17 +99,18 @@ def _robot(rng: np.random.Generator) -> tuple[Solid, ...]:
 
 def _robot_motion(time_s: float) -> Pose:
     """It walks to the left, hops, and turns about its own axis."""
-    there = _at(
+    there = pose_at(
         -ROBOT_SPEED_M_PER_S * time_s,
         -ROBOT_HOP_M * abs(np.sin(5 * time_s)),
         0.12 * np.sin(1.7 * time_s),
         ROBOT_TURN_DEG_PER_S * time_s - 30,
     )
-    start = _at(*ROBOT_START_M)
+    start = pose_at(*ROBOT_START_M)
     return np.asarray(start @ there @ np.linalg.inv(start))
 
 
-def _at(x: float | int, y: float | int, z: float | int, yaw_deg: float | int = 0) -> Pose:
+def pose_at(x: float | int, y: float | int, z: float | int, yaw_deg: float | int = 0) -> Pose:
+    """A place in the world, and a turn about the vertical."""
     pose = np.eye(4)
     pose[:3, :3] = Rotation.from_euler("y", yaw_deg, degrees=True).as_matrix()
     pose[:3, 3] = x, y, z
