@@ -33,7 +33,7 @@ from benchmarks.measure.common import (
 )
 from recon4d.core.geometry import exp_se3
 from recon4d.optim.objective.camera_terms import SharedFocal, Smoothness
-from recon4d.optim.objective.normal import SolveOptions, linearise
+from recon4d.optim.objective.normal_equations import SolveOptions, linearise
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.solve.band import Layout

@@ -22,9 +22,10 @@ from recon4d.optim.objective.problem import (
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.setting import USUAL_FOCAL, AlignOptions, Setting
 from recon4d.optim.solve.jackknife import Moves
-from recon4d.optim.start.focal import pair_geometry, search_focal, seed_pairs, usual_intrinsics
+from recon4d.optim.start.focal import search_focal, usual_intrinsics
 from recon4d.optim.start.grow import initialise
 from recon4d.optim.start.parallax import NO_PARALLAX_PX, unexplained_parallax_px
+from recon4d.optim.start.seed import pair_geometry, seed_pairs
 from recon4d.optim.unrelated import unrelated_frames
 
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75

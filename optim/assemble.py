@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from recon4d.core.geometry import invert_rigid, view_angle
 from recon4d.core.scene import KnownPoses, Notice, Scene, Video
 from recon4d.optim.given_poses import pose_notices, turned_to_given
-from recon4d.optim.objective.normal import FLOW_SIGMA_PX, SolveOptions, depth_information
+from recon4d.optim.objective.normal_equations import FLOW_SIGMA_PX, SolveOptions, depth_information
 from recon4d.optim.objective.problem import GUESS_PX, Problem
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.start.parallax import parallax_px

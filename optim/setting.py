@@ -10,7 +10,7 @@ from recon4d.core.scene import KnownPoses, Video
 from recon4d.core.tensors import on_device
 from recon4d.optim.given_poses import held_poses, pose_prior, unpulling_scale
 from recon4d.optim.objective.camera_terms import CameraTerm, Smoothness, focal_term
-from recon4d.optim.objective.normal import SolveOptions, objective
+from recon4d.optim.objective.normal_equations import SolveOptions, objective
 from recon4d.optim.objective.problem import Problem, Term
 from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.solve import uncertainty

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from recon4d.core.geometry import exp_se3
 from recon4d.core.tensors import map_tensors, on_device
 from recon4d.optim.objective.camera_terms import GivenPoses, SharedFocal, Smoothness, focal_term
-from recon4d.optim.objective.normal import SolveOptions, linearise
+from recon4d.optim.objective.normal_equations import SolveOptions, linearise
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.pairwise import PairOptions, align_pairs

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.alignment import Row, report, stated
 from recon4d.core.errors import DegenerateError
 from recon4d.core.geometry import exp_se3, invert_rigid, rays
-from recon4d.optim.objective.terms import flow_consistency
+from recon4d.optim.objective.flow_term import flow_consistency
 from recon4d.optim.pairwise.depth import FusedDepth, align_similarity
 from recon4d.optim.pairwise.pairs import check_connected, usable_edges
 from recon4d.optim.pairwise.problem import correlation, slot_problem

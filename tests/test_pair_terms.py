@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recon4d.core.geometry import exp_se3, invert_rigid
-from recon4d.optim.objective.normal import SolveOptions, linearise, objective
-from recon4d.optim.objective.terms import flow_consistency, pointmap_alignment
+from recon4d.optim.objective.flow_term import flow_consistency
+from recon4d.optim.objective.normal_equations import SolveOptions, linearise, objective
+from recon4d.optim.objective.terms import pointmap_alignment
 from recon4d.optim.objective.unknowns import Freedom
 from recon4d.optim.pairwise.depth import align_scale, align_similarity, fuse
 from recon4d.optim.pairwise.motion import motion_evidence, outside_interval

@@ -9,9 +9,10 @@ import torch
 
 from recon4d.core.geometry import exp_se3, invert_rigid
 from recon4d.optim.objective.camera_terms import GivenPoses, OwnFocals, Smoothness, focal_term
-from recon4d.optim.objective.normal import SolveOptions, linearise, objective
+from recon4d.optim.objective.flow_term import flow_consistency
+from recon4d.optim.objective.normal_equations import SolveOptions, linearise, objective
 from recon4d.optim.objective.problem import Problem
-from recon4d.optim.objective.terms import cauchy_weight, depth_prior, flow_consistency
+from recon4d.optim.objective.terms import cauchy_weight, depth_prior
 from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.solve import band
 from recon4d.optim.solve.band import Layout, Reduced, solve_bordered

@@ -13,7 +13,7 @@ from recon4d.core.scene import DenseDepth, Scene
 from recon4d.evaluate.stated import stated_poses
 from recon4d.io.poses.trajectory import Trajectory
 from recon4d.optim.objective.camera_terms import focal_term
-from recon4d.optim.objective.normal import SolveOptions
+from recon4d.optim.objective.normal_equations import SolveOptions
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.solve import band as reduced

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from recon4d.core.geometry import invert_rigid
-from recon4d.optim.objective.terms import flow_consistency, pointmap_alignment
+from recon4d.optim.objective.flow_term import flow_consistency
+from recon4d.optim.objective.terms import pointmap_alignment
 from recon4d.optim.pairwise.start import weiszfeld_focal
 
 EPSILON = 1e-6

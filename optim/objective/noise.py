@@ -2,8 +2,8 @@
 
 import torch
 
+from recon4d.optim.objective.flow_term import flow_term
 from recon4d.optim.objective.problem import Problem
-from recon4d.optim.objective.state import flow_term
 from recon4d.optim.objective.unknowns import State
 
 CAUCHY_SIGMAS = 2.385

@@ -1,6 +1,6 @@
 """Terms of the objective that touch the inverse depth of single samples: the depth prior, and terms of one's own.
 
-What ties samples to cameras is the flow (`recon4d.optim.objective.normal`); everything that speaks of depth alone is
+What ties samples to cameras is the flow (`recon4d.optim.objective.flow_term`); everything that speaks of depth alone is
 one class here, which the solver, windows of frames, regions of the image and clips know as a `SampleTerm`, not by name.
 """
 

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from recon4d.core.errors import InputError
 from recon4d.core.scene import KnownPoses, Notice
 from recon4d.optim.given_poses import held_poses, place, pose_notices, pose_prior, unpulling_scale
-from recon4d.optim.objective.normal import SolveOptions
+from recon4d.optim.objective.normal_equations import SolveOptions
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.pairwise.depth import FusedDepth

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from recon4d.core.geometry import invert_rigid
-from recon4d.optim.objective.terms import cauchy_weight, flow_consistency
+from recon4d.optim.objective.flow_term import flow_consistency
+from recon4d.optim.objective.terms import cauchy_weight
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.pairwise.depth import ROBUST_LOSS, FusedDepth, fuse
 from recon4d.optim.pairwise.pairs import (

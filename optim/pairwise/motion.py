@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from recon4d.optim.objective.terms import FlowTerm, flow_consistency
+from recon4d.optim.objective.flow_term import FlowTerm, flow_consistency
 from recon4d.optim.pairwise.pairs import PairGrid
 
 FLOW_SLOPE = 0.01

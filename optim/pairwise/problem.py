@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from recon4d.core.geometry import exp_se3, rays
+from recon4d.optim.objective.flow_term import FlowTerm, flow_consistency
 from recon4d.optim.objective.problem import Problem
-from recon4d.optim.objective.terms import FlowTerm, cauchy_weight, flow_consistency
+from recon4d.optim.objective.terms import cauchy_weight
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.pairwise.depth import (
     FusedDepth,

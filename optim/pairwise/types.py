@@ -12,7 +12,7 @@ from recon4d.core.errors import ConfigError
 from recon4d.core.geometry import invert_rigid
 from recon4d.core.scene import KnownPoses, Notice
 from recon4d.optim.objective.camera_terms import CameraTerm, focal_term
-from recon4d.optim.objective.normal import SolveOptions
+from recon4d.optim.objective.normal_equations import SolveOptions
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.pairwise.pairs import PairGrid, check_connected, pair_notice
 from recon4d.optim.pairwise.problem import enlarge_map, enlarge_state

@@ -14,7 +14,7 @@ from scipy.linalg import cho_solve_banded, cholesky_banded
 from torch import Tensor
 
 from recon4d.optim.objective.camera_terms import Linear, Rows
-from recon4d.optim.objective.normal import SolveOptions
+from recon4d.optim.objective.normal_equations import SolveOptions
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom
 

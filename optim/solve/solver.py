@@ -1,9 +1,9 @@
 """Levenberg-Marquardt on cameras, focal length and inverse depth, with the depth eliminated sample by sample.
 
 The Schur complement of a frame's depths is one small dense product in its local block
-(`recon4d.optim.objective.normal`). The blocks add up to a banded reduced camera system (frames are coupled only with
-frames nearby), bordered by the focal length where it is shared, so that the cost of a step grows linearly with the
-number of frames.
+(`recon4d.optim.objective.normal_equations`). The blocks add up to a banded reduced camera system (frames are coupled
+only with frames nearby), bordered by the focal length where it is shared, so that the cost of a step grows linearly
+with the number of frames.
 """
 
 import logging
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recon4d.core.errors import DegenerateError, DivergedError
 from recon4d.core.geometry import exp_se3, orthonormal
-from recon4d.optim.objective.normal import Local, SolveOptions, linearise
+from recon4d.optim.objective.normal_equations import Local, SolveOptions, linearise
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.solve.band import MAX_FOCAL_STEP, Layout, Reduced

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from recon4d.optim.objective.normal import SolveOptions, linearise
+from recon4d.optim.objective.flow_term import flow_term
+from recon4d.optim.objective.normal_equations import SolveOptions, linearise
 from recon4d.optim.objective.problem import Problem
-from recon4d.optim.objective.state import flow_term
 from recon4d.optim.objective.terms import cauchy_weight
 from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.solve.band import Layout, Reduced

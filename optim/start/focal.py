@@ -1,4 +1,4 @@
-"""The focal length of an uncalibrated video, and the pairs of frames that a reconstruction can start from."""
+"""Self-calibration: the focal length of an uncalibrated video, under which its best part fits together best."""
 
 import logging
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 
 from recon4d.optim.objective.camera_terms import focal_term
-from recon4d.optim.objective.normal import SolveOptions, objective
+from recon4d.optim.objective.normal_equations import SolveOptions, objective
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom
 from recon4d.optim.setting import USUAL_FOCAL, AlignOptions
 from recon4d.optim.solve.solver import solve
-from recon4d.optim.start.grow import best_seed, initialise
+from recon4d.optim.start.grow import initialise
 from recon4d.optim.start.parallax import NO_PARALLAX_PX, residual_px
-from recon4d.optim.start.two_view import RelativePose, relative_poses
+from recon4d.optim.start.seed import best_seed, pair_geometry
 
 logger = logging.getLogger(__name__)
 
@@ -23,37 +23,6 @@ FOCAL_STARTS = (0.65, 1.0, 1.6)
 """Focal lengths over the long side from which the search starts; between them the optimizer finds its way."""
 SEARCH_FRAMES = 10
 """Frames on both sides of the best pair on which the focal length is searched."""
-SEED_OFFSET = 3
-"""Pairs fewer frames apart than this are not considered as seeds."""
-
-
-def seed_pairs(
-    problem: Problem,
-) -> tuple[Int64[np.ndarray, "pairs 2"], Int64[np.ndarray, " pairs"]]:
-    """Candidates for the first pair: (source, target) and the slot of the target; the farther pairs of the graph."""
-    partners = problem.partners.cpu().numpy()
-    source, slot = np.nonzero(partners > np.arange(len(partners))[:, None])
-    apart = partners[source, slot] - source
-    keep = apart >= min(SEED_OFFSET, int(apart.max(initial=1)))
-    source, slot = source[keep], slot[keep]
-    return np.stack((source, partners[source, slot]), axis=1), slot
-
-
-def pair_geometry(
-    problem: Problem,
-    pairs: Int64[np.ndarray, "pairs 2"],
-    slots: Int64[np.ndarray, " pairs"],
-    intrinsics: Float64[np.ndarray, "4"],
-    options: AlignOptions,
-) -> list[RelativePose | None]:
-    """Two-view geometry of pairs of a problem."""
-    return relative_poses(
-        problem.samples_px[pairs[:, 0]].transpose(1, 2).cpu().numpy(),
-        problem.targets_px[pairs[:, 0], slots].transpose(1, 2).cpu().numpy(),
-        problem.weight[pairs[:, 0], slots].cpu().numpy(),
-        intrinsics,
-        options.threads,
-    )
 
 
 def usual_intrinsics(size: tuple[int, int], focal_ratio: float) -> Float64[np.ndarray, "4"]:

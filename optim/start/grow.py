@@ -9,28 +9,19 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from recon4d.core.geometry import invert_rigid, orthonormal
 from recon4d.optim.objective.camera_terms import OwnFocals
-from recon4d.optim.objective.normal import SolveOptions
+from recon4d.optim.objective.normal_equations import SolveOptions
 from recon4d.optim.objective.problem import Problem
-from recon4d.optim.objective.state import flow_term, relative_poses
-from recon4d.optim.objective.terms import cauchy_weight
 from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.solve.solver import solve
-from recon4d.optim.start.one_camera import Sightings, fit_depth, fit_pose
+from recon4d.optim.start.growth import Growth, add_frame, agreement, depth_of
+from recon4d.optim.start.seed import Seed, best_seed
 from recon4d.optim.start.two_view import RelativePose
 
 logger = logging.getLogger(__name__)
 
-MIN_SUPPORT = 0.3
-"""A frame counts as posed when at least this part of its sightings agrees."""
 MIN_SIGHTINGS = 20.0
-"""... if the weights of those that agree sum to at least this ..."""
-MIN_AGREEING = 0.02
-"""... and to at least this part of what all its sightings can weigh at most.
-
-Across cuts between real videos up to .0024 agrees by chance; the least of all frames of fourteen videos is .07.
-"""
+"""A frame counts as posed when the weights of its agreeing sightings sum to at least this, of all samples."""
 GROWTH_SAMPLES = 450
 """Samples per frame, about, that the reconstruction grows on: the solve of all frames that follows uses all."""
 WINDOW = 12
@@ -41,12 +32,6 @@ MAX_GAP = 8
 """Frames that may be lost in a row; the longest pair offset bridges no more."""
 MIN_SEED_PARALLAX_PX = 3.0
 """A pair with less parallax than this cannot start a reconstruction with depth."""
-GOOD_SEED_PARALLAX_PX = 25.0
-"""More parallax than this does not make a better seed."""
-AGREEMENT_PX = 1.0
-"""Residual at which a sample's vote for being static has fallen to a half, pixels."""
-NO_EVIDENCE = 0.1
-"""Weight of flow below which a sample is as likely to move as not."""
 FAR = 1e-2
 """Inverse depth, in units of the prior, of a piece without parallax: its depth cannot matter, so it is far."""
 FIRST_DEPTH_PRIOR = 0.1
@@ -65,43 +50,6 @@ class Start:
     """How well each sample obeys the cameras, in [0, 1]."""
     has_parallax: bool
     """False where no pair of frames has enough parallax: depth is then a guess."""
-
-
-@dataclass
-class _Growth:
-    """The part of the video that is reconstructed so far. Local to this module and mutable: it grows."""
-
-    problem: Problem
-    intrinsics: Float[Tensor, "frames 4"]
-    cam_from_world: Float[Tensor, "frames 4 4"]
-    inverse_depth: Float[Tensor, "frames samples"]
-    posed: Bool[Tensor, " frames"]
-    static: Float[Tensor, "frames samples"]
-    """How well each sample obeys the cameras so far, in [0, 1]: movers that were seen once do not vote again."""
-    min_sightings: float
-    """Sum of the agreeing weights from which on a frame's sightings can pose it."""
-    own_focals: bool
-    """Every frame has a focal length of its own."""
-
-    def state(self, first: int, last: int) -> State:
-        return State(
-            self.cam_from_world[first:last],
-            self.inverse_depth[first:last],
-            self.intrinsics[first:last],
-        )
-
-    def keep(self, first: int, last: int, state: State) -> None:
-        self.cam_from_world[first:last] = state.cam_from_world
-        self.inverse_depth[first:last] = state.inverse_depth
-        self.intrinsics[first:last] = state.intrinsics
-
-    def restrict(self, first: int, last: int) -> Problem:
-        """The window's measurements between posed frames, on samples that do not move."""
-        window = self.problem.window(first, last)
-        posed = self.posed[first:last].to(window.weight.dtype)
-        weight = window.weight * posed[:, None, None] * posed[window.partners][..., None]
-        weight = weight * self.static[first:last, None]
-        return replace(window, weight=weight)
 
 
 def initialise(
@@ -156,12 +104,12 @@ def _begin(
     intrinsics: Float64[np.ndarray, "4"],
     min_sightings: float,
     own_focals: bool,
-) -> _Growth:
+) -> Growth:
     """No frame is posed yet."""
     num_frames, num_samples = problem.prior_weight.shape
     device = problem.samples_px.device
     eye = torch.eye(4, dtype=torch.float64, device=device)
-    return _Growth(
+    return Growth(
         problem=problem,
         intrinsics=torch.from_numpy(intrinsics.copy()).to(device).repeat(num_frames, 1),
         cam_from_world=eye.repeat(num_frames, 1, 1),
@@ -174,8 +122,8 @@ def _begin(
 
 
 def _with_all_samples(
-    growth: _Growth, problem: Problem, depth_scale: Float64[np.ndarray, " frames"]
-) -> _Growth:
+    growth: Growth, problem: Problem, depth_scale: Float64[np.ndarray, " frames"]
+) -> Growth:
     """The same cameras, with depth and agreement of every sample of the whole problem.
 
     Args:
@@ -191,52 +139,18 @@ def _with_all_samples(
         static=problem.weight.new_ones((frames, samples)),
     )
     for frame in torch.nonzero(growth.posed)[:, 0].tolist():
-        whole.inverse_depth[frame] = _depth_of(whole, frame, depth_scale[frame])
-        whole.static[frame] = _agreement(whole, frame)
+        whole.inverse_depth[frame] = depth_of(whole, frame, depth_scale[frame])
+        whole.static[frame] = agreement(whole, frame)
     return whole
 
 
-@dataclass(frozen=True)
-class Seed:
-    """The pair that a piece starts from."""
-
-    index: int
-    source: int
-    target: int
-    score: float
-
-
-def best_seed(
-    pairs: Int64[np.ndarray, "pairs 2"],
-    geometry: list[RelativePose | None],
-    done: Bool[np.ndarray, " frames"],
-    tried: Bool[np.ndarray, " frames"],
-) -> Seed | None:
-    """The pair with many inliers and much parallax, well connected to its neighbours in time."""
-    quality = np.zeros(len(done))  # of the flow around each frame: sum of inliers of its pairs
-    for (source, target), pose in zip(pairs, geometry, strict=True):
-        if pose is not None:
-            quality[[source, target]] += pose.num_inliers
-    quality = quality / max(quality.max(), 1.0)
-    best: Seed | None = None
-    for index, ((source, target), pose) in enumerate(zip(pairs, geometry, strict=True)):
-        if pose is None or done[source] or done[target] or (tried[source] and tried[target]):
-            continue
-        gain = min(pose.parallax_px, GOOD_SEED_PARALLAX_PX) / GOOD_SEED_PARALLAX_PX
-        score = pose.num_inliers * pose.inlier_share * gain * min(quality[source], quality[target])
-        score += 1e-3 * pose.inlier_share
-        if best is None or score > best.score:
-            best = Seed(index, int(source), int(target), float(score))
-    return best
-
-
-def _plant(growth: _Growth, seed: Seed, geometry: RelativePose | None) -> bool:
+def _plant(growth: Growth, seed: Seed, geometry: RelativePose | None) -> bool:
     """Pose the two frames of a seed and give them depth; False where nothing tells their depth."""
     assert geometry is not None
     growth.posed[seed.source] = True
     growth.cam_from_world[seed.source] = torch.eye(4, dtype=torch.float64)
     if growth.problem.measures_depth(seed.source):
-        growth.posed[seed.target] = _add(growth, seed.target)
+        growth.posed[seed.target] = add_frame(growth, seed.target)
         return True
     growth.posed[seed.target] = True
     relative = torch.from_numpy(geometry.target_from_source).to(growth.cam_from_world)
@@ -248,7 +162,7 @@ def _plant(growth: _Growth, seed: Seed, geometry: RelativePose | None) -> bool:
         growth.inverse_depth[:] = growth.problem.prior_inverse_depth
         return False
     for frame in (seed.source, seed.target):
-        growth.inverse_depth[frame] = _depth_of(growth, frame, FIRST_DEPTH_PRIOR)
+        growth.inverse_depth[frame] = depth_of(growth, frame, FIRST_DEPTH_PRIOR)
     # the first depth sets the scale: median inverse depth 1, where the prior is
     scale = growth.inverse_depth[seed.source].median()
     growth.inverse_depth[[seed.source, seed.target]] /= scale
@@ -257,11 +171,11 @@ def _plant(growth: _Growth, seed: Seed, geometry: RelativePose | None) -> bool:
 
 
 def _grow(
-    growth: _Growth, seed: Seed, taken: Bool[np.ndarray, " frames"], advance: Callable[[int], None]
+    growth: Growth, seed: Seed, taken: Bool[np.ndarray, " frames"], advance: Callable[[int], None]
 ) -> None:
     """Add the frames inside the seed, then outwards on both sides in turn."""
     for frame in range(seed.source + 1, seed.target):
-        _add(growth, frame)
+        add_frame(growth, frame)
     first, last = seed.source, seed.target
     _refine(growth, first, last + 1, hold=False)
     advance(last - first + 1)
@@ -277,7 +191,7 @@ def _grow(
                 continue
             edge[side] = frame
             advance(1)
-            if not _add(growth, frame):
+            if not add_frame(growth, frame):
                 lost[side] += 1
                 continue
             lost[side] = 0
@@ -289,7 +203,7 @@ def _grow(
 
 
 def _refine(
-    growth: _Growth, first: int, last: int, *, hold: bool, newest_first: bool = False
+    growth: Growth, first: int, last: int, *, hold: bool, newest_first: bool = False
 ) -> None:
     """Optimise a window of frames; with `hold`, its oldest third stays fixed."""
     count = last - first
@@ -314,89 +228,4 @@ def _refine(
     growth.keep(first, last, solve(window, growth.state(first, last), freedom, options))
     for frame in range(first, last):
         if growth.posed[frame]:
-            growth.static[frame] = _agreement(growth, frame)
-
-
-def _add(growth: _Growth, frame: int) -> bool:
-    """Pose one more frame from the posed ones, then its depth; False (and untouched) where the flow does not agree."""
-    sightings = _sightings(growth, frame)
-    if sightings is None:
-        return False
-    guesses, intrinsics = _guesses(growth, frame)
-    fit = fit_pose(sightings, guesses, intrinsics, free_focal=growth.own_focals)
-    logger.debug("frame %d: support %.2f of %.0f", frame, fit.support, fit.total)
-    needed = max(growth.min_sightings, MIN_AGREEING * sightings.weight.numel())
-    if fit.support < MIN_SUPPORT or fit.support * fit.total < needed:
-        return False
-    growth.cam_from_world[frame] = orthonormal(fit.cam_from_world)
-    growth.intrinsics[frame] = fit.intrinsics
-    growth.posed[frame] = True
-    growth.inverse_depth[frame] = _depth_of(growth, frame)
-    growth.static[frame] = _agreement(growth, frame)
-    return True
-
-
-def sightings_sources(growth: _Growth, frame: int) -> Int64[Tensor, " sources"]:
-    """Posed partners of a frame."""
-    partners = growth.problem.partners[frame]
-    return partners[growth.posed[partners] & (partners != frame)]
-
-
-def _sightings(growth: _Growth, frame: int) -> Sightings | None:
-    """What the posed partners of a frame see of it."""
-    sources = sightings_sources(growth, frame)
-    if len(sources) == 0:
-        return None
-    problem = growth.problem
-    slot = (problem.partners[sources] == frame).to(torch.int64).argmax(1)
-    return Sightings(
-        samples_px=problem.samples_px[sources],
-        targets_px=problem.targets_px[sources, slot],
-        inverse_depth=growth.inverse_depth[sources],
-        weight=problem.weight[sources, slot] * growth.static[sources],
-        cam_from_world=growth.cam_from_world[sources],
-        intrinsics=growth.intrinsics[sources],
-    )
-
-
-def _guesses(growth: _Growth, frame: int) -> tuple[Float[Tensor, "starts 4 4"], Float[Tensor, "4"]]:
-    """The nearest posed frames' poses, and constant velocity; the nearest one's intrinsics."""
-    posed = torch.nonzero(growth.posed)[:, 0]
-    near = posed[(posed - frame).abs().argsort()[:2]]
-    poses = growth.cam_from_world
-    guesses = [poses[near[0]]]
-    if len(near) == 2:
-        a, b = near[0], near[1]
-        guesses.append(poses[b])
-        if abs(int(a - b)) == abs(int(frame - a)):
-            guesses.append(poses[a] @ invert_rigid(poses[b]) @ poses[a])
-    return torch.stack(guesses), growth.intrinsics[near[0]]
-
-
-def _depth_of(growth: _Growth, frame: int, prior_scale: float = 1.0) -> Float[Tensor, " samples"]:
-    """Depth of a posed frame's samples from all its posed partners and the prior."""
-    problem = growth.problem
-    partners = problem.partners[frame]
-    use = growth.posed[partners] & (partners != frame)
-    relative = relative_poses(problem, growth.state(0, problem.num_frames), frame)
-    return fit_depth(
-        problem.samples_px[frame],
-        problem.targets_px[frame][use],
-        problem.weight[frame][use],
-        relative[use],
-        growth.intrinsics[frame],
-        growth.intrinsics[partners[use]],
-        problem.prior_inverse_depth[frame] * prior_scale,
-        problem.prior_weight[frame],
-    )
-
-
-def _agreement(growth: _Growth, frame: int) -> Float[Tensor, " samples"]:
-    """Confidence-weighted mean of the kernel's weights of a posed frame's samples over its posed partners."""
-    problem = growth.problem
-    partners = problem.partners[frame]
-    use = growth.posed[partners] & (partners != frame)
-    term = flow_term(problem, growth.state(0, problem.num_frames), frame)
-    agrees = cauchy_weight(term.squared(), AGREEMENT_PX)[1] * term.in_front
-    weight = problem.weight[frame] * use[:, None]
-    return ((weight * agrees).sum(0) + 0.5 * NO_EVIDENCE) / (weight.sum(0) + NO_EVIDENCE)
+            growth.static[frame] = agreement(growth, frame)

@@ -14,7 +14,8 @@ from recon4d.core.geometry import (
     rays_by_column,
 )
 from recon4d.optim.objective.camera_terms import FOCAL_WALK_PX
-from recon4d.optim.objective.terms import FlowTerm, cauchy_weight, flow_consistency
+from recon4d.optim.objective.flow_term import FlowTerm, flow_consistency
+from recon4d.optim.objective.terms import cauchy_weight
 
 ANNEALING_PX = (12.0, 12.0, 6.0, 6.0, 3.0, 3.0, 1.5, 1.0, 1.0, 1.0)
 """Scale of the Cauchy kernel in each step of a pose-only fit: wide at first, to forgive a poor start."""

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from recon4d.core.geometry import transfer
 from recon4d.core.sampling import spread_evenly
+from recon4d.optim.objective.flow_term import FlowTerm, flow_consistency, flow_term, relative_poses
 from recon4d.optim.objective.problem import Problem
-from recon4d.optim.objective.state import flow_term, relative_poses
-from recon4d.optim.objective.terms import FlowTerm, flow_consistency
 from recon4d.optim.objective.unknowns import State
 
 NO_PARALLAX_PX = 0.5

@@ -9,8 +9,8 @@ from jaxtyping import Bool
 
 from recon4d.core.sampling import cell_of
 from recon4d.core.scene import Flow, MotionMasks, Notice, Scene
+from recon4d.optim.objective.flow_term import flow_term
 from recon4d.optim.objective.problem import Problem, build_problem
-from recon4d.optim.objective.state import flow_term
 from recon4d.optim.objective.unknowns import State
 
 SETTLED = 0.01

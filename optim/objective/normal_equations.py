@@ -15,10 +15,10 @@ from torch import Tensor
 from recon4d.core.geometry import adjoint_se3
 from recon4d.core.parallel import each
 from recon4d.optim.objective.camera_terms import Linear
+from recon4d.optim.objective.flow_term import FlowTerm, flow_term, relative_poses
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.sample_terms import DepthPriorTerm, Gain, OfDepth
-from recon4d.optim.objective.state import flow_term, relative_poses
-from recon4d.optim.objective.terms import FlowTerm, cauchy_weight
+from recon4d.optim.objective.terms import cauchy_weight
 from recon4d.optim.objective.unknowns import Freedom, State
 
 CHUNK_RESIDUALS = 100_000
