@@ -14,14 +14,14 @@ from recon4d.optim.objective.normal_equations import SolveOptions, linearise, ob
 from recon4d.optim.objective.terms import pointmap_alignment
 from recon4d.optim.objective.unknowns import Freedom
 from recon4d.optim.pairwise.depth import align_scale, align_similarity, fuse
-from recon4d.optim.pairwise.motion import motion_evidence, outside_interval
-from recon4d.optim.pairwise.pairs import (
+from recon4d.optim.pairwise.grid import (
     clean_points,
     consistency,
     flow_sigma_px,
     forth_and_back,
     length,
 )
+from recon4d.optim.pairwise.motion import motion_evidence, outside_interval
 from recon4d.optim.pairwise.problem import Slots, flatness
 from recon4d.optim.pairwise.start import (
     chain,

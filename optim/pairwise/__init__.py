@@ -11,17 +11,9 @@ from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.pairwise.cameras import check_poses
 from recon4d.optim.pairwise.full import full_size
+from recon4d.optim.pairwise.grid import MIN_USABLE, PairGrid, thin, usable_share
 from recon4d.optim.pairwise.motion import grid_log_odds
-from recon4d.optim.pairwise.pairs import (
-    MIN_USABLE,
-    PairGrid,
-    Pairs,
-    check_connected,
-    check_frames,
-    thin,
-    usable_edges,
-    usable_share,
-)
+from recon4d.optim.pairwise.pairs import Pairs, check_connected, check_frames, usable_edges
 from recon4d.optim.pairwise.problem import (
     POINT_VARIANCE,
     align_pairs_to,

@@ -15,13 +15,8 @@ from recon4d.optim.objective.flow_term import flow_consistency
 from recon4d.optim.objective.terms import cauchy_weight
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.pairwise.depth import ROBUST_LOSS, FusedDepth, fuse
-from recon4d.optim.pairwise.pairs import (
-    Pairs,
-    clean_points,
-    consistency,
-    forth_and_back,
-    pixel_centres,
-)
+from recon4d.optim.pairwise.grid import clean_points, consistency, forth_and_back, pixel_centres
+from recon4d.optim.pairwise.pairs import Pairs
 from recon4d.optim.pairwise.problem import Alignment
 
 REFINE_STEPS = 2

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon4d.optim.objective.terms import cauchy_weight, pointmap_alignment
-from recon4d.optim.pairwise.pairs import length
+from recon4d.optim.pairwise.grid import length
 
 INLIER = 0.05
 """Relative error of a point at which its vote in an alignment has fallen to a half."""

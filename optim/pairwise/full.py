@@ -18,8 +18,9 @@ from recon4d.optim.pairwise.dense import (
     relative_to,
 )
 from recon4d.optim.pairwise.depth import FusedDepth
-from recon4d.optim.pairwise.motion import dense_log_odds, surroundings
-from recon4d.optim.pairwise.pairs import PairGrid, Pairs, pair_notice
+from recon4d.optim.pairwise.grid import PairGrid
+from recon4d.optim.pairwise.motion import PairSamples, dense_log_odds, surroundings
+from recon4d.optim.pairwise.pairs import Pairs, pair_notice
 from recon4d.optim.pairwise.problem import align_pairs_to, enlarge_map, flatness
 from recon4d.optim.pairwise.start import PairStart
 from recon4d.optim.pairwise.types import (
@@ -45,7 +46,7 @@ def full_size(
     sharp = sharpened(pairs, graph, view, start, fused, options)
     view, fused = sharp.view, sharp.fused
     maps = fused.log_depth.reshape(-1, height, width)
-    ranges = torch.stack(surroundings(maps), dim=1)
+    ranges = surroundings(maps)
     depth = np.empty((pairs.num_frames, height, width), np.float32)
     depth_std = np.empty_like(depth)
     moves = np.zeros(depth.shape, bool)
@@ -107,11 +108,18 @@ def _full_frame(
     moving = torch.zeros((height, width), dtype=torch.bool, device=prior.log_depth.device)
     edges = torch.from_numpy(pairs.edges[flow.edges]).to(moving.device)
     if options.masks != "none":
-        odds = dense_log_odds(
-            flow.uv_px, flow.targets_px, flow.weight, prior.log_depth, ranges, edges, relative,
-            view.state.intrinsics, grid.flow_sigma_px, width,
-        )  # fmt: skip
-        moving = odds > 0
+        samples = PairSamples(
+            uv_px=flow.uv_px,
+            targets_px=flow.targets_px,
+            weight=flow.weight,
+            flow_sigma_px=grid.flow_sigma_px,
+            log_depth=prior.log_depth,
+            edges=edges,
+            relative=relative,
+            intrinsics=view.state.intrinsics,
+            width=width,
+        )
+        moving = dense_log_odds(samples, ranges) > 0
     reach = halo_px(width)
     halo = F.max_pool2d(moving[None, None].to(flow.weight), 2 * reach + 1, 1, reach)[0, 0]
     flat = flatness((-prior.log_depth).exp().reshape(1, height, width), reach)[0]

@@ -7,13 +7,15 @@ longer they are apart in time the clearer. So every pair adds a log likelihood r
 found by the pairs that see them move, without a threshold per pair.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from recon4d.optim.objective.flow_term import FlowTerm, flow_consistency
-from recon4d.optim.pairwise.pairs import PairGrid
+from recon4d.optim.pairwise.grid import PairGrid
 
 FLOW_SLOPE = 0.01
 """Standard deviation of the flow grows by this part of the displacement ..."""
@@ -74,6 +76,64 @@ def outside_interval(
     return (low - value).clamp_min(0) + (high - value).clamp_max(0)
 
 
+@dataclass(frozen=True)
+class PairSamples:
+    """Some pairs at the same pixels: their flow and depth, and the cameras that a static world is seen with."""
+
+    uv_px: Float[Tensor, "2 samples"]
+    targets_px: Float[Tensor, "edges 2 samples"]
+    """Where the flow leads."""
+    weight: Float[Tensor, "edges samples"]
+    """Of the flow."""
+    flow_sigma_px: float
+    """Standard deviation of consistent flow per axis."""
+    log_depth: Float[Tensor, "*#edges samples"]
+    """From the pointmaps: flow has no part in it, which makes motion along epipolar lines visible."""
+    edges: Int64[Tensor, "edges 2"]
+    relative: Float[Tensor, "edges 4 4"]
+    """`target_from_source` of every pair."""
+    intrinsics: Float[Tensor, "frames 4"]
+    """(fx, fy, cx, cy) of every frame, pixels."""
+    width: int
+    """Of the image, pixels."""
+
+    def flow_term(self) -> FlowTerm:
+        """Flow against that of a static world."""
+        inverse_depth, intrinsics = (-self.log_depth).exp(), self.intrinsics[self.edges]
+        return flow_consistency(
+            self.uv_px,
+            self.targets_px,
+            inverse_depth,
+            self.relative.to(self.uv_px),
+            *intrinsics.to(self.uv_px).unbind(1),
+        )
+
+    def evidence(
+        self, ranges: Float[Tensor, "frames 2 rows cols"], rate: float
+    ) -> Float[Tensor, "edges samples"]:
+        """`motion_evidence` of every pair.
+
+        Args:
+            ranges: `surroundings` of the log-depth of all frames.
+            rate: Expected motion of a mover from frame to frame, part of the image width.
+        """
+        term, target_range = self.flow_term(), ranges[self.edges[:, 1]]
+        rows, cols = target_range.shape[2:]
+        step = self.width / cols
+        size = self.uv_px.new_tensor((cols * step, rows * step))
+        at = (self.targets_px.transpose(1, 2) * (2 / size) - 1)[:, None]
+        found = F.grid_sample(
+            target_range, at, mode="nearest", padding_mode="border", align_corners=False
+        )
+        predicted = self.log_depth - term.inverse_z.log()
+        error = outside_interval(predicted, found[:, 0, 0], found[:, 1, 0])
+        gap = (self.edges[:, 0] - self.edges[:, 1]).abs().to(self.uv_px)
+        flow_px, motion_px = self.targets_px - self.uv_px, rate * self.width
+        return motion_evidence(
+            term, error, flow_px, self.weight, gap, self.flow_sigma_px, motion_px
+        )
+
+
 def grid_log_odds(
     grid: PairGrid,
     log_depth: Float[Tensor, "frames samples"],
@@ -85,110 +145,50 @@ def grid_log_odds(
 
     Args:
         grid: The pairs.
-        log_depth: From the pointmaps: flow has no part in it, which makes motion along epipolar lines visible.
+        log_depth: From the pointmaps.
         relative: `target_from_source` of every pair.
         intrinsics: (fx, fy, cx, cy) of every frame, pixels.
         width: Of the image, pixels.
     """
-    source, target = grid.edges.T
-    frames = log_depth.shape[0]
-    maps = grid.maps(log_depth)
-    low, high = surroundings(maps)
-    evidence = pair_evidence(
-        grid.uv_px,
-        grid.targets_px,
-        grid.flow_weight,
-        log_depth[source],
-        torch.stack((low[target], high[target]), 1),
-        relative,
-        intrinsics[grid.edges],
-        (source - target).abs(),
-        grid.flow_sigma_px,
-        width,
-        WATCHFUL_RATE,
+    source = grid.edges[:, 0]
+    samples = PairSamples(
+        uv_px=grid.uv_px,
+        targets_px=grid.targets_px,
+        weight=grid.flow_weight,
+        flow_sigma_px=grid.flow_sigma_px,
+        log_depth=log_depth[source],
+        edges=grid.edges,
+        relative=relative,
+        intrinsics=intrinsics,
+        width=width,
     )
-    odds = evidence.new_full((frames, evidence.shape[1]), PRIOR_ODDS)
+    evidence = samples.evidence(surroundings(grid.maps(log_depth)), WATCHFUL_RATE)
+    odds = evidence.new_full((len(log_depth), evidence.shape[1]), PRIOR_ODDS)
     odds.index_add_(0, source, evidence)
     near = F.avg_pool2d(grid.maps(odds)[:, None], 3, 1, 1, count_include_pad=False)
     return near.flatten(1)
 
 
 def dense_log_odds(
-    uv_px: Float[Tensor, "2 samples"],
-    targets_px: Float[Tensor, "edges 2 samples"],
-    weight: Float[Tensor, "edges samples"],
-    log_depth: Float[Tensor, " samples"],
-    ranges: Float[Tensor, "frames 2 rows cols"],
-    edges: Int64[Tensor, "edges 2"],
-    relative: Float[Tensor, "edges 4 4"],
-    intrinsics: Float[Tensor, "frames 4"],
-    flow_sigma_px: float,
-    width: int,
+    samples: PairSamples, ranges: Float[Tensor, "frames 2 rows cols"]
 ) -> Float[Tensor, "rows cols"]:
     """Log-odds of motion at every pixel of one frame, with those of its neighbours.
 
     Args:
-        uv_px: All pixels.
-        targets_px: Where the flow of the frame's pairs leads.
-        weight: Of the flow.
-        log_depth: Of the frame, from the pointmaps.
+        samples: The frame's pairs at all of its pixels.
         ranges: `surroundings` of the log-depth of all frames.
-        edges: The frame's pairs.
-        relative: Their `target_from_source`.
-        intrinsics: (fx, fy, cx, cy) of every frame, pixels.
-        flow_sigma_px: Standard deviation of consistent flow per axis.
-        width: Of the image, pixels.
     """
-    gap = (edges[:, 0] - edges[:, 1]).abs()
-    evidence = pair_evidence(
-        uv_px, targets_px, weight, log_depth, ranges[edges[:, 1]], relative, intrinsics[edges], gap,
-        flow_sigma_px, width, MOTION_RATE,
-    )  # fmt: skip
+    evidence = samples.evidence(ranges, MOTION_RATE)
     odds = (evidence.sum(0) + PRIOR_ODDS).reshape(ranges.shape[2:])
-    reach = max(1, round(NEIGHBOURS * width))
+    reach = max(1, round(NEIGHBOURS * samples.width))
     side = 2 * reach + 1
     return F.avg_pool2d(odds[None, None], side, 1, reach, count_include_pad=False)[0, 0]
 
 
 def surroundings(
     log_depth: Float[Tensor, "frames rows cols"],
-) -> tuple[Float[Tensor, "frames rows cols"], Float[Tensor, "frames rows cols"]]:
+) -> Float[Tensor, "frames 2 rows cols"]:
     """Least and greatest log-depth among a pixel and its eight neighbours."""
     high = F.max_pool2d(log_depth[:, None], 3, 1, 1)[:, 0]
     low = -F.max_pool2d(-log_depth[:, None], 3, 1, 1)[:, 0]
-    return low, high
-
-
-def pair_evidence(
-    uv_px: Float[Tensor, "2 samples"],
-    targets_px: Float[Tensor, "edges 2 samples"],
-    weight: Float[Tensor, "edges samples"],
-    log_depth: Float[Tensor, "*edges samples"],
-    target_range: Float[Tensor, "edges 2 rows cols"],
-    relative: Float[Tensor, "edges 4 4"],
-    intrinsics: Float[Tensor, "edges 2 4"],
-    gap: Int64[Tensor, " edges"],
-    flow_sigma_px: float,
-    width: int,
-    rate: float,
-) -> Float[Tensor, "edges samples"]:
-    """`motion_evidence` of some pairs at the same pixels.
-
-    `target_range` is that of `surroundings` in the targets, `intrinsics` are those of source and target.
-    """
-    inverse_depth = (-log_depth).exp()
-    term = flow_consistency(
-        uv_px, targets_px, inverse_depth, relative.to(uv_px), *intrinsics.to(uv_px).unbind(1)
-    )
-    rows, cols = target_range.shape[2:]
-    step = width / cols
-    size = uv_px.new_tensor((cols * step, rows * step))
-    at = (targets_px.transpose(1, 2) * (2 / size) - 1)[:, None]
-    found = F.grid_sample(
-        target_range, at, mode="nearest", padding_mode="border", align_corners=False
-    )
-    predicted = log_depth - term.inverse_z.log()
-    error = outside_interval(predicted, found[:, 0, 0], found[:, 1, 0])
-    return motion_evidence(
-        term, error, targets_px - uv_px, weight, gap.to(uv_px), flow_sigma_px, rate * width
-    )
+    return torch.stack((low, high), 1)

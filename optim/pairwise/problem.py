@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recon4d.core.geometry import exp_se3, rays
 from recon4d.optim.objective.flow_term import FlowTerm, flow_consistency
+from recon4d.optim.objective.noise import RAYLEIGH_MEDIAN
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.terms import cauchy_weight
 from recon4d.optim.objective.unknowns import State
@@ -20,7 +21,7 @@ from recon4d.optim.pairwise.depth import (
     align_similarity,
     fuse,
 )
-from recon4d.optim.pairwise.pairs import MIN_FLOW_SIGMA, RAYLEIGH_MEDIAN, PairGrid
+from recon4d.optim.pairwise.grid import MIN_FLOW_SIGMA, PairGrid
 
 PATCHES = 25
 """Errors of pointmaps are smooth over the image: alike within patches of a fifth of its sides."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.pairwise.depth import FusedDepth
-from recon4d.optim.pairwise.pairs import PairGrid, Pairs, consistency, pixel_centres, thin_flow
+from recon4d.optim.pairwise.grid import PairGrid, consistency, pixel_centres, thin_flow
+from recon4d.optim.pairwise.pairs import Pairs
 from recon4d.optim.pairwise.problem import correlation, enlarge_map, slot_problem
 
 SHARP_SAMPLES = 3072

@@ -13,7 +13,7 @@ from recon4d.core.geometry import invert_rigid, rays, rigid
 from recon4d.optim.objective.camera_terms import FOCAL_PRIOR_PX
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.pairwise.depth import INLIER, align_scale, align_similarity, fuse
-from recon4d.optim.pairwise.pairs import PairGrid, length
+from recon4d.optim.pairwise.grid import PairGrid, length
 
 WEISZFELD_STEPS = 10
 """Reweightings of the focal length: those of DUSt3R."""

@@ -14,7 +14,8 @@ from recon4d.core.scene import KnownPoses, Notice
 from recon4d.optim.objective.camera_terms import CameraTerm, focal_term
 from recon4d.optim.objective.normal_equations import SolveOptions
 from recon4d.optim.objective.unknowns import State
-from recon4d.optim.pairwise.pairs import PairGrid, check_connected, pair_notice
+from recon4d.optim.pairwise.grid import PairGrid
+from recon4d.optim.pairwise.pairs import check_connected, pair_notice
 from recon4d.optim.pairwise.problem import enlarge_map, enlarge_state
 from recon4d.optim.pairwise.start import PairStart
 
