@@ -5,7 +5,6 @@ an earlier `recon4d train d2mif --out DIR`, and compared on the masks of the tes
 flow and the same geometry (after one round with residual masks), refined by edges, as a run would write them.
 """
 
-import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,11 +17,12 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
+    DEFAULT_ROOT,
     PAGES,
     PROJECT,
     commit,
-    data_root,
     machine,
     markdown_table,
     read_rows,
@@ -209,19 +209,21 @@ def _spread(values: Sequence[float]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and score what is missing, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--training", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--root", type=Path, help="folder of the test sequences")
-    parser.add_argument("--work", type=Path, required=True, help="flow and geometry are kept here")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1))
-    parser.add_argument("--threads", type=int, default=2)
+    parser = command_line(
+        "ablation",
+        __doc__,
+        root=DEFAULT_ROOT,
+        steps=200,
+        batch=8,
+        seeds=(0, 1),
+        threads=2,
+        out=PAGES / "ablation.json",
+        figure=PROJECT / "docs/ablation.png",
+    )
     parser.add_argument("--frames", type=int, default=40, help="of every test sequence")
-    parser.add_argument("--out", type=Path, default=PAGES / "ablation.json")
-    parser.add_argument("--figure", type=Path, default=PROJECT / "docs/ablation.png")
+    parser.add_argument("--training", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--work", type=Path, required=True, help="flow and geometry are kept here")
     arguments = parser.parse_args(argv)
-    root = data_root(arguments.root)
     budget = Budget(
         arguments.training, arguments.steps, arguments.batch, arguments.threads, arguments.frames
     )
@@ -234,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in VARIANTS:
             key = f"{name}, seed {seed}, {budget.steps} steps"
             if key not in rows:
-                rows[key] = _row(name, seed, budget, root, arguments.work)
+                rows[key] = _row(name, seed, budget, arguments.root, arguments.work)
                 write_whole(arguments.out, to_json(rows))
                 print(json.dumps(rows[key]), flush=True)
     write_whole(arguments.out.with_suffix(".md"), report(rows, said))

@@ -6,7 +6,6 @@
 Times run from arrays in memory to the result; imports and the reading of the file are apart.
 """
 
-import argparse
 import dataclasses
 import json
 import resource
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
     PAGES,
     PROJECT,
@@ -220,18 +220,14 @@ def report(rows: Sequence[dict[str, Any]], repeats: int = REPEATS) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.alignment", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--scene", type=Path, metavar="FILE", help="recon4d-pairs .npz")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="result .npz, or page of the suite"
-    )
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
-    parser.add_argument("--masks", choices=MASKS, default=MASKS[0])
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--suite", type=Path, metavar="FOLDER", help="where scenes are made")
-    parser.add_argument("--tools", type=Path, default=PROJECT / "../shared/tools", metavar="DIR")
-    parser.add_argument("--repeats", type=int, default=REPEATS, metavar="N", help="runs per scene")
+    tools = PROJECT / "../shared/tools"
+    parser = command_line("alignment", __doc__, threads=1, tools=tools, repeats=REPEATS)
+    add = parser.add_argument
+    add("--scene", type=Path, metavar="FILE", help="recon4d-pairs .npz")
+    add("--out", type=Path, metavar="FILE", help="result .npz, or page of the suite")
+    add("--masks", choices=MASKS, default=MASKS[0])
+    add("--device", choices=("cpu", "cuda"), default="cpu")
+    add("--suite", type=Path, metavar="FOLDER", help="where scenes are made")
     arguments = parser.parse_args(words)
     if arguments.suite is not None:
         out = arguments.out or PAGES / "alignment.md"

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
     PAGES,
     made_lines,
@@ -349,21 +350,6 @@ def image_size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser(prog="python -m benchmarks.backbones", description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    made.add_argument("--models", default=",".join(NETWORKS), metavar="NAME,...")
-    made.add_argument("--size", type=image_size, default=(512, 288), metavar="WIDTHxHEIGHT")
-    made.add_argument("--frames", type=int, default=65, metavar="N")
-    made.add_argument("--pairs", type=int, default=20, metavar="N")
-    made.add_argument("--device", choices=tuple(MATRIX), default="cpu")
-    made.add_argument("--out", type=Path, default=PAGE, metavar="FILE",
-                      help="page, JSON beside it; rows of other networks, sizes and devices stay")  # fmt: skip
-    made.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
-    return made
-
-
 def chosen(names: str, work: Work) -> list[str]:
     """Networks by their names.
 
@@ -385,7 +371,13 @@ def chosen(names: str, work: Work) -> list[str]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    given = parser().parse_args(words)
+    parser = command_line("backbones", __doc__, frames=65, pairs=20, out=PAGE)
+    add = parser.add_argument
+    add("--models", default=",".join(NETWORKS), metavar="NAME,...")
+    add("--size", type=image_size, default=(512, 288), metavar="WIDTHxHEIGHT")
+    add("--device", choices=tuple(MATRIX), default="cpu")
+    add("--inside", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args(words)
     work = Work(given.frames, given.pairs, given.size, given.device)
     names = chosen(given.models, work)
     if given.inside is not None:

@@ -1,6 +1,5 @@
 """Every sequence of the test material through the real command: `python -m benchmarks.clips`."""
 
-import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -8,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
+    DEFAULT_ROOT,
     PAGES,
-    data_root,
     made_lines,
     markdown_table,
     measure,
@@ -18,6 +18,7 @@ from benchmarks.measure.common import (
     provenance,
     read_rows,
     recon4d,
+    remarks,
     to_json,
     without_places,
     write_whole,
@@ -168,7 +169,7 @@ def report(rows: Mapping[str, Mapping[str, object]]) -> str:
         "## Depth, masks and static flow residual\n",
         _depth(rows),
         "## Failures and warnings\n",
-        *_remarks(rows),
+        *remarks(rows),
         "\n## Commands\n",
         *(f"* `{row['command']}`" for row in rows.values()),
     ]
@@ -242,17 +243,6 @@ def _residuals(residual_px: object) -> str:
     return " / ".join(number(residual_px.get(offset), ".2f") for offset in ("1", "5", "10"))
 
 
-def _remarks(rows: Mapping[str, Mapping[str, object]]) -> list[str]:
-    lines = []
-    for name, row in rows.items():
-        warnings = row.get("warnings")
-        if "failure" in row:
-            lines.append(f"* {name}: **failed**: {' '.join(str(row['failure']).split())}")
-        if isinstance(warnings, list) and warnings:
-            lines.append(f"* {name}: {', '.join(warnings)}")
-    return lines or ["None."]
-
-
 def chosen(only: str | None, done: Mapping[str, Mapping[str, object]], resume: bool) -> list[Clip]:
     """Return the clips to run: those that contain a word, without those that an earlier benchmark finished."""
     wanted = [clip for clip in CLIPS if only is None or only in clip.name]
@@ -271,13 +261,11 @@ def in_order(rows: Mapping[str, dict[str, object]]) -> dict[str, dict[str, objec
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.clips", description=__doc__)
+    page = PAGES / "results.md"
+    parser = command_line("clips", __doc__, root=DEFAULT_ROOT, out=page, resume=False)
     parser.add_argument("--only", metavar="WORD", help="sequences whose name contains this")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the test sequences")
-    parser.add_argument("--out", type=Path, default=PAGES / "results.md", metavar="FILE")
-    parser.add_argument("--resume", action="store_true", help="keep the rows that are there")
     arguments = parser.parse_args(words)
-    root, store = data_root(arguments.root), arguments.out.with_suffix(".json")
+    root, store = arguments.root, arguments.out.with_suffix(".json")
     rows = read_rows(store)
     for clip in chosen(arguments.only, rows, arguments.resume):
         print(f"{clip.name} ...", flush=True)

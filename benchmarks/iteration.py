@@ -9,13 +9,11 @@ implementation moves is one pass over the measurements and the state. The times 
 bandwidth, not measured; they leave out the start of the operators, of which there are enough to matter more.
 """
 
-import argparse
 import json
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
     PAGES,
     commit,
@@ -186,14 +185,9 @@ def report(rows: dict[str, dict[str, float]], bandwidth_gbs: float) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.iteration", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = command_line("iteration", __doc__, repeats=9, out=PAGE)
     parser.add_argument(
         "--gpu-bandwidth", type=float, default=LAPTOP_GPU_GBS, metavar="GB/s", dest="bandwidth"
-    )
-    parser.add_argument("--repeats", type=int, default=9, metavar="N", help="of the CPU's time")
-    parser.add_argument(
-        "--out", type=Path, default=PAGE, metavar="FILE", help="page; JSON beside it"
     )
     arguments = parser.parse_args(words)
     torch.set_num_threads(1)

@@ -4,7 +4,6 @@ A sequence with true poses is played forwards and backwards, with fresh noise an
 as wanted: no two frames are equal, and the camera comes back to where it began again and again, so that drift shows.
 """
 
-import argparse
 import json
 import subprocess
 import tempfile
@@ -16,10 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
+    DEFAULT_ROOT,
     PAGES,
     commit,
-    data_root,
     machine,
     markdown_table,
     number,
@@ -150,16 +150,18 @@ def report(rows: Sequence[Mapping[str, Any]], setup: Setup) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.longloop", description=__doc__)
-    parser.add_argument("--frames", type=int, nargs="+", default=list(FRAMES), metavar="N")
-    parser.add_argument("--source", default="exact_static", metavar="PATH", help="inside the root")
-    parser.add_argument("--masks", default="residual", metavar="METHOD")
-    parser.add_argument("--workers", type=int, default=2, metavar="N")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the test sequences")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise")
-    parser.add_argument("--out", type=Path, default=PAGES / "longloop.md", metavar="FILE")
-    arguments = parser.parse_args(words)
-    source = data_root(arguments.root) / arguments.source
+    arguments = command_line(
+        "longloop",
+        __doc__,
+        frames=FRAMES,
+        source="exact_static",
+        masks="residual",
+        workers=2,
+        root=DEFAULT_ROOT,
+        seed=0,
+        out=PAGES / "longloop.md",
+    ).parse_args(words)
+    source = arguments.root / arguments.source
     setup = Setup(source, arguments.masks, arguments.workers, arguments.seed)
     rows = []
     for frames in arguments.frames:

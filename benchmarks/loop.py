@@ -6,7 +6,6 @@ without masks in the term of the cameras (static flow consistency) and in those 
 keyframes fixed and free.
 """
 
-import argparse
 import json
 import shutil
 import tempfile
@@ -17,10 +16,11 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
+    DEFAULT_ROOT,
     PAGES,
     commit,
-    data_root,
     machine,
     markdown_table,
     number,
@@ -187,17 +187,13 @@ def _work(clip: str, methods: Sequence[str], root: Path) -> dict[str, Callable[[
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run what is missing and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, help="folder of the test sequences")
-    parser.add_argument("--clips", nargs="+", default=CLIPS, metavar="NAME")
+    page = PAGES / "loop.json"
+    parser = command_line("loop", __doc__, root=DEFAULT_ROOT, clips=CLIPS, out=page, again=False)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--out", type=Path, default=PAGES / "loop.json")
-    parser.add_argument("--again", action="store_true", help="also what an earlier call has done")
     arguments = parser.parse_args(argv)
-    root = data_root(arguments.root)
     rows = {} if arguments.again else read_rows(arguments.out)
     for clip in arguments.clips:
-        for key, compute in _work(clip, arguments.methods, root).items():
+        for key, compute in _work(clip, arguments.methods, arguments.root).items():
             if key in rows:
                 continue
             rows[key] = compute()

@@ -5,7 +5,6 @@ description) go through the same loader as official checkpoints. Prints the larg
 with 1 where one is out of tolerance.
 """
 
-import argparse
 import importlib
 import json
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.measure.command import command_line
 from recon4d.weights.files import WeightsFile
 
 
@@ -107,7 +107,7 @@ def comparison(name: str) -> Compare:
 
 def main(arguments: list[str] | None = None) -> int:
     """Compare one fixture or several; 1 where a number is out of tolerance."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=__doc__)
+    parser = command_line("parity", __doc__)
     parser.add_argument("--fixture", type=Path, nargs="+", required=True, metavar="FILE.npz")
     bad = 0
     for path in parser.parse_args(arguments).fixture:

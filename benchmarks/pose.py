@@ -4,37 +4,15 @@ Options that are not listed here are those of `recon4d run`. Finished sequences 
 run again; failed ones are.
 """
 
-import dataclasses
-import sys
 from collections.abc import Sequence
 
-from benchmarks.geometry.job import parse_job
-from benchmarks.geometry.pose_report import means, report
-from benchmarks.geometry.pose_score import lost_poses, score_poses
-from benchmarks.geometry.run import Outcome, Reconstruct, by_command, run_all
-from recon4d.core.errors import Recon4DError
+from benchmarks.scores.geometry import Reconstruct, by_command, run_kind
+from benchmarks.scores.poses import Poses
 
 
 def main(words: Sequence[str] | None = None, reconstruct: Reconstruct = by_command) -> None:
-    """Run the command line.
-
-    Args:
-        words: Without, those of the process.
-        reconstruct: How a sequence is run.
-    """
-    try:
-        job = parse_job("pose", sys.argv[1:] if words is None else words, __doc__)
-        outcome = run_all(job, score_poses, lost_poses, reconstruct, _written)
-    except Recon4DError as error:
-        raise SystemExit(str(error)) from error
-    for pairing, mean in means(outcome).items():
-        print(f"{pairing}: {dataclasses.asdict(mean)}")
-    print(f"wrote {job.out / 'results.md'} and {job.out / 'results.json'}")
-
-
-def _written(outcome: Outcome) -> tuple[dict[str, object], str]:
-    kept = {pairing: dataclasses.asdict(mean) for pairing, mean in means(outcome).items()}
-    return {"means": kept}, report(outcome)
+    """Run the command line with a way to reconstruct a sequence."""
+    run_kind(Poses, words, __doc__, reconstruct)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ file by file. Equal hashes mean equal bits on this machine; another processor ma
 to be compared where it was written.
 """
 
-import argparse
 import hashlib
 import json
 import sys
@@ -14,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure.common import data_root, measure, provenance, recon4d, write_whole
+from benchmarks.measure.command import command_line
+from benchmarks.measure.common import DEFAULT_ROOT, measure, provenance, recon4d, write_whole
 
 HASHED = ("poses.txt", "intrinsics.txt", "depth", "masks")
 """Parts of a result that are compared; a folder's files all together, in the order of their names."""
@@ -119,14 +119,13 @@ def differences(found: Hashes, stored: Hashes) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the hashes of this checkout's results, or compare them; 1 where they differ."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.same", description=__doc__)
+    parser = command_line("same", __doc__, root=DEFAULT_ROOT)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--write", type=Path, metavar="FILE", help="store the hashes")
     what.add_argument("--against", type=Path, metavar="FILE", help="compare with stored ones")
     parser.add_argument("--only", action="append", choices=tuple(RUNS), help="some of the runs")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="the test sequences")
     arguments = parser.parse_args(argv)
-    found = make(arguments.only or tuple(RUNS), data_root(arguments.root))
+    found = make(arguments.only or tuple(RUNS), arguments.root)
     if arguments.write is not None:
         made = provenance(seed=0)
         write_whole(arguments.write, json.dumps({"made": made, "hashes": found}, indent=2) + "\n")

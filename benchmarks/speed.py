@@ -4,7 +4,6 @@ Lengths beyond the sequence's own are made by `benchmarks.longloop` (forwards an
 measured there.
 """
 
-import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.longloop import TIME_LIMIT_S, make
+from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
+    DEFAULT_ROOT,
     PAGES,
     commit,
-    data_root,
     machine,
     markdown_table,
     number,
@@ -136,17 +136,18 @@ def _per_frame(row: Mapping[str, Any]) -> tuple[str, str]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("--frames", type=int, nargs="+", default=list(FRAMES), metavar="N")
-    parser.add_argument("--source", default=SOURCE, metavar="PATH", help="inside the root")
-    parser.add_argument("--masks", default="d2mif", metavar="METHOD")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the test sequences")
-    parser.add_argument("--out", type=Path, default=PAGES / "speed.md", metavar="FILE")
-    arguments = parser.parse_args(words)
-    root = data_root(arguments.root)
+    arguments = command_line(
+        "speed",
+        __doc__,
+        frames=FRAMES,
+        source=SOURCE,
+        masks="d2mif",
+        root=DEFAULT_ROOT,
+        out=PAGES / "speed.md",
+    ).parse_args(words)
     rows = []
     for frames in arguments.frames:
-        rows.append(run_length(frames, root / arguments.source, arguments.masks))
+        rows.append(run_length(frames, arguments.root / arguments.source, arguments.masks))
         print(rows[-1], flush=True)
         write_whole(arguments.out, report(rows, arguments.source, arguments.masks))
     print(f"wrote {arguments.out}")

@@ -4,7 +4,6 @@ Draws a smooth field as it is, as tokens and after both ways of resampling, with
 lattice energies (`benchmarks.measure.lattice`) over some random fields.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from benchmarks.measure.command import command_line
 from benchmarks.measure.common import markdown_table
 from benchmarks.measure.lattice import (
     SCALE,
@@ -115,10 +115,8 @@ def energies(fields: int) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tokens", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("docs/tokens.png"), metavar="FILE")
-    parser.add_argument("--fields", type=int, default=FIELDS, metavar="N")
-    arguments = parser.parse_args(words)
+    picture = Path("docs/tokens.png")
+    arguments = command_line("tokens", __doc__, out=picture, fields=FIELDS).parse_args(words)
     print(
         f"Lattice energy, ppm of the field's, mean over {arguments.fields} fields (seeds from 0)\n"
     )

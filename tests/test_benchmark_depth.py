@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks import depth
-from benchmarks.geometry.depth_score import Pixels, sequence_errors
-from benchmarks.sets.depth_published import PUBLISHED
+from benchmarks.scores.depth import Pixels, sequence_errors
 from benchmarks.sets.protocols import PROTOCOLS, datasets
+from benchmarks.sets.published import read_published
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.evaluate.depth import LARGEST_ADAM, adam_absolute, resize_cubic
 from recon4d.results import folder as result
@@ -366,7 +366,8 @@ def test_published_figures_stand_beside_ours_for_the_same_alignment_alone(tmp_pa
 
 
 def test_all_published_figures_belong_to_a_protocol_and_an_alignment() -> None:
-    for (dataset, name, scale), blocks in PUBLISHED.items():
+    for key, blocks in read_published("depth").blocks.items():
+        dataset, name, scale = key.split()
         rule = PROTOCOLS[dataset][name].depth
         assert rule is not None and scale in rule.fits
         assert all(block.source and block.rows for block in blocks)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks import masks
-from benchmarks.masks_parts.report import AVERAGES, TITLES, Page, report
-from benchmarks.masks_parts.score import (
+from benchmarks.measure.common import Measured
+from benchmarks.scores.masks import (
     VideoScore,
     compare,
     failed,
@@ -20,8 +20,8 @@ from benchmarks.masks_parts.score import (
     over_sequences,
     score_video,
 )
-from benchmarks.measure.common import Measured
-from benchmarks.sets.masks_published import OFFICIAL, PUBLISHED
+from benchmarks.scores.masks_page import AVERAGES, TITLES, Page, report
+from benchmarks.sets.published import read_published
 from recon4d.io.pictures.files import list_images
 from recon4d.masks.train.datasets import BENCHMARKS, read_dataset
 from recon4d.results.folder import write_result
@@ -348,7 +348,8 @@ def test_a_real_run_that_is_refused_becomes_a_row(tmp_path: Path) -> None:
 
 def test_every_data_set_of_the_benchmark_has_a_title_and_averages(tmp_path: Path) -> None:
     assert BENCHMARKS.keys() == TITLES.keys() == AVERAGES.keys()
-    assert PUBLISHED.keys() == OFFICIAL.keys() == BENCHMARKS.keys() - {"folder"}
+    known = read_published("masks")
+    assert known.blocks.keys() == known.official.keys() == BENCHMARKS.keys() - {"folder"}
     (video,) = read_dataset("folder", make_set(tmp_path, a=2)).videos
     row = {**vars(failed(video)), "failure": "exit 1", "command": "x", "date": "2026-01-01"}
     row |= {"commit": "abc", "machine": "2 cores of Z", "seed": None}

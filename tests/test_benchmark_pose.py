@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import pose
 from benchmarks.measure.common import Measured
-from benchmarks.sets.pose_published import PUBLISHED
 from benchmarks.sets.protocols import BONN_SEQUENCES, PROTOCOLS, SINTEL_SEQUENCES, datasets
+from benchmarks.sets.published import read_published
 from benchmarks.sets.tum import associate, read_sequence
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.io.poses.trajectory import read_trajectory
@@ -389,7 +389,8 @@ def test_a_missing_path_of_a_data_set_is_named_in_one_sentence(
 
 
 def test_all_published_figures_belong_to_a_protocol_and_lists_are_the_official_ones() -> None:
-    for (dataset, name), blocks in PUBLISHED.items():
+    for key, blocks in read_published("pose").blocks.items():
+        dataset, name = key.split()
         protocol = PROTOCOLS[dataset][name]
         assert protocol.has_poses and protocol.official is not None
         assert all(block.source and block.rows for block in blocks)

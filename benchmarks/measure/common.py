@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,9 +44,9 @@ def without_places(text: str, root: Path, folder: Path) -> str:
     return text
 
 
-def data_root(given: Path | None) -> Path:
+def data_root(given: str | Path) -> Path:
     """Return the folder of test sequences, or end the program with what is missing."""
-    root = DEFAULT_ROOT if given is None else given
+    root = Path(given)
     if not root.is_dir():
         raise SystemExit(
             f"{root} is not a folder; the benchmarks need the test sequences: give their folder with --root DIR"
@@ -131,6 +131,23 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table whose first column is text and whose others are numbers."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def remarks(
+    rows: Mapping[str, Mapping[str, Any]],
+    further: Callable[[Mapping[str, Any]], Iterable[str]] = lambda row: (),
+    failed: str = "failed",
+) -> list[str]:
+    """Return a line per failure, per further remark on a row, and per row with warnings."""
+    lines = []
+    for name, row in rows.items():
+        said = (
+            [f"**{failed}**: {' '.join(str(row['failure']).split())}"] if "failure" in row else []
+        )
+        said += further(row)
+        said += [", ".join(row["warnings"])] if row.get("warnings") else []
+        lines += [f"* {name}: {one}" for one in said]
+    return lines or ["None."]
 
 
 def number(value: object, form: str) -> str:

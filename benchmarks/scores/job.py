@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.measure.command import command_line
 from benchmarks.measure.common import data_root
+from benchmarks.scores.run import Job
 from benchmarks.sets.protocols import NAMES, Protocol, datasets, protocol_of
 from benchmarks.sets.recordings import Task
 from recon4d.cli.commands import run_config
@@ -15,38 +17,24 @@ from recon4d.core.errors import ConfigError
 from recon4d.settings.config import RunConfig
 
 REFUSED = (
-    "--out",
-    "--overwrite",
-    "--resume",
-    "--config",
-    "--max-frames",
-    "--stride",
-    "--fps",
-    "--start",
-    "--seed",
+    *("--out", "--overwrite", "--resume", "--config", "--max-frames"),
+    *("--stride", "--fps", "--start", "--seed"),
 )
 """Options of `recon4d run` that are the benchmark's own, or would change the protocol's frames."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is measured, and where it goes."""
+@dataclass(frozen=True, kw_only=True)
+class GeometryJob(Job):
+    """Poses or depth in a protocol."""
 
     task: Task
     protocol: Protocol
-    root: Path
-    out: Path
     options: tuple[str, ...]
     """Words of `recon4d run` after the input, without the result's place and the seed."""
-    seed: int = 0
-    names: tuple[str, ...] | None = None
-    """Sequences; None means the protocol's."""
     max_frames: int | None = None
     """Only the first of the protocol's frames; then nothing is comparable with publications."""
     depth_scale: str | None = None
     """How depth is aligned, of the protocol's `fits`."""
-    results: Path | None = None
-    """Folder of results that exist; None where they are made."""
     keep: bool = False
     """Keep the results in `OUT/results`."""
 
@@ -58,14 +46,14 @@ class Job:
     @property
     def uses_sensor_depth(self) -> bool:
         """True where the runs are given the sensor's depth."""
-        return self.results is None and _run_config(self).geometry == "rgbd"
+        return self.given is None and _run_config(self).geometry == "rgbd"
 
     @property
     def settings(self) -> dict[str, object]:
         """What all rows of one folder must share."""
         how: dict[str, object] = {"options": list(self.run_options)}
-        if self.results is not None:
-            how = {"results": self.results.name}
+        if self.given is not None:
+            how = {"results": self.given.name}
         protocol = {"dataset": self.protocol.dataset, "protocol": self.protocol.name}
         further = {"max_frames": self.max_frames, "depth_scale": self.depth_scale}
         return {"task": self.task, **protocol, **further, **how}
@@ -77,34 +65,57 @@ class Job:
         words += ["--root", "DATA", "--protocol", self.protocol.name]
         words += ["--depth-scale", self.depth_scale] if self.depth_scale is not None else []
         words += ["--sequences", *self.names] if self.names is not None else []
-        if self.max_frames is not None:
-            words += ["--max-frames", str(self.max_frames)]
-        if self.results is not None:
-            return shlex.join([*words, "--results", self.results.name])
-        return shlex.join([*words, *self.run_options])
+        words += ["--max-frames", str(self.max_frames)] if self.max_frames is not None else []
+        how = self.run_options if self.given is None else ("--results", self.given.name)
+        return shlex.join([*words, *how])
 
 
-def parse_job(task: Task, words: Sequence[str], description: str | None) -> Job:
+def divided(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The words before `--`, and those after it, which are options of `recon4d run`."""
+    at = list(words).index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
+
+
+def set_command_line(
+    name: str, description: str | None, names: Sequence[str], out: str
+) -> argparse.ArgumentParser:
+    """Begin the command line of a benchmark on the sequences of a data set.
+
+    Args:
+        name: Of the benchmark.
+        description: What it does.
+        names: Data sets.
+        out: Where results go unless said.
+    """
+    parser = command_line(name, description, seed=0)
+    add = parser.add_argument
+    add("--dataset", required=True, choices=names)
+    add("--root", required=True, type=data_root, metavar="DIR", help="data set as it is unpacked")
+    add("--sequences", nargs="+", metavar="NAME", help="these, not the whole list")
+    add("--out", type=Path, metavar="FOLDER", help=f"results (./{out})")
+    return parser
+
+
+def parse_job(task: Task, words: Sequence[str], description: str | None) -> GeometryJob:
     """Read the command line; words that the benchmark does not know are options of `recon4d run`.
 
     Raises:
         ConfigError: Every sequence would fail.
     """
-    at = list(words).index("--") if "--" in words else len(words)
-    arguments, options = _parser(task, description).parse_known_args(words[:at])
-    options = [*options, *words[at + 1 :]]
+    own, further = divided(words)
+    arguments, options = _parser(task, description).parse_known_args(own)
     protocol = protocol_of(arguments.dataset, arguments.protocol, task)
-    job = Job(
+    job = GeometryJob(
         task=task,
         protocol=protocol,
-        root=data_root(arguments.root),
+        root=arguments.root,
         out=arguments.out or Path(f"{task}_{arguments.dataset}_{protocol.name}"),
-        options=tuple(options),
+        options=(*options, *further),
         seed=arguments.seed,
         names=None if arguments.sequences is None else tuple(arguments.sequences),
         max_frames=arguments.max_frames,
         depth_scale=_depth_scale(protocol, arguments) if task == "depth" else None,
-        results=None if arguments.results is None else arguments.results.resolve(),
+        given=None if arguments.results is None else arguments.results.resolve(),
         keep=arguments.keep,
     )
     _check(job)
@@ -112,22 +123,16 @@ def parse_job(task: Task, words: Sequence[str], description: str | None) -> Job:
 
 
 def _parser(task: Task, description: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{task}",
-        description=description,
-        allow_abbrev=False,
-        epilog="Any other option is one of recon4d run: --masks, --geometry, --size, --loop, ...",
+    parser = set_command_line(task, description, datasets(task), f"{task}_DATASET_PROTOCOL")
+    parser.allow_abbrev = False
+    parser.epilog = (
+        "Any other option is one of recon4d run: --masks, --geometry, --size, --loop, ..."
     )
     add = parser.add_argument
-    add("--dataset", required=True, choices=datasets(task))
-    add("--root", required=True, type=Path, metavar="DIR", help="the data set as it is unpacked")
     add("--protocol", choices=NAMES, help="whose (monst3r; tumlike: all)")
     if task == "depth":
         add("--depth-scale", metavar="sequence|scale_shift|none", help="alignment of the depth")
-    add("--out", type=Path, metavar="FOLDER", help=f"results (./{task}_DATASET_PROTOCOL)")
-    add("--sequences", nargs="+", metavar="NAME", help="these, not the whole list")
     add("--max-frames", type=int, metavar="N", help="only the first N of the protocol's frames")
-    add("--seed", type=int, default=0, metavar="N")
     add("--keep", action="store_true", help="keep the results of the runs in FOLDER/results")
     add("--results", type=Path, metavar="DIR", help="score the results DIR/SEQ and run nothing")
     return parser
@@ -146,7 +151,7 @@ def _depth_scale(protocol: Protocol, arguments: argparse.Namespace) -> str:
     return wanted
 
 
-def _check(job: Job) -> None:
+def _check(job: GeometryJob) -> None:
     """Refuse what would fail in every sequence."""
     for word in job.options:
         if word.partition("=")[0] in REFUSED:
@@ -155,12 +160,12 @@ def _check(job: Job) -> None:
             )
     if job.max_frames is not None and job.max_frames < 2:
         raise ConfigError(f"--max-frames must be at least 2, got {job.max_frames}")
-    if job.results is not None and job.options:
+    if job.given is not None and job.options:
         raise ConfigError(
             f"--results runs nothing, so that {job.options[0]} has no effect; leave one of the two out"
         )
-    if job.results is not None and not job.results.is_dir():
-        raise ConfigError(f"--results {job.results} is missing; a folder of SEQ/ was needed")
+    if job.given is not None and not job.given.is_dir():
+        raise ConfigError(f"--results {job.given} is missing; a folder of SEQ/ was needed")
     config = _run_config(job)
     if (config.fps, config.stride, config.start, config.max_frames) != (None, 1, 0.0, None):
         raise ConfigError(
@@ -168,5 +173,5 @@ def _check(job: Job) -> None:
         )
 
 
-def _run_config(job: Job) -> RunConfig:
+def _run_config(job: GeometryJob) -> RunConfig:
     return run_config(parse(["run", "INPUT", *job.run_options]))

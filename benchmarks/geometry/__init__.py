@@ -1,1 +1,0 @@
-"""What the benchmarks of poses and of depth share: jobs, runs, scores, pages."""

@@ -1,1 +1,0 @@
-"""Scores and page of the benchmark of masks."""
