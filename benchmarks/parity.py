@@ -47,6 +47,13 @@ class Fixture:
         state = {k[3:]: self.tensor(k) for k in self.arrays if k.startswith("sd/")}
         return WeightsFile(self.path, state)
 
+    def against(self, ours: Mapping[str, Any], atol: float, rtol: float = 1e-5) -> list["Compared"]:
+        """Our arrays, tensors or numbers beside the official code's of the same names."""
+        return [
+            Compared(name, np.asarray(value), self.arrays[name], atol, rtol)
+            for name, value in ours.items()
+        ]
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -88,7 +95,7 @@ KINDS: Mapping[str, str] = {
     "raft": "benchmarks.peers.raft:compare",
     "monst3r_math": "benchmarks.peers.maths:compare_monst3r",
     "dust3r_align": "benchmarks.peers.maths:compare_alignment",
-    "eval_metrics": "benchmarks.peers.maths:compare_metrics",
+    "eval_metrics": "benchmarks.peers.measures:compare",
 }
 """How the name of a fixture begins, and what compares it."""
 

@@ -12,10 +12,10 @@ import pytest
 
 from benchmarks import depth
 from benchmarks.scores.depth import Pixels, sequence_errors
+from benchmarks.sets.alignments import LARGEST_ADAM, adam_absolute, resize_cubic
 from benchmarks.sets.protocols import PROTOCOLS, datasets
 from benchmarks.sets.published import read_published
 from recon4d.evaluate import EvalOptions, compare
-from recon4d.evaluate.depth import LARGEST_ADAM, adam_absolute, resize_cubic
 from recon4d.results import folder as result
 from tests import needs
 from tests.mini_sets import (

@@ -3,12 +3,14 @@
 import ast
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from benchmarks import results_page, structure
 from recon4d.cli.parser import parse
+from recon4d.settings.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -80,6 +82,7 @@ def test_options_are_those_of_the_commands(name: str) -> None:
     sources = [*(ROOT / "recon4d/cli").glob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
     code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     known = set(re.findall(r"--[a-z][a-z0-9-]+", code)) | {"--help"}
+    known |= {"--" + each.name.replace("_", "-") for each in fields(RunConfig)}
     ours = re.sub(r"pip install [^`\n]*", "", text_of(name))
     assert not set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", ours)) - known
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,8 +14,13 @@ from scipy.spatial.transform import Rotation
 from recon4d.cli import main
 from recon4d.core.errors import InputError, MissingDependencyError
 from recon4d.evaluate import EvalOptions, compare, evaluate
-from recon4d.evaluate import depth as depth_module
-from recon4d.evaluate.depth import depth_errors
+from recon4d.evaluate.depth import (
+    ALIGNMENTS,
+    DepthErrors,
+    error_sums,
+    least_absolute,
+    mean_errors,
+)
 from recon4d.evaluate.masks import contour, contour_f, jaccard, statistics, tolerance_px
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from recon4d.results.folder import write_result
@@ -36,6 +40,10 @@ needs_shared = needs.shared_file("")
 def golden() -> dict[str, np.ndarray]:
     with np.load(SHARED / "golden/eval_metrics.npz") as stored:
         return {key: stored[key] for key in stored.files}
+
+
+def depth_errors(prediction: np.ndarray, truth: np.ndarray, is_known: np.ndarray) -> DepthErrors:
+    return mean_errors(error_sums(prediction, truth, is_known))
 
 
 def make_poses(count: int, step_m: float = 0.1) -> np.ndarray:
@@ -144,61 +152,25 @@ def test_figures_of_a_result_agree_with_the_independent_script(
     assert pairs == {key: pytest.approx(scored[key], rel=1e-5) for key in pairs}
 
 
-ALIGNMENTS: dict[str, tuple[Callable[..., tuple[float, float]], float | None, float | None]] = {
-    # golden name: alignment, largest true depth that counts, clip of the aligned depth
-    "median": (depth_module.ratio_of_medians, 80, None),
-    "median_max70_clip70": (depth_module.ratio_of_medians, 70, 70),
-    "lstsq": (depth_module.least_squares, 70, None),
-    "lad_bfgs": (depth_module.least_absolute, 70, None),
-    "lad2_max70_clip70": (depth_module.adam_absolute, 70, 70),
-    "lad2_nomax": (depth_module.adam_absolute, None, None),
-    "lad2_lr1e-3": (lambda p, t: depth_module.adam_absolute(p, t, 1e-3), 70, None),
-    "scale_max70_clip70": (depth_module.least_absolute_scale, 70, 70),
-    "scale_nomax": (depth_module.least_absolute_scale, None, None),
-    "cut3r_metric": (lambda p, t: (1.0, 0.0), 70, 70),
-}
-
-
 @needs_shared
-@pytest.mark.parametrize("name", ALIGNMENTS)
-def test_depth_errors_and_alignments_reproduce_the_golden_numbers(name: str) -> None:
-    align, farthest, clip = ALIGNMENTS[name]
-    stored = golden()
-    # the re-weighting is chaotic in float32: the golden README gives float64 for it where there is one, and 0.5 % else
-    prefix = "depth64" if name == "scale_max70_clip70" else "depth"
-    rel = 5e-3 if name == "scale_nomax" else 2 * GOLDEN_TOLERANCE
-    truth, prediction = stored["depth/gt"].ravel(), stored["depth/pred"].ravel()
-    valid = (truth > 0) & (truth < (farthest or np.inf))
-    truth, prediction = truth[valid].astype(np.float64), prediction[valid].astype(np.float64)
-    scale, shift = align(prediction, truth)
-    if name != "cut3r_metric":
-        expected = stored[f"{prefix}/scale_shift_{name}"]
-        # BFGS stops anywhere within 2e-5 of the optimum
-        assert np.allclose((scale, shift), expected, rtol=rel, atol=3e-5)
-    aligned = np.clip(scale * prediction + shift, None, clip)
-    errors = dataclasses.astuple(depth_errors(aligned, truth, np.ones(truth.size, bool)))
-    expected = stored[f"{prefix}/metrics_{name}"]
-    assert np.allclose((*errors[:7], errors[8]), expected, rtol=rel, atol=GOLDEN_TOLERANCE)
-
-
-@needs_shared
-def test_depth_errors_of_chosen_and_of_clipped_pixels_reproduce_the_golden_numbers() -> None:
-    stored = golden()
-    truth = stored["depth/gt"].ravel().astype(np.float64)
-    prediction = stored["depth/pred"].ravel().astype(np.float64)
-    valid = (truth > 0) & (truth < 80)
-    scale, _ = depth_module.ratio_of_medians(prediction[valid], truth[valid])
-    chosen = valid & (stored["depth/custom_mask"].ravel() > 0)
-    errors = depth_errors(scale * prediction[chosen], truth[chosen], np.ones(chosen.sum(), bool))
-    found = dataclasses.astuple(errors)
-    expected = stored["depth/metrics_median_custom_mask"]
-    assert np.allclose((*found[:7], found[8]), expected, rtol=GOLDEN_TOLERANCE)
+@pytest.mark.parametrize(
+    ("scale", "name", "clip"), (("scale_shift", "lad_bfgs", None), ("none", "cut3r_metric", 70))
+)
+def test_depth_errors_and_alignments_reproduce_the_golden_numbers(
+    scale: str, name: str, clip: float | None
+) -> None:
+    stored = golden()  # the alignments of publications alone: tests/test_parity_maths.py
+    truth, prediction = (stored[f"depth/{kind}"].ravel() for kind in ("gt", "pred"))
     valid = (truth > 0) & (truth < 70)
-    clipped = np.clip(prediction[valid], 1e-3, 70)
-    scale, _ = depth_module.least_absolute_scale(clipped, truth[valid])
-    found = dataclasses.astuple(depth_errors(scale * clipped, truth[valid], clipped > 0))
-    expected = stored["depth/metrics_preclip_scale"]
-    assert np.allclose((*found[:7], found[8]), expected, rtol=5e-3)
+    truth, prediction = truth[valid].astype(np.float64), prediction[valid].astype(np.float64)
+    factor, shift = ALIGNMENTS[scale](prediction, truth)
+    if scale != "none":
+        # BFGS stops anywhere within 2e-5 of the optimum
+        assert np.allclose((factor, shift), stored[f"depth/scale_shift_{name}"], atol=3e-5)
+    aligned = np.clip(factor * prediction + shift, None, clip)
+    errors = dataclasses.astuple(depth_errors(aligned, truth, np.ones(truth.size, bool)))
+    found, expected = (*errors[:7], errors[8]), stored[f"depth/metrics_{name}"]
+    assert np.allclose(found, expected, rtol=2 * GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE)
 
 
 @needs_shared
@@ -240,7 +212,7 @@ def test_scale_and_shift_are_found_whatever_the_unit_and_the_outliers() -> None:
     for unit in (1e-3, 1.0, 1e3):
         prediction = (truth - 0.7) / 2.5 * unit
         prediction[:200] *= 9
-        scale, shift = depth_module.least_absolute(prediction, truth)
+        scale, shift = least_absolute(prediction, truth)
         assert scale * unit == pytest.approx(2.5, rel=1e-3) and shift == pytest.approx(
             0.7, rel=0.01
         )

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from benchmarks import parity
 from benchmarks.parity import Compared, Fixture
-from benchmarks.peers import objective
-from benchmarks.peers.maths import compare_alignment, compare_metrics, compare_monst3r
+from benchmarks.peers import measures, objective, two_views
+from benchmarks.peers.maths import compare_alignment, compare_monst3r
 from benchmarks.peers.objective import FlowSeen, Parameters, Pointmaps
 from tests import needs
 
@@ -29,7 +29,7 @@ CASES: dict[str, tuple[Callable[[Fixture], list[Compared]], set[str]]] = {
             *("ga/smoothl1/", "focal/weiszfeld_min0.5_max3.5"),
         },
     ),
-    "eval_metrics": (compare_metrics, {"depth/", "davis/"}),
+    "eval_metrics": (measures.compare, {"depth/", "davis/"}),
 }
 """What compares a fixture, and where its inputs are."""
 COUNTS = {"dust3r_align": 31, "monst3r_math": 41, "eval_metrics": 42}
@@ -192,7 +192,7 @@ def test_two_views_of_a_plane_give_their_own_cameras() -> None:
         (points.repeat(2, 1, 1, 1), moved.repeat(2, 1, 1, 1)),
         (sure * torch.tensor([2.0, 1.0])[:, None, None], sure),
     )
-    seen = objective.two_views(pairs)
+    seen = two_views.two_views(pairs)
     assert seen.focal_px.tolist() == pytest.approx([focal, focal], rel=1e-6)
     assert torch.equal(seen.world_from_cam[0], torch.eye(4).double())
     # view 1 sees the same points, shifted, in its own frame unshifted

@@ -20,7 +20,7 @@ from recon4d.networks.croco.blocks import Attention, CrossAttention, DecoderBloc
 from recon4d.networks.croco.config import CrocoConfig, config_of_arguments
 from recon4d.networks.croco.input import input_image
 from recon4d.networks.croco.load import network_of
-from recon4d.networks.croco.network import Croco, View, moving_tokens, portrait_items
+from recon4d.networks.croco.network import Croco, View, moving_tokens
 from recon4d.networks.transformer import Angles, SelfAttention, rope_angles, rotate
 
 ATOL, RTOL = 3e-5, 1e-5
@@ -142,7 +142,8 @@ def _encoded(network: Croco, fixture: Fixture, case: str, side: int) -> View:
     begin = f"{case}/in/view{side}_"
     portrait = None
     if case == "many":
-        portrait = portrait_items(fixture.tensor(f"{begin}true_shape"))
+        heights, widths = fixture.tensor(f"{begin}true_shape").T
+        portrait = widths < heights  # square ones are not
     depth = f"{begin}pred_depth"
     points = fixture.tensor(depth) if depth in fixture.arrays else None
     return network.encode(fixture.tensor(f"{begin}img"), portrait, points)

@@ -1,5 +1,7 @@
 """Easi3R: from cross-attention to masks, and its network, against the official code."""
 
+from typing import Any
+
 import numpy as np
 
 from benchmarks.parity import Compared, Fixture
@@ -45,7 +47,7 @@ def compare_aggregation(fixture: Fixture) -> list[Compared]:
     found["dynamic_map"], found["refined_dynamic_map"] = dynamic, refined
     found["upsampled_map_frame0"] = masks.probability[0]
     found["threshold"] = np.asarray(masks.threshold)
-    compared = [Compared(f"agg/{k}", v, a[f"agg/{k}"], ATOL) for k, v in found.items()]
+    compared = fixture.against({f"agg/{k}": v for k, v in found.items()}, ATOL)
     compared.append(Compared("agg/mask", masks.is_dynamic, a["agg/mask"] > 0, 0, 0))
     return compared + _otsu(fixture) + _tokens(fixture)
 
@@ -71,9 +73,9 @@ def _side(name: str, side: Side) -> dict[str, np.ndarray]:
 
 def _otsu(fixture: Fixture) -> list[Compared]:
     values = fixture.arrays["otsu/img"]
-    found = {"best": np.asarray(multi_otsu(values))}
+    found: dict[str, Any] = {"otsu/best": multi_otsu(values)}
     for classes in CLASS_COUNTS:
         thresholds = otsu_thresholds(values, classes)
-        found[f"thresholds_{classes}"] = np.array(thresholds)
-        found[f"score_{classes}"] = np.asarray(class_score(values, thresholds))
-    return [Compared(f"otsu/{k}", v, fixture.arrays[f"otsu/{k}"], ATOL) for k, v in found.items()]
+        found[f"otsu/thresholds_{classes}"] = thresholds
+        found[f"otsu/score_{classes}"] = class_score(values, thresholds)
+    return fixture.against(found, ATOL)

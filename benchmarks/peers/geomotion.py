@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.parity import Compared, Fixture
-from benchmarks.peers.pi3 import Arrays, watched
+from benchmarks.peers.pi3 import Arrays, compared, watched
 from recon4d.masks.geomotion.flow import largest_magnitude
 from recon4d.masks.geomotion.network import LOW_BLOCKS, GeoMotion, geomotion_of
 
-ATOL, RTOL = 3e-5, 1e-5
+ATOL = 3e-5
 PARTS = ("feature_proj", "flow_encoder", "fusion_proj")
 WITHOUT_FLOW = "noflow"
 """Name of the case that takes the images of the first one."""
@@ -31,17 +31,7 @@ def compare(fixture: Fixture) -> list[Compared]:
     ours[f"{WITHOUT_FLOW}/res/conf"] = _without_flow(network, fixture.tensor(f"{cases[0]}/in/imgs"))
     if "flowmag/out" in fixture.arrays:
         ours["flowmag/out"] = _magnitude(fixture)
-    return [
-        Compared(name, _shaped(ours[name], theirs), theirs, ATOL, RTOL)
-        for name, theirs in fixture.arrays.items()
-        if not name.startswith(("sd/", "flowmag/forward", "flowmag/backward"))
-        and "/in/" not in name
-    ]
-
-
-def _shaped(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[Any]:
-    """With the tokens of all frames in one row where the official code has them so."""
-    return ours.reshape(theirs.shape) if ours.size == theirs.size else ours
+    return compared(fixture, ours, ATOL)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The maths of DUSt3R and MonST3R, and published measures: recon4d's functions against the official numbers."""
+"""The maths of DUSt3R and MonST3R: recon4d's functions against the official numbers."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -11,21 +11,18 @@ from torch import Tensor
 
 from benchmarks.parity import Compared, Fixture
 from benchmarks.peers import objective as peers
+from benchmarks.peers import two_views
+from benchmarks.peers.measures import METRIC_TOLERANCE
 from benchmarks.peers.objective import FlowSeen, Parameters, Pointmaps
-from recon4d.evaluate import depth as depth_module
-from recon4d.evaluate import masks as mask_module
 
 Array = NDArray[Any]
 FLOW_ATOL = 2e-5
-"""Pixels; of golden/README.md, as LOSS_ and METRIC_."""
+"""Pixels; of golden/README.md, as LOSS_."""
 LOSS_RTOL = LOSS_ATOL = 1e-6
-METRIC_TOLERANCE = 1e-5
 POSE_ATOL = 2e-2
 """Of PnP: depends on the solver's version."""
 GRADIENT_RTOL, GRADIENT_ATOL = 1e-4, 2e-6
 """Theirs are float32 sums over thousands of terms, ours float64."""
-CHAOTIC_RTOL = 5e-3
-"""Of the re-weighted scale in float32."""
 L2_RTOL = 2e-6
 """The fixture's own re-derivation is 5e-6 off 44 with squared distances."""
 MISSING_CENTRE = (13.0, 11.0)
@@ -36,18 +33,9 @@ def _wide(array: Array) -> Tensor:
     return torch.from_numpy(np.asarray(array, np.float64))
 
 
-def _compare(
-    fixture: Fixture, ours: Mapping[str, Tensor | Array | float], atol: float, rtol: float = 1e-5
-) -> list[Compared]:
-    return [
-        Compared(name, np.asarray(value), fixture.arrays[name], atol, rtol)
-        for name, value in ours.items()
-    ]
-
-
 def _losses(fixture: Fixture, ours: Mapping[str, Tensor]) -> list[Compared]:
     found = {name: value.detach() for name, value in ours.items()}
-    return _compare(fixture, found, LOSS_ATOL, LOSS_RTOL)
+    return fixture.against(found, LOSS_ATOL, LOSS_RTOL)
 
 
 def _inputs(fixture: Fixture, prefix: str) -> tuple[Parameters, Pointmaps]:
@@ -66,7 +54,7 @@ def _gradients(
 ) -> list[Compared]:
     found = peers.gradients(parameters, loss)
     named = {f"{prefix}/grad_{name}": value for name, value in found.items()}
-    return _compare(fixture, named, GRADIENT_ATOL, GRADIENT_RTOL)
+    return fixture.against(named, GRADIENT_ATOL, GRADIENT_RTOL)
 
 
 # ---------------------------------------------------------------- DUSt3R's alignment
@@ -102,7 +90,7 @@ def _alignment_losses(fixture: Fixture, parameters: Parameters, pairs: Pointmaps
         f"dust3r/loss_dist-l2_conf-{weight}": peers.alignment_loss(parameters, pairs, weight, True)
         for weight in peers.WEIGHTS
     }
-    return _losses(fixture, found) + _compare(fixture, squared, LOSS_ATOL, L2_RTOL)
+    return _losses(fixture, found) + fixture.against(squared, LOSS_ATOL, L2_RTOL)
 
 
 def _quantities(fixture: Fixture, parameters: Parameters, pairs: Pointmaps) -> list[Compared]:
@@ -129,7 +117,7 @@ def _quantities(fixture: Fixture, parameters: Parameters, pairs: Pointmaps) -> l
         "mid/im_conf": best,
         "mid/weight_i": pairs.confidence[0].log(),
     }
-    return _compare(fixture, found, LOSS_ATOL)
+    return fixture.against(found, LOSS_ATOL)
 
 
 def _first_steps(
@@ -141,9 +129,9 @@ def _first_steps(
     named = after.named()
     kept = {f"adam/{name}_after": named[name].detach() for name in STEPPED}
     return (
-        _compare(fixture, {"adam/loss": np.array(losses)}, LOSS_ATOL, GRADIENT_RTOL)
-        + _compare(fixture, {"adam/lr": rates}, 1e-9)
-        + _compare(fixture, kept, STEP_ATOL)
+        fixture.against({"adam/loss": np.array(losses)}, LOSS_ATOL, GRADIENT_RTOL)
+        + fixture.against({"adam/lr": rates}, 1e-9)
+        + fixture.against(kept, STEP_ATOL)
     )
 
 
@@ -191,7 +179,7 @@ def _ego_flow(fixture: Fixture) -> list[Compared]:
     forth, landed = _ego(a["ego/depth1"], one, two)
     back, _ = _ego(a["ego/depth2"], two, one)
     found = {"ego/flow_1to2": forth, "ego/coord_1to2": landed, "ego/flow_2to1": back}
-    return _compare(fixture, found, FLOW_ATOL)
+    return fixture.against(found, FLOW_ATOL)
 
 
 def _motion_mask(fixture: Fixture) -> list[Compared]:
@@ -207,21 +195,23 @@ def _motion_mask(fixture: Fixture) -> list[Compared]:
     maps = peers.mean_error_maps(edges, errors, len(a["mask/mean_error_map"]))
     flows = {"mask/ego_flow_ij": forth, "mask/ego_flow_ji": back}
     return [
-        *_compare(fixture, flows, FLOW_ATOL),
-        *_compare(fixture, {"mask/mean_error_map": maps}, METRIC_TOLERANCE),
-        *_compare(fixture, {"mask/threshold": peers.MASK_ABOVE}, 1e-7),
-        *_compare(fixture, {"mask/dynamic_mask": maps > peers.MASK_ABOVE}, 0, 0),
+        *fixture.against(flows, FLOW_ATOL),
+        *fixture.against({"mask/mean_error_map": maps}, METRIC_TOLERANCE),
+        *fixture.against({"mask/threshold": peers.MASK_ABOVE}, 1e-7),
+        *fixture.against({"mask/dynamic_mask": maps > peers.MASK_ABOVE}, 0, 0),
     ]
 
 
 def _focal(fixture: Fixture) -> list[Compared]:
     points, centre = (fixture.tensor(f"focal/{k}").double() for k in ("pts3d", "pp_xy"))
     found = {
-        "focal/weiszfeld": peers.focals(points, centre),
-        "focal/median": torch.stack([peers.median_focal(one, centre) for one in points]),
-        "focal/weiszfeld_offcentre_pp": peers.focals(points, torch.tensor(MISSING_CENTRE).double()),
+        "focal/weiszfeld": two_views.focals(points, centre),
+        "focal/median": torch.stack([two_views.median_focal(one, centre) for one in points]),
+        "focal/weiszfeld_offcentre_pp": two_views.focals(
+            points, torch.tensor(MISSING_CENTRE).double()
+        ),
     }
-    return _compare(fixture, found, LOSS_ATOL, METRIC_TOLERANCE)
+    return fixture.against(found, LOSS_ATOL, METRIC_TOLERANCE)
 
 
 def _two_views(fixture: Fixture) -> list[Compared]:
@@ -231,14 +221,14 @@ def _two_views(fixture: Fixture) -> list[Compared]:
         (_wide(a["pair/pred_i"]), _wide(a["pair/pred_j"])),
         (_wide(a["pair/conf_i"]), _wide(a["pair/conf_j"])),
     )
-    seen = peers.two_views(pairs)
+    seen = two_views.two_views(pairs)
     height, width = pairs.size
     matrix = torch.eye(3).double().repeat(2, 1, 1)
     matrix[:, 0, 0] = matrix[:, 1, 1] = seen.focal_px
     matrix[:, :2, 2] = torch.tensor([width / 2, height / 2])
     exact = {"pair/focals": seen.focal_px, "pair/K": matrix, "pair/edge_conf": seen.edge_confidence}
     by_pnp = {"pair/im_poses_c2w": seen.world_from_cam, "pair/depth": seen.depth}
-    return _compare(fixture, exact, METRIC_TOLERANCE) + _compare(fixture, by_pnp, POSE_ATOL)
+    return fixture.against(exact, METRIC_TOLERANCE) + fixture.against(by_pnp, POSE_ATOL)
 
 
 def _objective(fixture: Fixture) -> list[Compared]:
@@ -256,7 +246,7 @@ def _objective(fixture: Fixture) -> list[Compared]:
         for side, (ego, _) in zip(("ij", "ji"), residuals, strict=True)
     }
     return [
-        *_compare(fixture, flows, FLOW_ATOL),
+        *fixture.against(flows, FLOW_ATOL),
         *_losses(fixture, _monst3r_losses(fixture, shared, pairs, seen)),
         *_gradients(
             fixture, "ga/full", shared, lambda free: peers.monst3r_loss(free, pairs, seen)[0]
@@ -314,118 +304,3 @@ def _depth_loss(fixture: Fixture) -> list[Compared]:
     pred, init, mask = (_wide(fixture.arrays[f"sidepth/{k}"]) for k in ("pred", "init", "mask"))
     loss = peers.depth_loss(pred.flatten(1), init.flatten(1), mask.flatten(1) > 0)
     return _losses(fixture, {"sidepth/loss": loss})
-
-
-# ---------------------------------------------------------------- measures
-
-
-@dataclasses.dataclass(frozen=True)
-class DepthCase:
-    """Options of one published evaluation of depth."""
-
-    align: Callable[[Array, Array], tuple[float, float]]
-    farthest_m: float | None = 80.0
-    """Largest true depth that counts."""
-    clip_m: float | None = None
-    """Largest aligned depth."""
-    rtol: float = 2 * METRIC_TOLERANCE
-    before_m: tuple[float, float] | None = None
-    """Range that the prediction is clipped to before it is aligned."""
-
-
-def _fast_adam(prediction: Array, truth: Array) -> tuple[float, float]:
-    return depth_module.adam_absolute(prediction, truth, 1e-3)
-
-
-def _as_it_is(prediction: Array, truth: Array) -> tuple[float, float]:
-    return 1.0, 0.0
-
-
-_SCALE, _LAD2 = depth_module.least_absolute_scale, depth_module.adam_absolute
-_MEDIAN = depth_module.ratio_of_medians
-DEPTH_CASES: Mapping[str, DepthCase] = {
-    "depth/{}_median": DepthCase(_MEDIAN),
-    "depth/{}_median_max70_clip70": DepthCase(_MEDIAN, 70, 70),
-    "depth/{}_median_custom_mask": DepthCase(_MEDIAN),
-    "depth/{}_scale_max70_clip70": DepthCase(_SCALE, 70, 70, CHAOTIC_RTOL),
-    "depth/{}_scale_nomax": DepthCase(_SCALE, None, None, CHAOTIC_RTOL),
-    "depth/{}_preclip_scale": DepthCase(_SCALE, 70, None, CHAOTIC_RTOL, (1e-3, 70)),
-    "depth/{}_lstsq": DepthCase(depth_module.least_squares, 70),
-    "depth/{}_lad_bfgs": DepthCase(depth_module.least_absolute, 70),
-    "depth/{}_lad2_max70_clip70": DepthCase(_LAD2, 70, 70),
-    "depth/{}_lad2_lr1e-3": DepthCase(_fast_adam, 70),
-    "depth/{}_lad2_nomax": DepthCase(_LAD2, None),
-    "depth64/{}_scale_max70_clip70": DepthCase(_SCALE, 70, 70),
-    "depth64/{}_lad2_max70_clip70": DepthCase(_LAD2, 70, 70),
-    "depth64/{}_median_max70_clip70": DepthCase(_MEDIAN, 70, 70),
-    "depth/{}_cut3r_metric": DepthCase(_as_it_is, 70, 70),
-}
-"""By what the fixture calls them."""
-SCALE_ATOL = 3e-5
-"""BFGS stops anywhere within 2e-5 of the optimum."""
-
-
-def compare_metrics(fixture: Fixture) -> list[Compared]:
-    """Compare the errors of depth under every published alignment, and the measures of masks."""
-    compared = []
-    for name, case in DEPTH_CASES.items():
-        compared += _depth_case(fixture, name, case)
-    return compared + _regions(fixture) + _contours(fixture) + _statistics(fixture)
-
-
-def _depth_case(fixture: Fixture, name: str, case: DepthCase) -> list[Compared]:
-    truth, prediction, chosen = (
-        fixture.arrays[f"depth/{k}"].ravel().astype(np.float64)
-        for k in ("gt", "pred", "custom_mask")
-    )
-    valid = (truth > 0) & (truth < (case.farthest_m or np.inf))
-    if case.before_m is not None:
-        prediction = np.clip(prediction, *case.before_m)
-    scale, shift = case.align(prediction[valid], truth[valid])
-    if name.endswith("custom_mask"):
-        valid &= chosen > 0
-    aligned = np.clip(scale * prediction[valid] + shift, None, case.clip_m)
-    errors = depth_module.depth_errors(aligned, truth[valid], np.ones(valid.sum(), bool))
-    *measures, _, pixels = dataclasses.astuple(errors)
-    found = np.array((*measures, pixels))
-    compared = _compare(fixture, {name.format("metrics"): found}, METRIC_TOLERANCE, case.rtol)
-    fit = name.format("scale_shift")
-    if fit in fixture.arrays:
-        compared += _compare(fixture, {fit: np.array((scale, shift))}, SCALE_ATOL, case.rtol)
-    return compared
-
-
-def _regions(fixture: Fixture) -> list[Compared]:
-    truth, found, void = (fixture.arrays[f"davis/{k}"] > 0 for k in ("gt", "pred", "void"))
-    pairs = list(zip(found, truth, strict=True))
-    hidden = list(zip(found, truth, void, strict=False))
-    measures = {
-        "davis/J": [mask_module.jaccard(*pair) for pair in pairs],
-        "davis/F": [mask_module.contour_f(*pair) for pair in pairs],
-        "davis/J_void": [mask_module.jaccard(*one) for one in hidden],
-        "davis/F_void": [mask_module.contour_f(*one) for one in hidden],
-    }
-    for bound, name in ((0.02, "th0.02"), (3.0, "th3px")):
-        values = [mask_module.contour_f(p, t, bound=bound) for p, t, _ in hidden]
-        measures[f"davis/F_bound_{name}"] = values
-    arrays = {name: np.array(values) for name, values in measures.items()}
-    return _compare(fixture, arrays, METRIC_TOLERANCE)
-
-
-def _contours(fixture: Fixture) -> list[Compared]:
-    exact: dict[str, Array | float] = {}
-    for name in ("gt", "pred"):
-        masks = fixture.arrays[f"davis/{name}"] > 0
-        count = len(fixture.arrays[f"davis/boundary_{name}"])
-        exact[f"davis/boundary_{name}"] = np.stack([mask_module.contour(m) for m in masks[:count]])
-    for height, width in ((96, 128), (480, 854)):
-        exact[f"davis/radius_{height}x{width}"] = mask_module.tolerance_px((height, width))
-    for radius in (2, 8):
-        exact[f"davis/disk_{radius}"] = mask_module._disk(radius)
-    return _compare(fixture, exact, 0, 0)
-
-
-def _statistics(fixture: Fixture) -> list[Compared]:
-    values = fixture.arrays["davis/stat_values"].astype(np.float64)
-    found = np.array(dataclasses.astuple(mask_module.statistics(values)))
-    return _compare(fixture, {"davis/stat_mean_recall_decay": found}, METRIC_TOLERANCE)

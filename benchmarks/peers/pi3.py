@@ -16,6 +16,8 @@ from recon4d.networks.pi3.load import network_of
 from recon4d.networks.pi3.network import Pi3
 
 ATOL, RTOL = 5e-5, 1e-5
+GIVEN = ("sd/", "flowmag/forward", "flowmag/backward")
+"""How the names of weights and inputs begin."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -26,16 +28,18 @@ def compare(fixture: Fixture) -> list[Compared]:
     ours: Arrays = {}
     for case in fixture.described["cases"]:
         ours |= {f"{case}/{name}": value for name, value in case_arrays(network, fixture, case)}
-    return [
-        Compared(name, _shaped(ours[name], theirs), theirs, ATOL, RTOL)
-        for name, theirs in fixture.arrays.items()
-        if not name.startswith("sd/") and "/in/" not in name
-    ]
+    return compared(fixture, ours, ATOL)
 
 
-def _shaped(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[Any]:
-    """With the tokens of all frames in one row where the official code has them so."""
-    return ours.reshape(theirs.shape) if ours.size == theirs.size else ours
+def compared(fixture: Fixture, ours: Arrays, atol: float) -> list[Compared]:
+    """Every array that is no input, with the tokens of all frames in one row where the official code has them so."""
+    found = []
+    for name, theirs in fixture.arrays.items():
+        if "/in/" in name or name.startswith(GIVEN):
+            continue
+        own = ours[name].reshape(theirs.shape) if ours[name].size == theirs.size else ours[name]
+        found.append(Compared(name, own, theirs, atol, RTOL))
+    return found
 
 
 @torch.no_grad()

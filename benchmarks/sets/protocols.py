@@ -10,18 +10,11 @@ from typing import Literal
 
 import numpy as np
 
+from benchmarks.sets.alignments import adam_absolute, least_absolute_scale, resize_cubic
 from benchmarks.sets.recordings import Pairing, Task
 from recon4d.core.errors import ConfigError
 from recon4d.evaluate import FARTHEST_TRUTH_M, NEAREST_TRUTH_M
-from recon4d.evaluate.depth import (
-    ALIGNMENTS,
-    Pixels,
-    adam_absolute,
-    least_absolute,
-    least_absolute_scale,
-    resize_cubic,
-    resize_nearest,
-)
+from recon4d.evaluate.depth import ALIGNMENTS, Pixels, least_absolute, resize_nearest
 
 MAX_DIFF_S = 0.02
 """Largest difference of the times of a frame and its pose or depth image: TUM RGB-D's own association."""

@@ -227,11 +227,6 @@ def _stacked(logits: Sequence[Tensor | None]) -> Tensor | None:
     return torch.stack(found, dim=1) if found else None
 
 
-def portrait_items(true_shape: Int[Tensor, "batch 2"]) -> Bool[Tensor, " batch"]:
-    """Which images are higher than wide, from their (height, width); square ones are not."""
-    return true_shape[:, 1] < true_shape[:, 0]
-
-
 def moving_tokens(
     masks: Bool[Tensor, "batch height width"], patch: int
 ) -> Bool[Tensor, "batch tokens"]:
