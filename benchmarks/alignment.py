@@ -31,11 +31,11 @@ from benchmarks.measure.common import (
     today,
     write_whole,
 )
+from benchmarks.measure.pairs_file import read_pairs
 from recon4d.core.errors import Recon4DError
 from recon4d.evaluate.stated import stated_poses
 from recon4d.io.poses.trajectory import Trajectory
 from recon4d.optim.pairwise import MASKS, PairOptions, align_pairs
-from recon4d.optim.pairwise.file import read_pairs
 
 REPEATS = 3
 """Runs per scene unless said; the table has the median of the CPU seconds."""

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from jaxtyping import Float64
 
 from benchmarks.alignment import run_scene
+from benchmarks.measure.pairs_file import read_pairs
 from recon4d.core.errors import ConfigError, DegenerateError, InputError
 from recon4d.optim.pairwise import AlignedPairs, PairOptions, align_pairs
-from recon4d.optim.pairwise.file import read_pairs
 from recon4d.optim.pairwise.pairs import Pairs, check_shapes
 from tests.pairs_world import FOCAL, PairsWorld
 from tests.paths import relative_ate, similarity
