@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 
 from recon4d.core.errors import ConfigError, InputError
-from recon4d.core.scene import Video
-from recon4d.core.stages import run_stage
+from recon4d.core.scene import DepthPrior, KnownPoses, Notice, Video
+from recon4d.core.stages import drop_damaged, run_stage
 from recon4d.io import video as video_file
 from recon4d.io.options import ReadOptions
 from recon4d.io.read import read_video
@@ -121,6 +122,27 @@ def test_fps_of_a_steady_video_gives_that_many_frames(
 ) -> None:
     path = write_video(tmp_path / "steady.mp4", textured_frames(50))
     assert read(path, tmp_path, fps=fps).num_frames == count
+
+
+def test_a_video_with_poses_and_predicted_depth_is_stored_as_a_stage(
+    video_path: Path, tmp_path: Path
+) -> None:
+    video = read(video_path, tmp_path)
+    count, (width, height) = video.num_frames, video.size
+    depth = np.ones((count, height, width), np.float32)
+    known = KnownPoses(np.repeat(np.eye(4)[None], count, 0), np.ones(count, bool), 0.5)
+    prior = DepthPrior(depth, True, focal_px=100.0, notices=(Notice("code", "what", (1,)),))
+    video = replace(video, poses=known, predicted_depth=prior)
+    for _ in range(2):  # computed, then found
+        stored = run_stage(tmp_path / "partial", "all", Video, lambda _: video)
+        assert stored.poses is not None and stored.predicted_depth is not None
+        assert (stored.poses.is_given == known.is_given).all() and stored.poses.sigma == 0.5
+        assert stored.predicted_depth.notices == prior.notices
+        assert (stored.predicted_depth.depth == depth).all()
+    assert drop_damaged(tmp_path / "partial") == []
+    (array,) = (tmp_path / "partial/all/predicted_depth").glob("depth.npy")
+    array.write_bytes(array.read_bytes()[:-8])
+    assert drop_damaged(tmp_path / "partial") == ["all"]
 
 
 def test_stride_start_and_max_frames_choose_frames(video_path: Path, tmp_path: Path) -> None:

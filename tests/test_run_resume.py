@@ -15,7 +15,7 @@ from recon4d import cli
 from recon4d.core import stages
 from recon4d.results.preview import write_preview
 from recon4d.run import finish as finish_steps
-from recon4d.run import pipeline, resume
+from recon4d.run import resume
 from tests.media import write_images
 from tests.synthetic import make_scene
 
@@ -66,7 +66,7 @@ def _child(argv: tuple[str, ...], stage: str | None, number: int) -> None:
         real_preview(*arguments)
         finish(WRITE)
 
-    replacements = ((pipeline, "run_stage", run_stage), (finish_steps, "write_preview", preview))
+    replacements = ((stages, "run_stage", run_stage), (finish_steps, "write_preview", preview))
     for module, name, replacement in replacements:
         setattr(module, name, replacement)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs

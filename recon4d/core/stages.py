@@ -15,7 +15,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from recon4d.core.scene import Notice
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-_COST, _SUMS = "cost.json", "checksums.json"
+_PLAIN, _PART, _COST, _SUMS = "stage.json", "part.json", "cost.json", "checksums.json"
 _BLOCK_BYTES = 1 << 24
 """Bytes of a file that are summed at once."""
 
@@ -90,7 +90,7 @@ def drop_damaged(folder: Path) -> list[str]:
         The names of the damaged ones.
     """
     stages = sorted((p.parent for p in folder.rglob(_SUMS)), key=lambda p: p.stat().st_mtime_ns)
-    with_files = (*folder.rglob("stage.json"), *folder.rglob(_COST))
+    with_files = (*folder.rglob(_PLAIN), *folder.rglob(_COST))
     stages += {p.parent for p in with_files if not (p.parent / _SUMS).exists()}
     damaged = [stage for stage in stages if not _is_whole(stage)]
     if damaged:
@@ -113,8 +113,8 @@ def _is_whole(stage: Path) -> bool:
 def _checksums(stage: Path) -> dict[str, list[int]]:
     """Size and CRC-32 of every file of a stage: what tells an accident, not an attack."""
     return {
-        path.name: [path.stat().st_size, _crc32(path)]
-        for path in sorted(stage.iterdir())
+        str(path.relative_to(stage)): [path.stat().st_size, _crc32(path)]
+        for path in sorted(stage.rglob("*"))
         if path.name != _SUMS and path.is_file()
     }
 
@@ -139,7 +139,7 @@ def peak_rss_mb() -> float:
     return peak / (1e6 if sys.platform == "darwin" else 1e3)  # macOS counts bytes, Linux kilobytes
 
 
-def _store(folder: Path, value: Any) -> None:
+def _store(folder: Path, value: Any, name: str = _PLAIN) -> None:
     plain: dict[str, Any] = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
@@ -151,18 +151,21 @@ def _store(folder: Path, value: Any) -> None:
                 save_array(path, item)
         elif field.name == "notices":
             plain[field.name] = [dataclasses.asdict(notice) for notice in item]
+        elif dataclasses.is_dataclass(item):  # such as the poses of a video
+            (folder / field.name).mkdir()
+            _store(folder / field.name, item, _PART)
         else:
             plain[field.name] = item
-    (folder / "stage.json").write_text(json.dumps(plain))
+    (folder / name).write_text(json.dumps(plain))
 
 
 def _is_file_of(array: np.memmap[Any, Any], path: Path) -> bool:
     return array.filename is not None and Path(array.filename).resolve() == path.resolve()
 
 
-def load_stage(folder: Path, kind: type[T]) -> T:
+def load_stage(folder: Path, kind: type[T], name: str = _PLAIN) -> T:
     """Read the output of a finished stage from its folder."""
-    plain = json.loads((folder / "stage.json").read_text())
+    plain = json.loads((folder / name).read_text())
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
     if "notices" in values:
         values["notices"] = tuple(
@@ -170,4 +173,13 @@ def load_stage(folder: Path, kind: type[T]) -> T:
         )
     for path in folder.glob("*.npy"):
         values[path.stem] = map_array(path)  # copy on write: torch wants writable
+    for path in folder.glob(f"*/{_PART}"):
+        values[path.parent.name] = load_stage(path.parent, _part_of(kind, path.parent.name), _PART)
     return kind(**values)
+
+
+def _part_of(kind: type, name: str) -> type:
+    """The dataclass that a field of another holds, or may hold."""
+    hint = get_type_hints(kind)[name]
+    arms = get_args(hint) or (hint,)
+    return next(arm for arm in arms if dataclasses.is_dataclass(arm) and isinstance(arm, type))
