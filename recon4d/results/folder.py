@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,12 @@ def write_result(reconstruction: Result, folder: Path) -> None:
         reconstruction: What to write.
         folder: Created if it is missing.
     """
+    write_data(reconstruction, folder)
+    write_run(reconstruction.run, reconstruction.is_metric, folder)
+
+
+def write_data(reconstruction: Result, folder: Path) -> None:
+    """Write everything of the result folder but `preview.png` and `run.json`."""
     std = reconstruction.depth_std
     make_frame_folders(folder, has_std=std is not None)
     _each_frame(
@@ -97,7 +103,7 @@ def make_frame_folders(folder: Path, has_std: bool) -> None:
 
 
 def write_texts(cameras: Cameras, folder: Path) -> None:
-    """Write what the result has besides its pixels."""
+    """Write what the result has besides its pixels, but for `run.json`."""
     trajectory = Trajectory(cameras.timestamps_s, cameras.world_from_cam)
     write_trajectory(trajectory, folder / "poses.txt")
     _write_text(folder / "frames.txt", _frames_text(cameras))
@@ -105,10 +111,12 @@ def write_texts(cameras: Cameras, folder: Path) -> None:
     if cameras.pose_covariance is not None:
         save_array(folder / COVARIANCE, np.asarray(cameras.pose_covariance, np.float64))
     _write_text(folder / "config.toml", cameras.config_toml)
-    scale = "metric" if cameras.is_metric else "relative"
-    run = {"format": FORMAT, **cameras.run, "scale": scale}
-    run["format"] = FORMAT
-    plain = _plain(run)
+
+
+def write_run(content: Mapping[str, object], is_metric: bool, folder: Path) -> None:
+    """Write `run.json`, the last file of a result folder."""
+    scale = "metric" if is_metric else "relative"
+    plain = _plain({"format": FORMAT, **content, "scale": scale} | {"format": FORMAT})
     check_run(plain, folder / "run.json")
     _write_text(folder / "run.json", json.dumps(plain, indent=2) + "\n")
 

@@ -1,14 +1,12 @@
 """The last steps of a run: the result is written, its preview is drawn, and run.json says what all of it took."""
 
-import json
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from recon4d.core.files import writing
-from recon4d.core.stages import peak_rss_mb
-from recon4d.results.folder import write_result
+from recon4d.core.stages import peak_rss_mb, stage_costs
+from recon4d.results.folder import write_data, write_run
 from recon4d.results.preview import write_preview
 from recon4d.results.result import Result
 
@@ -34,24 +32,34 @@ def write_all(result: Result, folder: Path, clock: Clock) -> Path:
     finished = folder / "result"
     shutil.rmtree(finished, ignore_errors=True)
     begun_s = time.monotonic()
-    write_result(result, finished)
+    write_data(result, finished)
     written_s = time.monotonic()
     write_preview(result, finished / "preview.png")
-    drawn_s = time.monotonic()
-    add_costs(finished, clock, {"write": written_s - begun_s, "preview": drawn_s - written_s})
+    outside = {"write": written_s - begun_s, "preview": time.monotonic() - written_s}
+    write_run(result.run | costs(stage_costs(folder), clock, outside), result.is_metric, finished)
     return finished
 
 
-def add_costs(finished: Path, clock: Clock, seconds: dict[str, float]) -> None:
-    """Add to run.json what lies outside the stored stages, and the wall time of the session that ends the run."""
-    path = finished / "run.json"
-    run = json.loads(path.read_text(encoding="utf-8"))
+def costs(
+    stages: dict[str, dict[str, float]], clock: Clock, outside_s: dict[str, float]
+) -> dict[str, object]:
+    """What a run took, for run.json: by stages, in sum, and the wall time of the session that ends it.
+
+    Args:
+        stages: Cost of every stored stage.
+        clock: When the run began.
+        outside_s: Seconds of what is not stored as a stage, after them.
+    """
     memory = peak_rss_mb()
-    outside = {"start": clock.ready_s - clock.began_s, **seconds}
-    costs = {name: {"seconds": cost, "peak_rss_mb": memory} for name, cost in outside.items()}
-    run["stages"] = {"start": costs.pop("start"), **run.get("stages", {}), **costs}
-    run["seconds"] = sum(cost["seconds"] for cost in run["stages"].values())
-    run["wall_seconds"] = time.monotonic() - clock.began_s
-    run["peak_rss_mb"] = max(cost["peak_rss_mb"] for cost in run["stages"].values())
-    with writing(path):
-        path.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    start_s = {"start": clock.ready_s - clock.began_s}
+    every = {
+        name: {"seconds": cost, "peak_rss_mb": memory}
+        for name, cost in (start_s | outside_s).items()
+    }
+    every = {"start": every.pop("start"), **stages, **every}
+    return {
+        "stages": every,
+        "seconds": sum(cost["seconds"] for cost in every.values()),
+        "wall_seconds": time.monotonic() - clock.began_s,
+        "peak_rss_mb": max(cost["peak_rss_mb"] for cost in every.values()),
+    }

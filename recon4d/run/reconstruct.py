@@ -24,10 +24,11 @@ from recon4d.masks.given import given_method, outlines
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.dense import densify
 from recon4d.results.result import Result
+from recon4d.run.check import check_flow
 from recon4d.run.methods import Methods
 from recon4d.run.options import align_options
 from recon4d.run.reading import given_masks, read_frames
-from recon4d.run.report import check_flow, report
+from recon4d.run.report import report
 from recon4d.run.rounds import Rounds, next_round
 from recon4d.run.spread import depth_spread
 from recon4d.run.stages import (
@@ -62,7 +63,7 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Resul
     scene, motion = rounds.scene, rounds.masks
     seen = Seen(video, flow, None, options.threads, progress)
     final = REFINE.run(folder, lambda f: finish_masks(methods, seen, motion, given))
-    motion = replace(motion, notices=(*motion.notices, *final.notices))
+    notices = (*motion.notices, *final.notices, *rounds.notices)
     moving, device = outlines(final.is_dynamic), torch.device(options.device)
     dense = DEPTH.run(
         folder, lambda f: densify(video, flow, scene, moving, options.threads, progress, device)
@@ -86,7 +87,7 @@ def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Resul
         is_metric=scene.is_metric,
         pose_covariance=scene.pose_covariance,
         depth_std=spread.std(dense, final.is_dynamic, video.sensor_depth is not None),
-        run=report(config, folder, video, scene, motion, rounds, check),
+        run=report(config, folder, video, scene, rounds.history, notices, check),
         config_toml=to_toml(config.anchored()),
     )
 

@@ -3,7 +3,7 @@
 from recon4d.core.scene import DenseDepth, DepthPrior, Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.core.stages import Stage
 from recon4d.masks import Features, FinalMasks
-from recon4d.run.report import Check
+from recon4d.run.check import Check
 from recon4d.run.spread import DepthSpread
 
 READ = Stage("read", Video)

@@ -18,16 +18,17 @@ from jaxtyping import Float64
 
 from recon4d.core.progress import Progress
 from recon4d.core.sampling import spread_evenly
-from recon4d.core.scene import MotionMasks, Notice, Scene, Video
+from recon4d.core.scene import Notice, Scene, Video
 from recon4d.core.similarity import join, take
 from recon4d.core.stages import stage_costs
 from recon4d.optim.assemble import interpolate_lost, lost_notices
 from recon4d.optim.given_poses import pose_notices
-from recon4d.results.folder import make_frame_folders, read_frame, write_texts
+from recon4d.results.folder import make_frame_folders, read_frame, write_run, write_texts
 from recon4d.results.preview import write_preview
 from recon4d.results.result import Cameras, Result
+from recon4d.run.check import Check
 from recon4d.run.executor import executor
-from recon4d.run.finish import Clock, add_costs
+from recon4d.run.finish import Clock, costs
 from recon4d.run.long.alone import align_alone
 from recon4d.run.long.between import finish_clip
 from recon4d.run.long.clips import Clip, divide, with_bounds
@@ -48,8 +49,8 @@ from recon4d.run.long.keyframes import align_keyframes
 from recon4d.run.long.seams import scale_notices
 from recon4d.run.options import align_options
 from recon4d.run.overall import Watch
-from recon4d.run.report import Check, report
-from recon4d.run.rounds import Round, Rounds
+from recon4d.run.report import report
+from recon4d.run.rounds import Round
 from recon4d.run.stages import POSES, READ
 from recon4d.settings.config import RunConfig
 from recon4d.settings.text import to_toml
@@ -128,7 +129,9 @@ def _write_whole(run: Run, clock: Clock) -> Path:
     begun_s = time.monotonic()
     _write_preview(cameras, finished)
     write_texts(cameras, finished)
-    add_costs(finished, clock, {"preview": time.monotonic() - begun_s})
+    stages, outside = stage_costs(run.folder) | _clip_costs(run), time.monotonic() - begun_s
+    told = cameras.run | costs(stages, clock, {"preview": outside})
+    write_run(told, cameras.is_metric, finished)
     return finished
 
 
@@ -194,22 +197,18 @@ def _pose_notices(run: Run, found: tuple[Notice, ...]) -> tuple[Notice, ...]:
 
 
 def _report(run: Run, scene: Scene) -> dict[str, object]:
-    """The content of run.json: stages and rounds of all clips together, and what is particular to long videos."""
+    """The content of run.json: the rounds of all clips together, and what is particular to long videos."""
     histories = [HISTORY.load(clip.folder(run.folder)) for clip in run.clips]
     keyframes = KEYFRAMES.load(run.folder)
-    motion = MotionMasks(np.zeros((0, 1, 1), np.float32))
-    rounds = Rounds(scene, motion, _mean_rounds(histories), notices=_clip_notices(run, histories))
+    notices = _clip_notices(run, histories)
     scene = replace(scene, notices=(*scene.notices, *keyframes.notices))
-    content = report(run.config, run.folder, run.video, scene, motion, rounds, _check(run))
+    rounds, check = _mean_rounds(histories), _check(run)
+    content = report(run.config, run.folder, run.video, scene, rounds, notices, check)
     clips = [
         {"frames": [clip.first, clip.last - 1], "rounds": list(history.rounds)}
         for clip, history in zip(run.clips, histories, strict=True)
     ]
-    costs = stage_costs(run.folder) | _clip_costs(run)
     return content | {
-        "stages": costs,
-        "seconds": sum(cost["seconds"] for cost in costs.values()),
-        "peak_rss_mb": max(cost["peak_rss_mb"] for cost in costs.values()),
         "clips": clips,
         "keyframes": keyframes.frames.tolist(),
         "loops": keyframes.loops.tolist(),

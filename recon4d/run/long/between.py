@@ -17,6 +17,7 @@ from recon4d.optim.dense import densify
 from recon4d.optim.solve.jackknife import HeldMoves
 from recon4d.optim.stitch.pieces import carry
 from recon4d.results.folder import Frame, write_frame
+from recon4d.run.check import check_flow
 from recon4d.run.long.kept import (
     ALIGNED,
     ALIGNED_KEYFRAMES,
@@ -34,7 +35,6 @@ from recon4d.run.options import align_options
 from recon4d.run.overall import BETWEEN, noted, noting_progress
 from recon4d.run.reading import given_masks
 from recon4d.run.reconstruct import finish_masks, last_flow
-from recon4d.run.report import check_flow
 from recon4d.run.spread import depth_spread
 from recon4d.run.stages import FLOW, READ
 

@@ -77,7 +77,7 @@ class Written:
     """What finishing a clip leaves besides the files of its frames."""
 
     residual_px: dict[str, float]
-    """As `recon4d.run.report.Check`."""
+    """As `recon4d.run.check.Check`."""
     notices: tuple[Notice, ...] = ()
     """Of the refinement of the masks; frames of the clip."""
 

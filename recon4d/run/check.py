@@ -1,0 +1,100 @@
+"""The result's own motion against the flow: what depth and cameras predict for static pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float16, Float64, Int64, UInt8
+
+from recon4d.core.geometry import transfer
+from recon4d.core.sampling import spread_evenly
+from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, Scene, Video
+from recon4d.flow import FlowMethod
+
+CHECKED_OFFSETS = (1, 5, 10)
+"""Frames apart at which the result's predicted motion is compared with the flow."""
+CHECKED_PAIRS = 20
+"""Pairs per offset, spread evenly over the video."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Median static flow residual of the finished result, pixels of the working size, by frames apart."""
+
+    residual_px: dict[str, float]
+
+
+def _forward(
+    method: FlowMethod, video: Video, pairs: Int64[np.ndarray, "pairs 2"], threads: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Flow and confidence of pairs from their first frame to the second, in the order of the pairs."""
+    found = dict(method.pairs(video.images, pairs, threads))
+    return [(found[at][0][0], found[at][1][0]) for at in range(len(pairs))]
+
+
+def check_flow(
+    video: Video,
+    flow: Flow,
+    scene: Scene,
+    dense: DenseDepth,
+    is_dynamic: Bool[np.ndarray, "frames height width"],
+    method: FlowMethod,
+    threads: int,
+) -> Check:
+    """Compare the motion that depth and cameras predict for static pixels with the flow.
+
+    Flow that the optimizer used is used again; that of farther frames is computed here.
+    """
+    edge_of = {(int(a), int(b)): edge for edge, (a, b) in enumerate(flow.edges)}
+    out: dict[str, float] = {}
+    for offset in CHECKED_OFFSETS:
+        count = video.num_frames - offset
+        if count < 1:
+            continue
+        starts = spread_evenly(count, CHECKED_PAIRS)
+        pairs = np.stack((starts, starts + offset), axis=1)
+        known = [edge_of.get((int(a), int(b))) for a, b in pairs]
+        measured = (
+            [(flow.flow_px[edge], flow.confidence[edge]) for edge in known]
+            if None not in known
+            else _forward(method, video, pairs, threads)
+        )
+        errors = [
+            _residual(scene, dense, is_dynamic, pair, found)
+            for pair, found in zip(pairs, measured, strict=True)
+        ]
+        together = np.concatenate(errors)
+        if len(together):
+            out[str(offset)] = float(np.median(together))
+    return Check(out)
+
+
+def _residual(
+    scene: Scene,
+    dense: DenseDepth,
+    is_dynamic: Bool[np.ndarray, "frames height width"],
+    pair: Int64[np.ndarray, "2"],
+    measured_flow: tuple[Float16[np.ndarray, "rows cols 2"], UInt8[np.ndarray, "rows cols"]],
+) -> Float64[np.ndarray, " pixels"]:
+    """Distance of the predicted from the measured motion of one pair's confident static pixels, pixels."""
+    flow_px, confidence = measured_flow
+    source, target = int(pair[0]), int(pair[1])
+    rows, cols = confidence.shape
+    half = FLOW_STRIDE // 2
+    depth = dense.depth[source][half::FLOW_STRIDE, half::FLOW_STRIDE][:rows, :cols]
+    moving = is_dynamic[source][half::FLOW_STRIDE, half::FLOW_STRIDE][:rows, :cols]
+    use = (confidence > 127) & (depth > 0) & ~moving
+    row, col = np.nonzero(use)
+    uv = torch.from_numpy((np.stack((col, row), axis=1) + 0.5) * FLOW_STRIDE)
+    relative = np.linalg.inv(scene.world_from_cam[target]) @ scene.world_from_cam[source]
+    k = torch.from_numpy(np.array(scene.intrinsics))
+    predicted, ratio = transfer(
+        uv,
+        torch.from_numpy(1 / depth[use].astype(np.float64)),
+        torch.from_numpy(relative),
+        k[source],
+        k[target],
+    )
+    measured = uv + torch.from_numpy(flow_px[use].astype(np.float64))
+    error = torch.where(ratio > 0, (predicted - measured).norm(dim=-1), torch.inf)
+    return np.asarray(error)
