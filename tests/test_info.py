@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from recon4d import cli
 from recon4d.cli.info import describe, format_rows
 from recon4d.core.errors import InputError
 from recon4d.results.folder import write_result
@@ -55,6 +56,37 @@ def test_a_metric_result_says_so_and_needs_no_record_of_the_run(tmp_path: Path) 
     text = describe(tmp_path / "out")
     assert "scale:      metres" in text and "3, all posed from the images" in text
     assert "time:" not in text and "warning" not in text
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.txt", "a.mp4"])
+def test_what_info_takes_is_said_of_a_file_that_is_none_of_it(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("some words\n" * 5)
+    assert cli.main(["info", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert f"{name} is not a video that can be read" in said
+    assert (
+        "info also takes a folder of images, an RGB-D folder, a result folder, and weights ("
+        in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["info", "/dev/zero"], "/dev/zero is a device or a pipe, no file; a video file, a folder"),
+        (["run", "/dev/null"], "/dev/null is a device or a pipe, no file; a video file, a folder"),
+        (["eval", "{}", "--gt", "/dev/null"], "/dev/null is a device, no text file"),
+        (["eval", "/dev/zero", "--gt", "{}/poses.txt"], "/dev/zero is a device, no text file"),
+    ],
+)
+def test_devices_are_told_from_what_is_not_there(
+    words: list[str], answer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_result(small_result({}), tmp_path / "out")
+    assert cli.main([word.format(tmp_path / "out") for word in words]) == 2
+    assert answer in capsys.readouterr().err
 
 
 def test_a_folder_of_images_is_described(tmp_path: Path) -> None:

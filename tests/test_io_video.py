@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from recon4d import cli
 from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.scene import DepthPrior, KnownPoses, Notice, Video
 from recon4d.core.stages import drop_damaged, run_stage
@@ -290,17 +292,32 @@ def test_two_frames_are_enough(tmp_path: Path) -> None:
     assert read(write_video(tmp_path / "two.mp4", textured_frames(2)), tmp_path).num_frames == 2
 
 
-def test_frames_that_do_not_advance_in_time_are_left_out(tmp_path: Path) -> None:
-    even = write_video(tmp_path / "even.mkv", textured_frames(5), codec="mjpeg")
-    path = tmp_path / "still.mkv"
+def with_times(folder: Path, times_ms: Sequence[int]) -> Path:
+    """A video of frames at times that no encoder would write."""
+    even = write_video(folder / "even.mkv", textured_frames(len(times_ms)), codec="mjpeg")
+    path = folder / "still.mkv"
     with av.open(str(even)) as source, av.open(str(path), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.pts is not None:
                 packet.stream = stream
-                packet.pts = packet.dts = (0, 40, 40, 80, 120)[packet.pts // 40]
+                packet.pts = packet.dts = times_ms[packet.pts // 40]
                 target.mux(packet)
-    video = read(path, tmp_path)
+    return path
+
+
+def test_a_video_whose_times_never_advance_is_told_from_a_short_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = with_times(tmp_path, (80,) * 5)
+    assert cli.main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "still.mkv has 5 frames whose times do not advance: all are at 0.080000 s" in said
+    assert "convert it again with times that rise" in said and "longer" not in said
+
+
+def test_frames_that_do_not_advance_in_time_are_left_out(tmp_path: Path) -> None:
+    video = read(with_times(tmp_path, (0, 40, 40, 80, 120)), tmp_path)
     assert video.sources == ("0", "1", "3", "4")
     assert [notice.code for notice in video.notices] == ["repeated_timestamps"]
 

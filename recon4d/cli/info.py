@@ -9,6 +9,8 @@ from recon4d.io.ours import is_result
 
 _METHODS = ("geometry", "flow", "masks", "refine")
 """Entries of `run.json` that name what was used."""
+_WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt")
+"""How the names of weight files end."""
 _LARGEST_LISTING = 40
 """Tensors of a weight file that are listed; beyond, only their number is said."""
 _LONGEST_VALUE = 200
@@ -19,7 +21,7 @@ def describe(path: Path) -> str:
     """Say what `path` holds."""
     if not path.exists():
         raise InputError(f"{path} does not exist; give an input, a result folder, or a weight file")
-    if path.suffix in (".safetensors", ".pth", ".pt", ".ckpt") and not path.is_dir():
+    if path.suffix in _WEIGHTS and not path.is_dir():
         return describe_weights(path)
     if is_result(path) or ((path / "run.json").is_file() and (path / "frames.txt").is_file()):
         return describe_result(path)  # or says what is wrong with it
@@ -29,8 +31,15 @@ def describe(path: Path) -> str:
 def describe_source(path: Path) -> str:
     """Describe a video file, a folder of images, or an RGB-D folder."""
     from recon4d.io.describe import describe_input
+    from recon4d.io.video import NoVideoError
 
-    known = describe_input(path)
+    try:
+        known = describe_input(path)
+    except NoVideoError as error:
+        raise InputError(
+            f"{error}; info also takes a folder of images, an RGB-D folder, a result folder, and weights "
+            f"({', '.join(_WEIGHTS)})"
+        ) from error
     rows = {
         "input": f"{path}, {known['kind']}",
         "frames": _frames_text(known),

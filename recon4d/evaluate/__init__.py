@@ -71,7 +71,7 @@ def compare(result: Path, gt: Path, options: EvalOptions) -> Evaluation:
     truth = read_truth(gt)
     if not result.exists():
         raise InputError(f"{result} does not exist; a result folder or a TUM trajectory was needed")
-    if result.is_file():
+    if not result.is_dir():
         reconstruction, trajectory, is_metric = None, read_trajectory(result), False
     else:
         reconstruction = read_result(result)

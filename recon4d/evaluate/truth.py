@@ -44,7 +44,7 @@ class Truth:
 
 def read_truth(path: Path) -> Truth:
     """Find out what kind of truth `path` holds."""
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         return Truth(path, read_trajectory(path), (), {}, {})
     if not path.is_dir():
         raise InputError(

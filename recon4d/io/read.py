@@ -80,6 +80,10 @@ def open_source(source: Path, options: ReadOptions) -> Source:
             opened = open_capture_folder(source, options)
         else:
             opened = open_image_folder(source, options.fps)
+    elif not source.is_file():
+        raise InputError(
+            f"{source} is a device or a pipe, no file; a video file, a folder of images or an RGB-D folder was needed"
+        )
     elif source.stat().st_size == 0:
         raise InputError(f"{source} is empty; a video file was needed: copy or record it again")
     else:

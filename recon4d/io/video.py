@@ -25,6 +25,10 @@ MATROSKA_SLACK_S = 0.5
 """A Matroska or WebM file whose last frame is further than this before its stated end was cut off."""
 
 
+class NoVideoError(InputError):
+    """A file is no video."""
+
+
 class _Reader:
     """Decodes one file and remembers what was wrong with it."""
 
@@ -64,6 +68,11 @@ class _Reader:
             raise InputError(
                 f"{self._path} has no frame that can be decoded; recon4d needs at least 2: convert it again, "
                 "or copy it again if it was cut off"
+            )
+        if self._decoded - len(self._repeated) == 1 < self._decoded:
+            raise InputError(
+                f"{self._path} has {self._decoded} frames whose times do not advance: all are at {last_s:.6f} s or "
+                "before; convert it again with times that rise, or give its frames as a folder of images with --fps"
             )
 
     def notices(self) -> tuple[Notice, ...]:
@@ -146,13 +155,13 @@ def open_video(path: Path) -> av.container.InputContainer:
             metadata_errors="replace",  # titles of other encodings; nobody reads them
         )
     except (av.FFmpegError, OSError) as error:
-        raise InputError(
+        raise NoVideoError(
             f"{path} is not a video that can be read ({error.strerror}); a complete video file was needed: check that "
             "it plays, or convert it again"
         ) from error
     if not _pictures(container) or container.format.name in TEXT_FORMATS:
         container.close()
-        raise InputError(f"{path} holds no video; a video file was needed: check that it plays")
+        raise NoVideoError(f"{path} holds no video; a video file was needed: check that it plays")
     return container
 
 
