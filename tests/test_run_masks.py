@@ -53,6 +53,19 @@ def run(
     return result.is_dynamic, {warning["code"]: warning["message"] for warning in warnings}
 
 
+@pytest.mark.parametrize("factor", [0.5, 2])
+def test_masks_of_another_resolution_are_taken(
+    factor: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = round(1 / factor) or 1
+    masks = (
+        moving()[:, ::step, ::step].repeat(max(1, int(factor)), 1).repeat(max(1, int(factor)), 2)
+    )
+    found, _ = run(capsys, masks.astype(np.uint8) * 255, plain("frame_{:05d}.png"))
+    assert masks.shape[1:] == (96 * factor, 128 * factor)
+    np.testing.assert_array_equal(found, moving())
+
+
 def plain(kind: str) -> list[str]:
     return [kind.format(i + 1) for i in range(COUNT)]
 

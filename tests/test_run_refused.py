@@ -199,9 +199,9 @@ def test_a_missing_mask_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_mask_of_a_wrong_size_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    argv = with_masks(np.zeros((4, 48, 64), np.uint8))
+    argv = with_masks(np.zeros((4, 48, 80), np.uint8))
     sentence = refused(argv, capsys)
-    assert "0000.png of frame 0 has 64x48 px" in sentence and "resize it" in sentence
+    assert "0000.png of frame 0 has 80x48 px" in sentence and "resize it" in sentence
 
 
 def test_masks_that_cover_everything_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

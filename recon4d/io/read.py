@@ -25,13 +25,10 @@ from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.memory import refuse_memory
 from recon4d.io.options import ReadOptions
 from recon4d.io.pictures.folder import open_image_folder
-from recon4d.io.resize import resize_nearest, working_size
+from recon4d.io.resize import resize_nearest, same_shape, working_size
 from recon4d.io.rgbd.captures import is_capture_folder, open_capture_folder
 from recon4d.io.rgbd.tum import is_tum_folder, open_tum_folder
 from recon4d.io.video import open_video_source
-
-SHAPE_TOLERANCE = 0.01
-"""Colour and depth may differ in resolution, but their aspect ratios only by rounding."""
 
 
 def read_video(
@@ -196,8 +193,7 @@ class _Reading:
             return np.zeros(self.size[::-1], np.float32)
         depth = frame.depth()
         height, width = depth.shape
-        aspect = self.source_size[0] / self.source_size[1]
-        if abs(width / height / aspect - 1) > SHAPE_TOLERANCE:
+        if not same_shape((width, height), self.source_size):
             raise InputError(
                 f"{self.opened.path}: the depth of frame {frame.name} has {width}x{height} px, its colour image "
                 f"{self.source_size[0]}x{self.source_size[1]} px; depth needs to show what the colour camera sees: "

@@ -8,6 +8,9 @@ import numpy as np
 from recon4d.core.errors import InputError
 from recon4d.io.options import SIDE_MULTIPLE_PX, SMALLEST_SIDE_PX
 
+SHAPE_TOLERANCE = 0.01
+"""Depth and masks may differ from the images in resolution, but their aspect ratios only by rounding."""
+
 
 def working_size(
     source_size: tuple[int, int], size: int, pixel_aspect: float = 1.0
@@ -29,6 +32,11 @@ def working_size(
             f"side needs at least {SMALLEST_SIDE_PX} px: give larger frames or a larger --size"
         )
     return rounded[0], rounded[1]
+
+
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two (width, height) show the same picture at two resolutions."""
+    return abs(one[0] / one[1] / (other[0] / other[1]) - 1) <= SHAPE_TOLERANCE
 
 
 def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

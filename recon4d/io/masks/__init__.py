@@ -12,6 +12,7 @@ from recon4d.io.camera import camera_from_array
 from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.masks.names import counts_from_one, is_of_video, list_masks, match_masks
 from recon4d.io.masks.values import MaskValues, survey_masks
+from recon4d.io.resize import resize_nearest, same_shape
 
 
 def check_mask_folder(folder: Path, video: Video, *, means_static: bool) -> tuple[Notice, ...]:
@@ -38,7 +39,8 @@ def read_mask_folder(
     """Read a folder with one mask image per frame; True = moving.
 
     How masks are named: `recon4d.io.masks.names`; what their values mean: `recon4d.io.masks.values`. Masks of the
-    input's size are undistorted with the frames; masks of the working size are taken as they are.
+    input's size, or of its shape at another resolution, are undistorted with the frames; masks of the working size are
+    taken as they are.
     """
     _refuse_no_folder(folder)
     paths = match_masks(folder, video)
@@ -64,13 +66,13 @@ def _read_mask(
 ) -> Bool[np.ndarray, "height width"]:
     is_moving = values.read(path)
     size = (is_moving.shape[1], is_moving.shape[0])
-    if size not in (video.source_size, video.size):
-        raise InputError(
-            f"{path} of frame {frame} has {size[0]}x{size[1]} px; the input's {video.source_size[0]}x"
-            f"{video.source_size[1]} px or the working size {video.size[0]}x{video.size[1]} px was needed: resize it"
-        )
     if size == video.size and size != video.source_size:
         return is_moving
-    levels = is_moving.astype(np.uint8) * np.uint8(255)
+    if not same_shape(size, video.source_size):
+        raise InputError(
+            f"{path} of frame {frame} has {size[0]}x{size[1]} px; the shape of the input, {video.source_size[0]}x"
+            f"{video.source_size[1]} px, or the working size {video.size[0]}x{video.size[1]} px was needed: resize it"
+        )
+    levels = resize_nearest(is_moving.astype(np.uint8) * np.uint8(255), video.source_size)
     seen = lens.nearest(levels) if lens else levels
     return np.asarray(cv2.resize(seen, video.size, interpolation=cv2.INTER_AREA)) > 127
