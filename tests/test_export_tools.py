@@ -278,12 +278,25 @@ def test_frames_without_a_measured_pose_are_left_out_and_named(
     assert list(about["left_out"]) == ["2", "5"]
 
 
+@pytest.mark.parametrize("to", ["ply", "overlay"])
+def test_a_format_that_keeps_frames_without_a_measured_pose_names_them_where_it_has_points(
+    to: str, exact: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = written(with_unposed(exact, [2, 5]), tmp_path / "result")
+    folder = exported(result, to)
+    said = capsys.readouterr().err
+    sentence = f"2 of {FRAMES} frames have no measured pose and are placed by guess"
+    assert (sentence in said) == (to == "ply")
+    assert list(json.loads((folder / "recon4d_export.json").read_text())["left_out"]) == []
+
+
+@pytest.mark.parametrize("to", ["colmap", "ply"])
 def test_depth_that_was_not_measured_is_said(
-    exact: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    to: str, exact: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warning = {"code": "no_parallax", "message": "", "frames": []}
     turning = dataclasses.replace(exact, run={**exact.run, "warnings": [warning]})
-    exported(written(turning, tmp_path / "result"), "colmap")
+    exported(written(turning, tmp_path / "result"), to)
     assert "does not translate" in capsys.readouterr().err
 
 

@@ -120,23 +120,25 @@ def exporter_of(to: str) -> Exporter:
 
 
 def _choose(reconstruction: Result, result: Path, exporter: Exporter, depth_size: str) -> Export:
-    """The frames of a result that a format gets; those that are left out are named on the screen."""
+    """The frames of a result that a format gets; what was not measured of them is named on the screen."""
     every = range(len(reconstruction.sources))
-    left_out = unposed_frames(reconstruction) if exporter.is_sparse else ()
-    if left_out:
-        named = ", ".join(f"{frame} ({reconstruction.sources[frame]})" for frame in left_out)
+    unposed = unposed_frames(reconstruction) if exporter.has_space else ()
+    if unposed:
+        named = ", ".join(f"{frame} ({reconstruction.sources[frame]})" for frame in unposed)
+        left = "are left out" if exporter.is_sparse else "are placed by guess, with their points"
         _log.warning(
-            "%d of %d frames have no measured pose and are left out: %s",
-            len(left_out),
+            "%d of %d frames have no measured pose and %s: %s",
+            len(unposed),
             len(every),
+            left,
             named,
         )
-    if exporter.is_sparse and has_no_parallax(reconstruction):
+    if exporter.has_space and has_no_parallax(reconstruction):
         _log.warning(
             "the camera of this result does not translate: its depth is a constant that was set, not measured, and so "
             "are the points of the export; rotations, intrinsics and masks are measured"
         )
-    frames = tuple(frame for frame in every if frame not in left_out)
+    frames = tuple(frame for frame in every if not (exporter.is_sparse and frame in unposed))
     if depth_size == "original":
         return at_original_size(reconstruction, frames)
     return at_working_size(reconstruction, frames, result)

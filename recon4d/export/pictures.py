@@ -33,4 +33,4 @@ def export_overlay(export: Export, folder: Path) -> None:
 
 def make() -> Exporter:
     """Pictures, for `recon4d export`."""
-    return Exporter(export_overlay, has_images=True)
+    return Exporter(export_overlay, has_images=True, has_space=False)

@@ -163,6 +163,8 @@ class Exporter:
     """Its images, masks and depth can be at the input's size."""
     is_sparse: bool = False
     """For programs that trust every pose: frames whose pose was not measured are left out."""
+    has_space: bool = True
+    """It holds points or poses: what of them was not measured is named."""
     has_lines: bool = False
     """Cameras and their path can be drawn as lines."""
     file: str | None = None
