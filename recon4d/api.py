@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -11,10 +11,18 @@ import numpy as np
 
 from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress, no_progress
-from recon4d.io.memory import IN_MEMORY, Frames, intrinsics_text, is_path, open_array
+from recon4d.io.memory import IN_MEMORY, Frames, Stack, intrinsics_text, is_path, open_array
 from recon4d.results.reconstruction import Reconstruction
 from recon4d.settings.config import OptimConfig
 from recon4d.settings.text import build, to_toml
+
+IN_FILES = {
+    "masks": "the name of a method (d2mif, residual, ...), or the path of a folder with one mask image per frame, was "
+    "needed: write the masks as images there, 255 = moving",
+    "poses": "the path of a file was needed: write them there, a line 'timestamp tx ty tz qx qy qz qw' for each pose "
+    "(world_from_cam, TUM format)",
+}
+"""Options that others give as arrays, and what is taken."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -73,6 +81,7 @@ def reconstruct(
     camera = options.get("intrinsics")
     if camera is not None and not is_path(camera):
         given["intrinsics"] = intrinsics_text(camera)
+    _refuse_arrays(options)
     config = build(given)
     if is_path(input) and timestamps is not None:
         raise ConfigError("timestamps are for frames in memory; a file has its own: leave them out")
@@ -89,6 +98,15 @@ def reconstruct(
         pipeline.run(inside, resume=False, overwrite=False, progress=progress, frames=frames)
         result = Reconstruction.load(inside.out_folder)
         return dataclasses.replace(result, config_toml=to_toml(config))
+
+
+def _refuse_arrays(options: Mapping[str, object]) -> None:
+    for name, needed in IN_FILES.items():
+        value = options.get(name)
+        if value is None or is_path(value):
+            continue
+        shape = f", shape {tuple(value.shape)}" if isinstance(value, Stack) else ""
+        raise ConfigError(f"{name} is of type {type(value).__name__}{shape}; {needed}")
 
 
 def load(folder: str | PathLike[str]) -> Reconstruction:

@@ -57,6 +57,38 @@ def test_a_wrong_keyword_is_answered_with_the_nearest() -> None:
         recon4d.reconstruct("video.mp4", strides=2)  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "answer"),
+    [
+        (
+            "poses",
+            np.tile(np.eye(4), (4, 1, 1)),
+            r"poses is of type ndarray, shape \(4, 4, 4\); the path of a file",
+        ),
+        (
+            "poses",
+            [[0.0] * 8],
+            "poses is of type list; the path of a file was needed: write them there",
+        ),
+        ("masks", np.zeros((4, 96, 128), bool), r"shape \(4, 96, 128\); the name of a method .*"),
+        (
+            "masks",
+            [np.zeros((96, 128))] * 4,
+            "type list; .* the path of a folder with one mask image",
+        ),
+    ],
+)
+def test_arrays_in_the_place_of_files_are_answered_with_what_is_taken(
+    option: str, value: object, answer: str
+) -> None:
+    frames = np.zeros((4, 96, 128, 3), np.uint8)
+    with pytest.raises(recon4d.ConfigError, match=answer) as raised:
+        recon4d.reconstruct(frames, **{option: value})  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 250
+    with pytest.raises(recon4d.ConfigError, match="max_frames must be a whole number"):
+        recon4d.reconstruct(frames, max_frames=np.arange(3))  # type: ignore[arg-type]
+
+
 def test_a_missing_input_is_named_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,16 @@ def test_a_finished_result_moves_to_its_place(tmp_path: Path) -> None:
     assert read_result(tmp_path / "out").depth.shape[0] == 2
 
 
+def test_saving_twice_tells_python_what_to_do(tmp_path: Path) -> None:
+    result = small_result(2)
+    result.save(tmp_path / "out")
+    with pytest.raises(InputError, match="say overwrite=True to replace it, or choose another f"):
+        result.save(tmp_path / "out")
+    (tmp_path / "out/mine.txt").touch()
+    with pytest.raises(InputError, match="move it away, or choose another folder"):
+        result.save(tmp_path / "out", overwrite=True)
+
+
 def test_an_old_result_is_replaced_as_a_whole(tmp_path: Path) -> None:
     write_result(small_result(3), tmp_path / "out")
     write_result(small_result(2), tmp_path / "new")

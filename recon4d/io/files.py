@@ -4,6 +4,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -23,25 +24,37 @@ class PlaceTakenError(InputError):
     """Something appeared where the result was to go while it was computed; what is finished is kept."""
 
 
+@dataclass(frozen=True)
+class WaysOut:
+    """What a message tells to do where something is in the way."""
+
+    replace: str = "give --overwrite"
+    elsewhere: str = "choose another --out"
+
+
+COMMAND_LINE = WaysOut()
+PYTHON = WaysOut(replace="say overwrite=True", elsewhere="choose another folder")
+
+
 def partial_folder(out: Path) -> Path:
     """Return the hidden folder beside `out` in which a run grows."""
     place = resolved(out)
     return place.with_name(fitting(place.name, ".", ".partial"))
 
 
-def check_output(out: Path, overwrite: bool) -> None:
+def check_output(out: Path, overwrite: bool, ways: WaysOut = COMMAND_LINE) -> None:
     """Raise an `InputError` where a result could not, or must not, be put at `out`."""
     target = resolved(out)  # which is what would be replaced, whatever the path to it looks like
     if out.is_symlink() or target.exists():
         if not is_result(target):
             raise InputError(
-                f"{out} exists and is not a result of recon4d; it is never overwritten: choose another --out"
+                f"{out} exists and is not a result of recon4d; it is never overwritten: {ways.elsewhere}"
             )
         if not overwrite:
             raise InputError(
-                f"{out} already holds a result; give --overwrite to replace it, or choose another --out"
+                f"{out} already holds a result; {ways.replace} to replace it, or {ways.elsewhere}"
             )
-        refuse_strangers(strangers_in_result(target), out)
+        refuse_strangers(strangers_in_result(target), out, ways)
     check_place(out)
 
 
@@ -57,18 +70,18 @@ def check_place(out: Path) -> None:
     check_writable(target)
 
 
-def refuse_strangers(found: Iterable[Path], folder: Path) -> None:
+def refuse_strangers(found: Iterable[Path], folder: Path, ways: WaysOut = COMMAND_LINE) -> None:
     """Raise an `InputError` that names what in a folder is not recon4d's and would be deleted with it."""
     names = [str(path.relative_to(resolved(folder))) for path in islice(found, SHOWN + 1)]
     if names:
         more = ", ..." if len(names) > SHOWN else ""
         raise InputError(
             f"{folder} also holds what recon4d did not write ({', '.join(names[:SHOWN])}{more}), and replacing it "
-            "would delete that; move it away, or choose another --out"
+            f"would delete that; move it away, or {ways.elsewhere}"
         )
 
 
-def publish(finished: Path, out: Path, overwrite: bool) -> None:
+def publish(finished: Path, out: Path, overwrite: bool, ways: WaysOut = COMMAND_LINE) -> None:
     """Move a finished result to its place; an old one is left where the new one was.
 
     Both change places at once where the system can do that, so that there is always a result at `out`; elsewhere the
@@ -78,12 +91,13 @@ def publish(finished: Path, out: Path, overwrite: bool) -> None:
         finished: The folder with the complete result, on the same file system as `out`.
         out: Where it goes.
         overwrite: Replace a result that is there; anything else that is there is never replaced.
+        ways: What messages tell to do.
 
     Raises:
         PlaceTakenError: Something is there that must not be replaced.
     """
     try:
-        check_output(out, overwrite)
+        check_output(out, overwrite, ways)
     except InputError as error:
         raise PlaceTakenError(str(error)) from error
     target = resolved(out)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from recon4d.core.files import resolved
 from recon4d.core.parallel import own_torch
-from recon4d.io.files import check_output, publish
+from recon4d.io.files import PYTHON, check_output, publish
 from recon4d.results.folder import read_result, write_result
 from recon4d.results.preview import write_preview
 from recon4d.results.result import Result
@@ -48,14 +48,14 @@ class Reconstruction(Result):
             overwrite: Replace an earlier result there. Anything else there is never replaced.
         """
         place = Path(folder)
-        check_output(place, overwrite)
+        check_output(place, overwrite, PYTHON)
         parent = resolved(place).parent
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".recon4d.", dir=parent) as aside, own_torch():
             finished = Path(aside) / "result"
             write_result(self, finished)
             write_preview(self, finished / "preview.png")
-            publish(finished, place, overwrite)
+            publish(finished, place, overwrite, PYTHON)
 
     def to_pytorch3d(self, device: str = "cpu") -> "PyTorch3DScene":
         """Cameras and coloured point clouds as PyTorch3D has them, the static world apart from what moves.

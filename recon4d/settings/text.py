@@ -54,7 +54,8 @@ def convert(key: str, value: object) -> Any:
         guess = did_you_mean(key, kinds) or f"; the options are: {', '.join(kinds)}"
         raise ConfigError(f"there is no option '{key}'{guess}")
     kind, optional = kinds[key]
-    if optional and (value is None or (value == "auto" and kind in (int, float))):
+    is_auto = isinstance(value, str) and value == "auto" and kind in (int, float)
+    if optional and (value is None or is_auto):
         return None
     if _has_nul(value):
         raise ConfigError(f"{key} has a NUL byte, which no name and no path has; correct it")
