@@ -7,6 +7,8 @@ from recon4d.core.scene import Video
 
 USUAL_SIZE_PX = 512
 """Long side of the working size by default; below, fine texture is lost before flow is measured."""
+SIDE_STEP_PX = 8
+"""Sides of the working size are multiples of this: a side that is nearer to the input's cannot be larger."""
 
 
 def unrelated_frames(video: Video) -> DegenerateError:
@@ -24,7 +26,8 @@ def unrelated_frames(video: Video) -> DegenerateError:
 
 def _small_size(video: Video) -> list[str]:
     width, height = video.size
-    if max(width, height) >= min(USUAL_SIZE_PX, max(video.source_size)):
+    usual_px = min(USUAL_SIZE_PX, max(video.source_size))  # nothing is enlarged
+    if usual_px - max(width, height) < SIDE_STEP_PX:
         return []
     return [
         f"the working size of {width}x{height} px is likely too small (try --size {USUAL_SIZE_PX})"
@@ -33,6 +36,10 @@ def _small_size(video: Video) -> list[str]:
 
 def _far_apart(video: Video) -> list[str]:
     apart = int(np.diff(video.source_indices).min()) if len(video.source_indices) > 1 else 1
-    if apart <= 1:
+    left_out = {notice.code for notice in video.notices} & {
+        "repeated_timestamps",
+        "truncated_video",
+    }
+    if apart <= 1 or left_out:  # no option has the others
         return []
-    return [f"the frames are {apart} apart in the input (try a smaller --stride or a higher --fps)"]
+    return [f"the frames are {apart} apart in the input (keep more of them, by --stride or --fps)"]

@@ -83,3 +83,15 @@ def test_a_round_that_makes_the_static_world_worse_is_not_kept_and_says_so(
     assert [entry.kept for entry in second.history] == [True, False]
     assert not second.go_on(9)
     assert [notice.code for notice in second.notices] == ["round_not_kept"]
+
+
+def test_what_became_worse_is_told_with_digits_that_differ(
+    made: SyntheticScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = next_round(
+        Rounds.begin(made.scene), masks_of(made, 9), unchanged, made.flow, is_new_flow=True
+    )
+    residuals = iter((0.01002, 0.01036))
+    monkeypatch.setattr("recon4d.run.rounds.static_residual_px", lambda *_: next(residuals))
+    second = next_round(first, masks_of(made, 12), unchanged, made.flow, is_new_flow=True)
+    assert "worse (0.01 to 0.0104 px): it is not kept" in second.notices[0].message

@@ -83,7 +83,7 @@ def test_a_focal_length_that_is_given_is_no_guess(capsys: pytest.CaptureFixture[
     ("options", "answers"),
     [
         (["--size", "96"], ["working size of 96x72 px is likely too small (try --size 512)"]),
-        (["--stride", "2"], ["the frames are 2 apart in the input (try a smaller --stride"]),
+        (["--stride", "2"], ["the frames are 2 apart in the input (keep more of them, by --str"]),
         (["--size", "96", "--stride", "2"], ["likely too small", "2 apart in the input"]),
         ([], ["check that the video is not black, blank, or too fast"]),
     ],
@@ -97,3 +97,14 @@ def test_frames_without_relation_name_the_option_that_may_be_the_cause(
     sentence = capsys.readouterr().err.splitlines()[-1]
     assert "no two of the" in sentence and all(answer in sentence for answer in answers)
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["in"]
+
+
+def test_no_larger_size_is_advised_where_the_input_has_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Sides are rounded to multiples of 8: the working size of 101x77 px is as large as it can be."""
+    unlike = [textured_frames(1, 101, 77, seed=seed)[0] for seed in range(4)]
+    write_images(Path("in"), np.stack(unlike))
+    assert cli.main(["run", "in", *FAST, "--intrinsics", "100,100,50,38"]) == 2
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert "check that the video is not black" in sentence and "--size" not in sentence

@@ -106,8 +106,8 @@ def next_round(
         return replace(
             rounds, scene=scene, motion=motion, history=history, settled=settled, ended=ended
         )
-    message = (
-        f"Round {len(rounds.history)} of masks made the static residual worse ({old:.3f} to {new:.3f} px): "
+    message = (  # three digits tell apart what differs by `WORSE`
+        f"Round {len(rounds.history)} of masks made the static residual worse ({old:.3g} to {new:.3g} px): "
         "it is not kept, and the loop ends."
     )
     notices = (*rounds.notices, Notice("round_not_kept", message))
