@@ -52,7 +52,7 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and that other n
         if name not in __all__:
             raise AttributeError(f"module 'recon4d' has no attribute '{name}'")
         if name in _HOMES:
-            import_module("recon4d.cli.limits").check_address_space()
+            import_module("recon4d.cli.limits").check_process()
         return getattr(import_module(_HOMES.get(name, "recon4d.core.errors")), name)
 
 

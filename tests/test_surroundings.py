@@ -110,6 +110,32 @@ def test_too_little_address_space_is_told_first(
     assert f"needs {ADDRESS_SPACE_MB} or more" in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "recon4d", "run", "x.mp4"],
+        ["-m", "recon4d", "info", "/"],
+        ["-c", "import recon4d; recon4d.load('x')"],
+    ],
+)
+def test_a_working_folder_that_was_removed_is_told_first(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        ["sh", "-c", 'rmdir ../gone && exec "$@"', "sh", sys.executable, *words],
+        cwd=tmp_path / "gone",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = (
+        "the working folder of this process cannot be reached (No such file or directory); was it"
+    )
+    assert said in done.stderr and "MKL" not in done.stderr
+    if "-m" in words:
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
 def test_a_plan_tells_the_share_of_the_whole() -> None:
     told: list[tuple[str, float]] = []
     overall = Overall((("a", 1.0), ("b", 2.0), ("b", 2.0), ("c", 5.0)), lambda *it: told.append(it))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from recon4d.cli import parser, streams
-from recon4d.cli.limits import check_address_space
+from recon4d.cli.limits import check_process
 from recon4d.cli.screen import complain, logging_to_screen, remark, say
 from recon4d.cli.streams import EXIT_INTERRUPTED
 from recon4d.core.errors import Recon4DError
@@ -70,7 +70,7 @@ def _dispatch(words: Sequence[str]) -> int:
     if arguments.command is None:
         remark(parser.format_help())
         return EXIT_USER
-    check_address_space()
+    check_process()
     from recon4d.cli.commands import COMMANDS
 
     COMMANDS[arguments.command](arguments)
