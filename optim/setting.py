@@ -131,7 +131,7 @@ class Task:
     device: str
 
     def solve(self, state: State, kernel_px: float) -> State:
-        """The minimum near a state. This is what runs on the device of the options; all else is on the CPU."""
+        """The minimum near a state, and on its device; the search runs on the device of the options."""
         device = torch.device(self.device)
         found = solve(
             on_device(self.problem, device),
@@ -139,7 +139,7 @@ class Task:
             on_device(self.freedom, device),
             self._with_kernel(kernel_px),
         )
-        return on_device(found, torch.device("cpu"))
+        return on_device(found, state.cam_from_world.device)
 
     def cost(self, state: State, kernel_px: float) -> float:
         """The objective at a state."""

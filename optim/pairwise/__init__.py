@@ -7,13 +7,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon4d.optim.objective.problem import Problem
-from recon4d.optim.objective.unknowns import Freedom, State
-from recon4d.optim.pairwise.cameras import check_poses
 from recon4d.optim.pairwise.full import full_size
 from recon4d.optim.pairwise.grid import MIN_USABLE, PairGrid, thin, usable_share
 from recon4d.optim.pairwise.motion import grid_log_odds
-from recon4d.optim.pairwise.pairs import Pairs, check_connected, check_frames, usable_edges
+from recon4d.optim.pairwise.pairs import (
+    Pairs,
+    check_connected,
+    check_frames,
+    check_poses,
+    usable_edges,
+)
 from recon4d.optim.pairwise.problem import (
     POINT_VARIANCE,
     align_pairs_to,
@@ -23,6 +26,7 @@ from recon4d.optim.pairwise.problem import (
     measured_depth,
     refine_relative,
 )
+from recon4d.optim.pairwise.setting import PairSetting, Stage
 from recon4d.optim.pairwise.start import PairStart, outliers, start_from_pairs
 from recon4d.optim.pairwise.types import (
     MASKS,
@@ -30,11 +34,7 @@ from recon4d.optim.pairwise.types import (
     PairOptions,
     PairsInUse,
     SceneView,
-    Stage,
-    focal_terms,
-    solve_options,
 )
-from recon4d.optim.solve.solver import solve
 
 __all__ = ["MASKS", "AlignedPairs", "PairOptions", "align_pairs"]
 
@@ -53,6 +53,7 @@ STAGES = (
     Stage(5.0, free_depth=True, free_focal=False, fine=True, correlated=9.0),
     Stage(3.0, free_depth=True, free_focal=True, fine=True, correlated=5.5),
 )
+"""From coarse to fine, from poses alone to everything; masks are found anew after each. See `Stage`."""
 LAST_COARSE = 2
 """Stage after which pairs with bad flow are looked for."""
 
@@ -130,27 +131,12 @@ def _run(
     static = view.static(grid)
     prior = measured_depth(grid, align_pairs_to(grid, view.state, static), static, view.variance)
     problem = build_pair_problem(grid, prior, static, stage.correlated)
-    state = _solve(problem, view.state, stage, start, grid.flow_sigma_px)
+    state = PairSetting(stage, start, grid.flow_sigma_px).solve(problem, view.state)
     aligned = align_pairs_to(grid, state, static)
     fused = measured_depth(grid, aligned, static, view.variance)
     variance = depth_variance(grid, aligned, fused, static)
     view = replace(view, state=state, variance=variance)
     return _with_masks(graph, grid, view, fused.log_depth, view.relative(grid), options)
-
-
-def _solve(
-    problem: Problem, state: State, stage: Stage, start: PairStart, sigma_px: float
-) -> State:
-    freedom = Freedom.all_but_first(problem.num_frames, problem.weight.device)
-    if stage.free_depth:
-        zero = torch.zeros(problem.num_frames, dtype=torch.float64, device=problem.weight.device)
-        state = replace(state, log_gain=zero)
-    else:
-        freedom = Freedom(freedom.pose, torch.zeros_like(freedom.depth))
-        state = replace(state, inverse_depth=problem.prior_inverse_depth)
-    options = solve_options(stage, start, sigma_px)
-    problem = problem.with_terms(*focal_terms(stage, start, sigma_px))
-    return replace(solve(problem, state, freedom, options), log_gain=None)
 
 
 def _with_masks(

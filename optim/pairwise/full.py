@@ -8,7 +8,6 @@ from torch import Tensor
 
 from recon4d.core.geometry import invert_rigid
 from recon4d.core.scene import Notice
-from recon4d.optim.pairwise.cameras import halo_px, sharpened
 from recon4d.optim.pairwise.dense import (
     FrameFlow,
     dense_log_depth,
@@ -22,6 +21,7 @@ from recon4d.optim.pairwise.grid import PairGrid
 from recon4d.optim.pairwise.motion import PairSamples, dense_log_odds, surroundings
 from recon4d.optim.pairwise.pairs import Pairs, pair_notice
 from recon4d.optim.pairwise.problem import align_pairs_to, enlarge_map, flatness
+from recon4d.optim.pairwise.sharpen import halo_px, sharpened
 from recon4d.optim.pairwise.start import PairStart
 from recon4d.optim.pairwise.types import (
     AlignedPairs,

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from recon4d.core.errors import DegenerateError, InputError
-from recon4d.core.scene import Notice
+from recon4d.core.scene import KnownPoses, Notice
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,23 @@ def check_frames(edges: Int64[np.ndarray, "edges 2"], num_frames: int) -> None:
         raise InputError(
             f"edges name frames {edges.min()} to {edges.max()}; there are 0 to {num_frames - 1}"
         )
+
+
+def check_poses(poses: KnownPoses | None, num_frames: int) -> None:
+    """Refuse poses that do not belong to the frames.
+
+    Raises:
+        InputError: They are not one per frame, or not finite.
+    """
+    if poses is None:
+        return
+    if poses.world_from_cam.shape != (num_frames, 4, 4) or poses.is_given.shape != (num_frames,):
+        raise InputError(
+            f"poses have shape {poses.world_from_cam.shape} and is_given {poses.is_given.shape}; {num_frames} frames "
+            f"need ({num_frames}, 4, 4) and ({num_frames},)"
+        )
+    if not np.isfinite(poses.world_from_cam[poses.is_given]).all():
+        raise InputError("given poses are not finite; leave out (is_given) what is not known")
 
 
 def usable_edges(

@@ -1,4 +1,4 @@
-"""The last steps of the cameras: more samples of flow, and the depth of the pointmaps at every pixel as prior.
+"""The last steps of the cameras: more samples of flow, all depth of the pointmaps as prior, and the given poses.
 
 The loop of masks and optimisation needs few samples to find what is static. The focal length and the directions of
 short paths need many: flow of 768 samples per frame tells the focal length of a short path to 0.2 %, that of all pixels
@@ -7,19 +7,97 @@ pointmaps, though, are smooth over the image, and do not average over samples.
 """
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from recon4d.core.scene import KnownPoses, Notice
+from recon4d.optim.given_poses import place, pose_notices
 from recon4d.optim.objective.problem import Problem
+from recon4d.optim.objective.unknowns import State
 from recon4d.optim.pairwise.depth import FusedDepth
 from recon4d.optim.pairwise.grid import PairGrid, consistency, pixel_centres, thin_flow
 from recon4d.optim.pairwise.pairs import Pairs
-from recon4d.optim.pairwise.problem import correlation, enlarge_map, slot_problem
+from recon4d.optim.pairwise.problem import (
+    correlation,
+    enlarge_map,
+    flatness,
+    slot_problem,
+    used_flow_sigma_px,
+)
+from recon4d.optim.pairwise.setting import PairSetting, Stage
+from recon4d.optim.pairwise.start import PairStart
+from recon4d.optim.pairwise.types import PairOptions, PairsInUse, SceneView
+from recon4d.optim.solve.uncertainty import relative_pose_covariance
 
 SHARP_SAMPLES = 3072
 """Samples per frame: 64 x 48. They halve the error of the cameras that 32 x 24 leave, at twice the time of a stage."""
+HALO = 4 / 128
+"""Flow is blurred across the outline of movers: pixels nearer to one than this part of the width have no weight."""
+SHARP = Stage(3.0, free_depth=True, free_focal=True, fine=True, correlated=1.0, max_steps=2)
+"""The last steps start within a few standard deviations, where the objective is nearly quadratic: two are enough."""
+
+
+@dataclass(frozen=True)
+class Sharpened:
+    """What is known after the last steps of the cameras."""
+
+    view: SceneView
+    fused: FusedDepth
+    """Depth of every pixel from the pointmaps, in the scale of the cameras."""
+    pose_covariance: Float64[np.ndarray, "frames 6 6"]
+    """Of the relative poses of neighbouring frames."""
+    notices: tuple[Notice, ...]
+    """What became of the given poses."""
+
+
+def sharpened(
+    pairs: Pairs,
+    graph: PairsInUse,
+    view: SceneView,
+    start: PairStart,
+    fused: FusedDepth,
+    options: PairOptions,
+) -> Sharpened:
+    """The last steps of the cameras, in the frame and scale of the given poses where there are some.
+
+    Raises:
+        InputError: The given poses contradict the pairs.
+    """
+    grid, (width, height) = graph.fine, pairs.size
+    static = view.static(grid)
+    sigma_px = used_flow_sigma_px(grid, view.state, static, view.relative(grid))
+    inverse_depth = (-fused.log_depth).exp().reshape(-1, height, width)
+    flat = flatness(inverse_depth, halo_px(width))
+    problem = sharp_problem(pairs, graph.keep, grid, fused, static, flat, sigma_px)
+    setting = PairSetting(SHARP, start, sigma_px)
+    state = replace(view.state, inverse_depth=problem.prior_inverse_depth)
+    state, known = setting.solve(problem, state), None
+    if options.poses is not None:
+        everything = np.ones(pairs.num_frames, bool)
+
+        def refine(state: State, known: KnownPoses) -> State:
+            return replace(setting, known=known).solve(problem, state)
+
+        state, known = place(state, options.poses, everything, refine, is_metric=False)
+    final = replace(setting, known=known).task(problem, state)
+    covariance = relative_pose_covariance(
+        final.problem, state, final.freedom, final.options, known is not None
+    )
+    shift = float((problem.prior_inverse_depth / final.problem.prior_inverse_depth).median())
+    return Sharpened(
+        replace(view, state=replace(state, inverse_depth=view.state.inverse_depth / shift)),
+        FusedDepth(fused.log_depth + float(np.log(shift)), fused.sigma),
+        covariance,
+        pose_notices(options.poses, known, turns_only=False),
+    )
+
+
+def halo_px(width: int) -> int:
+    """Reach of the blur of flow, pixels."""
+    return max(1, round(HALO * width / 2))
 
 
 def sharp_step(size: tuple[int, int]) -> int:

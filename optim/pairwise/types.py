@@ -11,17 +11,13 @@ from torch import Tensor
 from recon4d.core.errors import ConfigError
 from recon4d.core.geometry import invert_rigid
 from recon4d.core.scene import KnownPoses, Notice
-from recon4d.optim.objective.camera_terms import CameraTerm, focal_term
-from recon4d.optim.objective.normal_equations import SolveOptions
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.pairwise.grid import PairGrid
 from recon4d.optim.pairwise.pairs import check_connected, pair_notice
 from recon4d.optim.pairwise.problem import enlarge_map, enlarge_state
-from recon4d.optim.pairwise.start import PairStart
 
 MASKS = ("residual", "none")
-GAIN_SIGMA = 0.02
-"""Scales of the frames' pointmaps may differ by this much, relative, in one optimisation."""
+"""Where motion masks come from."""
 
 
 @dataclass(frozen=True)
@@ -123,43 +119,3 @@ class SceneView:
         odds = coarse.maps(self.log_odds)
         odds = enlarge_map(odds, (fine.rows, fine.cols)).flatten(1)
         return replace(self, state=enlarge_state(self.state, coarse, fine), log_odds=odds)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One optimisation of the loop; masks are found anew after each."""
-
-    kernel_sigmas: float
-    """Scale of the robust kernel on flow, standard deviations of the flow."""
-    free_depth: bool
-    """Whether depth moves, too, or the cameras alone."""
-    free_focal: bool
-    fine: bool
-    """On which grid."""
-    correlated: float
-    """Pointmap errors count this many times: high while movers may be taken for static and bend the cameras, because a
-    strong prior would hold what is wrong; low at the end, for depth and focal length."""
-
-
-MAX_STEPS, TOLERANCE = 6, 2e-3
-"""Levenberg-Marquardt steps of a stage, and the relative decrease that ends it: the next stage goes on from there."""
-
-
-def solve_options(stage: Stage, start: PairStart, sigma_px: float) -> SolveOptions:
-    """Settings of one optimisation."""
-    return SolveOptions(
-        kernel_px=stage.kernel_sigmas * sigma_px,
-        max_steps=MAX_STEPS,
-        relative_tolerance=TOLERANCE,
-        free_focal=stage.free_focal and not start.is_focal_known,
-        shared_focal=not start.has_own_focals,
-        gain_px=sigma_px / GAIN_SIGMA,
-    )
-
-
-def focal_terms(stage: Stage, start: PairStart, sigma_px: float) -> tuple[CameraTerm, ...]:
-    """What pointmaps say of the focal length, where a stage finds it."""
-    if not stage.free_focal or start.is_focal_known:
-        return ()
-    weight_px = start.focal_prior_px(sigma_px)
-    return (focal_term(start.focal_px, weight_px, shared=not start.has_own_focals),)
