@@ -8,7 +8,8 @@ from scipy.spatial.transform import Rotation, Slerp
 from recon4d.core.geometry import invert_rigid, view_angle
 from recon4d.core.scene import KnownPoses, Notice, Scene, Video
 from recon4d.optim.given_poses import pose_notices, turned_to_given
-from recon4d.optim.objective.normal_equations import FLOW_SIGMA_PX, SolveOptions, depth_information
+from recon4d.optim.objective.noise import FLOW_SIGMA_PX
+from recon4d.optim.objective.normal_equations import SolveOptions, depth_information
 from recon4d.optim.objective.problem import GUESS_PX, Problem
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.start.parallax import parallax_px
@@ -35,8 +36,7 @@ def assemble(
         turns_only: The cameras share one centre, so nothing is known of depth.
         known: Given poses that the state is optimised with, and whose frame it has.
     """
-    posed, main = component >= 0, main_piece(component)
-    is_metric = video.is_metric
+    posed, main, is_metric = component >= 0, main_piece(component), video.is_metric
     world_from_cam = np.asarray(invert_rigid(state.cam_from_world).cpu())
     rho = np.asarray(state.inverse_depth.cpu(), np.float64)
     std = inverse_depth_std(problem, state)

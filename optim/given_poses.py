@@ -13,7 +13,7 @@ from recon4d.core.geometry import invert_rigid
 from recon4d.core.scene import KnownPoses, Notice, Scene, Video
 from recon4d.core.similarity import Similarity
 from recon4d.optim.objective.camera_terms import GivenPoses
-from recon4d.optim.objective.normal_equations import FLOW_SIGMA_PX
+from recon4d.optim.objective.noise import FLOW_SIGMA_PX
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.register import Registration, Tolerance, register
 

@@ -31,7 +31,8 @@ class AlignOptions:
     """Settings of the batch optimizer."""
 
     kernel_px: float = 0.3
-    """Largest scale of the robust kernel in the last run, pixels of the working size (`noise_kernel_px`)."""
+    """Largest scale of the robust kernel in the last run, pixels of the working size; `noise_kernel_px` narrows it, and
+    `recon4d.optim.objective.noise` has the other numbers of how exact flow is."""
     grid_px: int = 16
     """Distance between depth samples, pixels of the working size."""
     max_steps: int = 30

@@ -16,13 +16,10 @@ from torch import Tensor
 from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays
 from recon4d.core.scene import Flow, Scene
 from recon4d.core.tensors import flow_targets, sample_grid_px
+from recon4d.optim.objective.noise import AGREES_PX, MEAN_SIGMA_PX
 
 KERNELS_PX = (4.0, 2.0, 1.0, 0.6, 0.4, 0.4)
 """Scale of the robust kernel per iteration, pixels: wide first, so that the start does not decide; last DIS' noise."""
-NOISE_PX = 0.15
-"""Standard deviation of the flow on textured surfaces, pixels; residuals below it add no certainty."""
-AGREES_PX = 1.0
-"""An edge agrees with a pixel's inverse depth when its flow is met within this many pixels."""
 MIN_PARALLAX_PX = 0.05
 """Inverse depths that move no pixel by more than this are infinity for all that the flow can tell."""
 RATIO_STEPS = 3
@@ -217,5 +214,5 @@ def _spread(
 ) -> Float[Tensor, " pixels"]:
     """Standard deviation of the mean from the flow's noise or the residuals, whichever is larger."""
     total = weight.sum(0).clamp_min(1e-12)
-    variance = ((weight * residual2).sum(0) / total).clamp_min(NOISE_PX**2)
+    variance = ((weight * residual2).sum(0) / total).clamp_min(MEAN_SIGMA_PX**2)
     return (variance / (weight * slope2).sum(0)).sqrt()

@@ -23,12 +23,9 @@ from recon4d.core.tensors import flow_targets, sample_grid_px
 from recon4d.masks.evidence.filters import along_time, gray, guided
 from recon4d.masks.evidence.plate import STEP, Surfaces, plate_log_odds
 from recon4d.masks.evidence.texture import mahalanobis2, texture_covariance
+from recon4d.optim.objective.noise import STATIC_SIGMA_PX, STATIC_SIGMA_SLOPE
 from recon4d.optim.triangulate import Triangulation, triangulate
 
-NOISE_PX = 0.35
-"""Standard deviation of the flow of static textured pixels, pixels ..."""
-NOISE_SLOPE = 0.015
-"""... and how it grows with the displacement."""
 MAX_SIGMAS = 25.0
 """A residual beyond this many standard deviations is no more telling."""
 INCONSISTENT_WEIGHT = 0.03
@@ -167,7 +164,7 @@ def _sigmas(
 
 def flow_variance(length_px: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Variance of flow on textured surfaces, square pixels; long flow is less exact."""
-    return (NOISE_SLOPE * length_px + NOISE_PX).square_()
+    return (STATIC_SIGMA_SLOPE * length_px + STATIC_SIGMA_PX).square_()
 
 
 def _surfaces(

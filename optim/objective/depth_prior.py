@@ -6,10 +6,9 @@ from jaxtyping import Float, Float32, Int64
 
 from recon4d.core.errors import DegenerateError
 from recon4d.core.scene import FLOW_STRIDE, DepthPrior
+from recon4d.optim.objective.noise import FLOW_SIGMA_PX
 from recon4d.optim.objective.problem import GUESS_PX
 
-FLOW_SIGMA_PX = 0.2
-"""Standard deviation of a good flow measurement, pixels: the unit in which the prior is weighed against the flow."""
 SENSOR_SIGMA = 0.01
 """Relative error of a depth camera near by ..."""
 SENSOR_SIGMA_PER_M = 0.002

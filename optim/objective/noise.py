@@ -1,4 +1,13 @@
-"""The scale of the robust kernel, from the noise that the flow shows itself."""
+"""How exact flow is: the numbers that say so, and the scale of the robust kernel from the noise that flow shows itself.
+
+Each answers another question. How far is one good measurement off (`FLOW_SIGMA_PX`)? How exact can the mean of a
+pixel's edges be at best (`MEAN_SIGMA_PX`)? How far may a static pixel be off a prediction that is itself in error
+(`STATIC_SIGMA_PX`, `STATIC_SIGMA_SLOPE`)? Does an edge vote for a depth (`AGREES_PX`)? Do flow and reverse flow
+contradict each other (`CONSISTENCY_PX` and `CONSISTENCY_SLOPE` of `recon4d.flow.dis`)? How wide is the robust kernel
+(at most `kernel_px` of `recon4d.optim.setting`, which `noise_kernel_px` narrows)? Networks' pairs tell the noise of
+their own flow (`flow_sigma_px` of `recon4d.optim.pairwise.grid`; `FLOW_FACTOR` and `FLOW_SLOPE` of
+`recon4d.optim.pairwise.motion`).
+"""
 
 import torch
 
@@ -6,6 +15,21 @@ from recon4d.optim.objective.flow_term import flow_term
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import State
 
+FLOW_SIGMA_PX = 0.2
+"""Standard deviation of one good flow measurement per axis, pixels (DIS on textured surfaces): the unit in which known
+depth and given poses are weighed against the flow, and from which the samples' stated uncertainty follows. Set by
+hand."""
+MEAN_SIGMA_PX = 0.15
+"""Least standard deviation of flow that a pixel's spread over its edges is taken for, pixels: smaller residuals add no
+certainty. It bounds a mean from below, so it is less than `FLOW_SIGMA_PX`. Set by hand."""
+STATIC_SIGMA_PX = 0.35
+"""Standard deviation of the flow of static textured pixels around the static prediction, pixels ..."""
+STATIC_SIGMA_SLOPE = 0.015
+"""... and how it grows with the displacement. More than `FLOW_SIGMA_PX`: cameras and depth, which predict it, are off,
+too, and what is less must be no evidence for motion. Set by hand."""
+AGREES_PX = 1.0
+"""An edge agrees with a pixel's inverse depth when its flow is met within this many pixels: five `FLOW_SIGMA_PX`, so
+that it is right or grossly wrong. Set by hand."""
 CAUCHY_SIGMAS = 2.385
 """Kernel over standard deviation at which Cauchy's estimate keeps 95 % of the efficiency of least squares on normal
 errors (Rey, Introduction to Robust and Quasi-Robust Statistical Methods, 1983)."""

@@ -25,8 +25,6 @@ CHUNK_RESIDUALS = 100_000
 """Flow residuals that are linearised at once: about 25 MB of temporaries per thread, mostly in cache."""
 BEHIND_PX = 20.0
 """Residual charged to a sample that lies behind its partner's camera, pixels: large, but it gives no step."""
-FLOW_SIGMA_PX = 0.2
-"""Standard deviation of a good flow measurement, pixels (DIS on textured surfaces)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,16 +169,9 @@ def _assemble(
     `target_from_source` and the log focal of both frames where it is shared, else that of the target, then that of the
     source. Then the chain rule: they are the target's camera, plus `by_own` times the source's, plus what is shared.
     """
-    camera = by_own.shape[3]
-    root = weight.sqrt()
+    camera, root = by_own.shape[3], weight.sqrt()
     by_rho = term.by_inverse_depth() * root[:, :, None]
-    rows = term.residual_px.new_empty((*root.shape[:2], camera + 2, 2, root.shape[2]))
-    term.put_by_pose(rows[:, :, :6], root)
-    by_focals = [term.by_target_focal(), term.by_source_focal()]
-    if camera == 6:
-        by_focals = [by_focals[0] + by_focals[1]]
-    for place, row in enumerate((*by_focals, term.residual_px), start=6):
-        torch.mul(row, root[:, :, None], out=rows[:, :, place])
+    rows = _weighted_rows(term, root, camera)
     stacked = rows.flatten(3)
     normal = (stacked @ stacked.transpose(2, 3)).to(torch.float64)
     cross = rows[:, :, :-1, 0] * by_rho[:, :, None, 0]
@@ -207,6 +198,20 @@ def _assemble(
         (),
         depth.cost,
     )
+
+
+def _weighted_rows(
+    term: FlowTerm, root: Float[Tensor, "frames slots samples"], camera: int
+) -> Float[Tensor, "frames slots columns 2 samples"]:
+    """The Jacobian by a slot's unknowns (see `_assemble`), and the residual as last column, times roots of weights."""
+    rows = term.residual_px.new_empty((*root.shape[:2], camera + 2, 2, root.shape[2]))
+    term.put_by_pose(rows[:, :, :6], root)
+    by_focals = [term.by_target_focal(), term.by_source_focal()]
+    if camera == 6:
+        by_focals = [by_focals[0] + by_focals[1]]
+    for place, row in enumerate((*by_focals, term.residual_px), start=6):
+        torch.mul(row, root[:, :, None], out=rows[:, :, place])
+    return rows
 
 
 def _chain(

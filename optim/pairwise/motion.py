@@ -18,7 +18,7 @@ from recon4d.optim.objective.flow_term import FlowTerm, flow_consistency
 from recon4d.optim.pairwise.grid import PairGrid
 
 FLOW_SLOPE = 0.01
-"""Standard deviation of the flow grows by this part of the displacement ..."""
+"""Standard deviation of the flow grows by this part of the displacement (cf. `recon4d.optim.objective.noise`) ..."""
 FLOW_FACTOR = 1.5
 """... and starts at this multiple of that of consistent flow: cameras and sampling have errors, too."""
 DEPTH_SIGMA = 0.02

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from recon4d.optim.objective.flow_term import flow_term
 from recon4d.optim.objective.normal_equations import SolveOptions, linearise
@@ -101,7 +101,19 @@ def camera_moves(
     if not np.isfinite(found).all():  # one region alone holds some frame
         return unknown
     found = np.where(is_used[:, None], found - found[is_used].mean(0), 0.0) / steepness
-    moves = found[:, :-1].reshape(len(found), problem.num_frames, layout.camera)
+    return _as_moves(found, is_used, layout, state, keeps_scale, held)
+
+
+def _as_moves(
+    found: Float64[np.ndarray, "regions unknowns"],
+    is_used: Bool[np.ndarray, " regions"],
+    layout: Layout,
+    state: State,
+    keeps_scale: bool,
+    held: HeldMoves | None,
+) -> Moves:
+    """The replicates' steps, frame by frame; focal length and scale are those of held frames where there are any."""
+    moves = found[:, :-1].reshape(len(found), -1, layout.camera)
     if held is not None:
         return Moves(moves, held.moves.log_focal, held.moves.growth, is_used)
     growth = np.zeros(len(found))

@@ -12,7 +12,7 @@ from recon4d.optim.objective.flow_term import flow_term, relative_poses
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.terms import cauchy_weight
 from recon4d.optim.objective.unknowns import State
-from recon4d.optim.start.one_camera import Sightings, fit_depth, fit_pose
+from recon4d.optim.start.one_camera import Seen, Sightings, fit_depth, fit_pose
 
 logger = logging.getLogger(__name__)
 
@@ -130,16 +130,16 @@ def depth_of(growth: Growth, frame: int, prior_scale: float = 1.0) -> Float[Tens
     partners = problem.partners[frame]
     use = growth.posed[partners] & (partners != frame)
     relative = relative_poses(problem, growth.state(0, problem.num_frames), frame)
-    return fit_depth(
+    seen = Seen(
         problem.samples_px[frame],
         problem.targets_px[frame][use],
         problem.weight[frame][use],
         relative[use],
         growth.intrinsics[frame],
         growth.intrinsics[partners[use]],
-        problem.prior_inverse_depth[frame] * prior_scale,
-        problem.prior_weight[frame],
     )
+    prior = problem.prior_inverse_depth[frame] * prior_scale
+    return fit_depth(seen, prior, problem.prior_weight[frame])
 
 
 def agreement(growth: Growth, frame: int) -> Float[Tensor, " samples"]:

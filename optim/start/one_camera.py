@@ -140,25 +140,31 @@ def _step(
     return _Cameras(exp_se3(-step[:, :6]) @ cameras.poses, cameras.intrinsics * scale_focal)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Samples of one frame with a known pose, and where other frames with known poses see them."""
+
+    samples_px: Float[Tensor, "2 samples"]
+    targets_px: Float[Tensor, "slots 2 samples"]
+    weight: Float[Tensor, "slots samples"]
+    target_from_source: Float[Tensor, "slots 4 4"]
+    intrinsics: Float[Tensor, "4"]
+    target_intrinsics: Float[Tensor, "slots 4"]
+
+
 def fit_depth(
-    samples_px: Float[Tensor, "2 samples"],
-    targets_px: Float[Tensor, "slots 2 samples"],
-    weight: Float[Tensor, "slots samples"],
-    target_from_source: Float[Tensor, "slots 4 4"],
-    intrinsics: Float[Tensor, "4"],
-    target_intrinsics: Float[Tensor, "slots 4"],
-    prior: Float[Tensor, " samples"],
-    prior_weight: Float[Tensor, " samples"],
+    seen: Seen, prior: Float[Tensor, " samples"], prior_weight: Float[Tensor, " samples"]
 ) -> Float[Tensor, " samples"]:
     """Inverse depth of samples whose flow to posed frames is known.
 
     The projection `(a + rho b)_xy / (a + rho b)_z = q` is linear in rho after multiplying out, so each reweighted step
     is closed form. The prior (weight in pixels per unit of relative error) decides where there is no parallax.
     """
-    relative, there = target_from_source.to(samples_px), target_intrinsics.to(samples_px)
-    ray, focal = rays_by_column(samples_px, intrinsics.to(samples_px)), there[:, :2, None]
+    uv, there = seen.samples_px, seen.target_intrinsics.to(seen.samples_px)
+    relative = seen.target_from_source.to(uv)
+    ray, focal = rays_by_column(uv, seen.intrinsics.to(uv)), there[:, :2, None]
     turned, step = relative[:, :3, :3] @ ray, relative[:, :3, 3:]
-    wanted = normalised(targets_px, there)
+    wanted = normalised(seen.targets_px, there)
     c = (turned[:, :2] - wanted * turned[:, 2:]) * focal
     d = (step[:, :2] - wanted * step[:, 2:]) * focal
     cd, dd = (c * d).sum(1), (d * d).sum(1)
@@ -166,7 +172,7 @@ def fit_depth(
     for scale in (20.0, 5.0, 2.0, 1.0, 1.0):
         iz = 1 / (turned[:, 2] + rho * step[:, 2]).clamp_min(MIN_DEPTH_RATIO)
         squared = (c + rho * d).square().sum(1) * iz**2
-        w = weight * cauchy_weight(squared, scale)[1] * iz**2
+        w = seen.weight * cauchy_weight(squared, scale)[1] * iz**2
         rho = (information * prior - (w * cd).sum(0)) / ((w * dd).sum(0) + information)
         rho = torch.maximum(rho, 0.01 * prior)
     return rho
