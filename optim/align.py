@@ -1,4 +1,7 @@
-"""From video and flow to a `Scene`, and from a `Scene` and motion masks to a better `Scene`."""
+"""From video and flow to a `Scene`, and from a `Scene` and motion masks to a better `Scene`.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import replace
 
@@ -196,7 +199,7 @@ def pose_covariance(moves: Moves, scene: Scene) -> Float64[np.ndarray, "frames 6
 def scene_moves(
     video: Video, flow: Flow, scene: Scene, motion: MotionMasks, options: AlignOptions
 ) -> Moves:
-    """How the cameras of an optimised scene may be off, region of the image by region."""
+    """Jackknife replicates of the cameras of an optimised scene, region of the image by region."""
     problem = static_problem(video, flow, scene, motion, options)
     state, known = State.of(scene), trusted_poses(video, scene)
     setting = Setting(problem, scene.component, video, options, known)

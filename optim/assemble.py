@@ -1,4 +1,7 @@
-"""From the optimizer's state to a `Scene`: gauge, uncertainty, lost frames, and what the user should know."""
+"""Gauge, uncertainty, lost frames and notices: from the optimizer's state to a `Scene`.
+
+Numbers here that name no source were set by hand.
+"""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Alignment of a clip between keyframes whose pose, depth and focal length are held exactly."""
+"""Bundle adjustment of a clip between keyframes whose pose, depth and focal length are held exactly."""
 
 from dataclasses import replace
 
@@ -70,7 +70,7 @@ def moves_between(
     options: AlignOptions,
     terms: tuple[Term, ...] = (),
 ) -> Moves:
-    """How the cameras may be off, region of the image by region, when held ones are off as they are said to be.
+    """Jackknife replicates of the cameras when held ones are off as they are said to be.
 
     Args:
         video: As for `optimise_between`.

@@ -1,4 +1,7 @@
-"""Known poses: bringing an estimate to their frame and scale, finding the wrong ones, and holding the right ones."""
+"""Pose priors: bringing an estimate to the frame and scale of given poses, finding the wrong ones, holding the others.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace

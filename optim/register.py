@@ -1,4 +1,7 @@
-"""Given camera poses against estimated ones: the similarity between their frames, and which of them fit."""
+"""Robust registration of given camera poses with estimated ones: the similarity between them, and which of them fit.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""One set-up of every batch optimization: what it is given besides a start, and where it runs."""
+"""One set-up of every batch optimization: what it is given besides a start, and where it runs.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -95,7 +98,7 @@ class Setting:
         return tuple(terms)
 
     def _freedom(self) -> Freedom:
-        """Posed frames are free but those that are held, else the first of each piece, or poses that are exact."""
+        """Posed frames are free but what fixes the gauge: held frames, else the first of each piece, or exact poses."""
         free = self.component >= 0
         pose = free.copy()
         if self.held is not None:
@@ -149,7 +152,7 @@ class Task:
     def moves(
         self, state: State, kernel_px: float, keeps_scale: bool, held: HeldMoves | None = None
     ) -> Moves:
-        """How the cameras of a minimum may be off; see `recon4d.optim.solve.uncertainty.camera_moves`."""
+        """Jackknife replicates of the cameras at a minimum; see `recon4d.optim.solve.uncertainty.camera_moves`."""
         freedom, options = self.freedom, self._with_kernel(kernel_px)
         if held is not None:  # held ones are off, too, and take the others along
             freedom = freedom.with_frames(torch.from_numpy(held.is_held))

@@ -4,6 +4,8 @@ The projection of a pixel's ray into another camera is linear in the inverse dep
 denominator (Hartley and Zisserman, Multiple View Geometry, 12.2), so each edge gives one estimate along its epipolar
 line, how many pixels the projection moves per unit of inverse depth (`slope`), and how far the flow lies off the line
 (`offline`). What remains per pixel is a robust weighted mean of a handful of numbers, for all pixels at once.
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass

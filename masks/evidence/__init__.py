@@ -6,6 +6,8 @@ one for static ones at any depth. Flow is blurred over patches; so in a second s
 background plate that the static pixels of other frames paint (`recon4d.masks.evidence.plate`), which is sharp. The sum
 is gathered in space along image edges and over time along the flow. The cameras carry all of it, not single pairs:
 better cameras give better masks, which is what the loop lives from.
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass

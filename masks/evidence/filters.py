@@ -1,4 +1,7 @@
-"""Small image filters and the transport of evidence along the flow."""
+"""Small image filters and the transport of evidence along the flow.
+
+Numbers here that name no source were set by hand.
+"""
 
 import cv2
 import numpy as np

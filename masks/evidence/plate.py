@@ -1,9 +1,11 @@
-"""What the static world looks like behind the movers: the background plate, and how a frame differs from it.
+"""The photometric plate: what the static world looks like behind the movers, and how a frame differs from it.
 
 Flow is smooth over patches, so its evidence ends in a halo around every mover. Colour does not: static surface points
 of frames some time before and after, moved with the cameras into a frame, show there what a static world would look
 like. Pixels that look so are static even inside the halo; pixels of another colour are not the static world.
 Where the plate is unknown, or varied enough to hold any colour, it has no say.
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass

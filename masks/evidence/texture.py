@@ -3,6 +3,8 @@
 The flow of a patch minimises a sum of squared differences whose curvature is the structure tensor (Lucas and Kanade,
 1981): along an edge, and where there is no texture, the flow is interpolated from elsewhere, and its disagreement
 with a prediction in such a direction says little. Noise of camera images, reflections and repeated patterns live there.
+
+Numbers here that name no source were set by hand.
 """
 
 import cv2

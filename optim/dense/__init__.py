@@ -1,4 +1,9 @@
-"""Depth of every pixel, cameras fixed: triangulate, join with the neighbours, complete, place movers, enlarge."""
+"""Dense depth, cameras fixed: triangulate, join with the neighbours, complete, place movers, enlarge.
+
+May use the core, `recon4d.optim.triangulate` and `recon4d.optim.objective`.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections import deque
 from collections.abc import Iterator

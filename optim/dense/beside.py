@@ -1,7 +1,9 @@
-"""Static depth beside movers, from frames in which the mover was elsewhere.
+"""Occluded background beside movers: static depth from frames in which the mover was elsewhere.
 
 Around a moving region the flow follows the mover, so nothing is triangulated there. The cameras are known, so the sure
 points of other frames can be projected into those places instead.
+
+Numbers here that name no source were set by hand.
 """
 
 from collections.abc import Mapping
@@ -50,7 +52,7 @@ def fill_beside_movers(
 def _plate(
     rows: int, cols: int, frame: int, scene: Scene, views: Mapping[int, Observed]
 ) -> Float[Tensor, "rows cols"]:
-    """Nearest inverse depth that sure points of other frames have in this one; 0 where none falls."""
+    """z-buffer of other frames' sure points in this one: the nearest one's inverse depth; 0 where none falls."""
     device = next(iter(views.values())).inverse_depth.device
     plate = torch.zeros(rows * cols, device=device)
     uv = sample_grid_px(rows, cols, device)

@@ -3,6 +3,8 @@
 From coarse to fine. At the coarse radii a plane is fitted around every pixel, within the neighbourhood that image
 edges leave it; at the fine radii what the confident pixels differ from it is averaged and added. Robust weights against
 the current surface drop what does not belong to it.
+
+Numbers here that name no source were set by hand.
 """
 
 import torch

@@ -1,4 +1,7 @@
-"""Depth edges on image edges: no depth between two surfaces, and the full resolution."""
+"""Depth edges on image edges: no depth between two surfaces, and the full resolution.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Sequence
 

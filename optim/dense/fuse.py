@@ -1,4 +1,7 @@
-"""What one frame sees, and what its neighbours saw of the same surfaces."""
+"""What one frame sees, and what its neighbours saw of the same surfaces.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Mapping
 

@@ -2,6 +2,8 @@
 
 The recursive filter of the domain transform (Gastal and Oliveira, SIGGRAPH 2011): the weight between two pixels of a
 line is the product of the link strengths between them, so that a strong edge cuts it, however wide the kernel is.
+
+Numbers here that name no source were set by hand.
 """
 
 import math

@@ -3,6 +3,8 @@
 Flow cannot tell the depth of an independently moving object. Where its picture ends at the bottom it touches the
 static world (feet on the floor, a hand on the table), so each connected region takes the static depth below its lowest
 part, but never lies behind what surrounds it.
+
+Numbers here that name no source were set by hand.
 """
 
 import cv2

@@ -1,4 +1,7 @@
-"""What is known about the inverse depth of some frames, and where it changes too fast for one surface."""
+"""What is known about the inverse depth of some frames, and where it changes too fast for one surface.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""The objective: the unknowns, its terms (one class each), their values and normal equations."""
+"""The objective: unknowns, measurements, terms with analytic Jacobians, normal equations; may use the core alone."""

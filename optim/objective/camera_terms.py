@@ -2,6 +2,8 @@
 
 A new term is one more class: `linear` says its cost at a state and its residuals with their Jacobians, `of` what is
 left of it for some of the frames. The solver, windows of frames, clips and the stated uncertainty know no term by name.
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Depth that a camera or a network tells, as a prior on the optimizer's samples."""
+"""Depth that a camera or a network tells, as a prior on the optimizer's samples.
+
+Numbers here that name no source were set by hand.
+"""
 
 import cv2
 import numpy as np

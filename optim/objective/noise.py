@@ -34,7 +34,8 @@ CAUCHY_SIGMAS = 2.385
 """Kernel over standard deviation at which Cauchy's estimate keeps 95 % of the efficiency of least squares on normal
 errors (Rey, Introduction to Robust and Quasi-Robust Statistical Methods, 1983)."""
 RAYLEIGH_MEDIAN = 1.1774
-"""Median length of a residual in the plane over the standard deviation of each of its coordinates."""
+"""Median length of a residual in the plane over the standard deviation of each of its coordinates:
+sqrt(2 log 2)."""
 SURE = 0.5
 """Weight above which a measurement takes part in the estimate."""
 SMALLEST_PX = 0.1

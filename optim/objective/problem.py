@@ -1,4 +1,7 @@
-"""What the batch optimizer sees: a fixed number of samples per frame, and where each partner frame sees them."""
+"""What the batch optimizer sees: a fixed number of samples per frame, and where each partner frame sees them.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass, replace
 

@@ -2,6 +2,8 @@
 
 What ties samples to cameras is the flow (`recon4d.optim.objective.flow_term`); everything that speaks of depth alone is
 one class here, which the solver, windows of frames, regions of the image and clips know as a `SampleTerm`, not by name.
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,10 @@
-"""From pairwise predictions to cameras, depth and motion masks: start, loop of masks and optimisation, full size."""
+"""From pairwise predictions to cameras, depth and motion masks: start, loop of masks and optimisation, full size.
+
+Global alignment (DUSt3R, CVPR 2024) with flow: may use the core and the rest of `recon4d.optim` but `dense` and
+`stitch`.
+
+Numbers here that name no source were set by hand.
+"""
 
 import logging
 from dataclasses import replace

@@ -1,6 +1,8 @@
 """Depth of every pixel with the cameras fixed: pointmaps fused frame by frame, then one unknown per pixel with flow.
 
 Only the pairs of one frame are in memory beside the inputs and the result.
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Pairwise predictions thinned to a grid of pixels, and how exact their flow is: it is followed forth and back."""
+"""Pairwise predictions thinned to a grid of pixels, and how exact their flow is: it is followed forth and back.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass, replace
 

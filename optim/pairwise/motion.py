@@ -5,6 +5,8 @@ frame, and at what depth. Both predictions have known errors: those of the flow,
 line. A static pixel obeys all pairs up to these errors; a moving one breaks those between which it has moved, and the
 longer they are apart in time the clearer. So every pair adds a log likelihood ratio, and slow and pausing movers are
 found by the pairs that see them move, without a threshold per pair.
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""One set-up of every optimization of the pairs: a stage, what the pointmaps say of the focal length, given poses."""
+"""One set-up of every optimization of the pairs: a stage, what the pointmaps say of the focal length, given poses.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass, replace
 

@@ -4,6 +4,8 @@ The loop of masks and optimisation needs few samples to find what is static. The
 short paths need many: flow of 768 samples per frame tells the focal length of a short path to 0.2 %, that of all pixels
 to 0.05 %, while the pointmaps of 190 pairs, whose lateral scales are off by 1.5 % each, tell it to 0.1 %. Errors of
 pointmaps, though, are smooth over the image, and do not average over samples.
+
+Numbers here that name no source were set by hand.
 """
 
 import math

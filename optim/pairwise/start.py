@@ -1,4 +1,7 @@
-"""A start from the pointmaps alone: focal length, one depth map per frame, and cameras along the best spanning tree."""
+"""A start from the pointmaps alone: focal length, one depth map per frame, and cameras along the best spanning tree.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

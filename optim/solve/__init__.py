@@ -1,1 +1,4 @@
-"""Minimising the objective: Levenberg-Marquardt on a banded system, and what the minimum may be off by."""
+"""Levenberg-Marquardt on the objective: Schur complement, banded system, covariance by jackknife.
+
+May use the core and `recon4d.optim.objective`.
+"""

@@ -1,4 +1,4 @@
-"""How cameras are off, region of the image by region, and the covariance of relative poses that follows."""
+"""Jackknife replicates: cameras without one region of the image at a time, and the covariance that follows."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ ONE_SIGMA = 0.8413
 
 @dataclass(frozen=True)
 class Moves:
-    """How the cameras are off, once for every region of the image: where they go when it is left out."""
+    """Replicates of a delete-a-group jackknife: where the cameras go when one region of the image is left out."""
 
     cameras: Float64[np.ndarray, "regions frames camera"]
     """Twist (rotation vector, translation; axes of the camera) and, where it is its own, log focal of every frame."""
@@ -82,7 +82,7 @@ class Moves:
 
 @dataclass(frozen=True)
 class HeldMoves:
-    """How cameras are off that an optimization held where they were."""
+    """Replicates of cameras that an optimization held where they were: they are off all the same."""
 
     is_held: Bool[np.ndarray, " frames"]
     moves: Moves

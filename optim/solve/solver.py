@@ -125,7 +125,7 @@ def _step(
 def reduce(
     local: Local, freedom: Freedom, layout: Layout, damping: float = 0.0
 ) -> tuple[Reduced, Float[Tensor, "frames samples"], "_Gains"]:
-    """Eliminate depths and gains (Schur complement).
+    """Schur complement of the cameras: depths and gains are eliminated.
 
     Returns:
         What measurements say of the cameras, the inverse of the depths' damped Hessian (0 where they are held), and

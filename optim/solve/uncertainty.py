@@ -64,7 +64,7 @@ def camera_moves(
     keeps_scale: bool = False,
     held: HeldMoves | None = None,
 ) -> Moves:
-    """Leave out one region of the image at a time.
+    """Jackknife replicates of the cameras: leave out one region of the image at a time.
 
     Args:
         problem: See `relative_pose_covariance`.
@@ -125,7 +125,10 @@ def _as_moves(
 def _taken_along(
     system: Reduced, held: HeldMoves, region: int, layout: Layout, steepness: float
 ) -> Reduced:
-    """The system with held cameras, and the focal length, moved as they are off; all moves are divided later."""
+    """The system of a replicate with held cameras, and the focal length, where that replicate of theirs puts them.
+
+    All moves are divided by the steepness later.
+    """
     target = np.zeros((len(held.is_held), layout.camera))
     target[held.is_held] = held.moves.cameras[region] * steepness
     is_held = torch.from_numpy(np.repeat(held.is_held, layout.camera)).to(system.band.device)

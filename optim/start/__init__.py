@@ -1,1 +1,4 @@
-"""Where the optimization starts: two views, growth frame by frame, one camera, the focal length."""
+"""Incremental initialisation: two-view geometry, a seed pair, resection and triangulation, self-calibration.
+
+May use the core, and of `recon4d.optim` the rooms `objective` and `solve`, and `setting`.
+"""

@@ -1,4 +1,7 @@
-"""Self-calibration: the focal length of an uncalibrated video, under which its best part fits together best."""
+"""Self-calibration: the focal length of an uncalibrated video, under which its best part fits together best.
+
+Numbers here that name no source were set by hand.
+"""
 
 import logging
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""A start for the batch optimization: from the best-conditioned pair, grown frame by frame in both directions."""
+"""A start for the batch optimization: from the best-conditioned pair, grown frame by frame in both directions.
+
+Numbers here that name no source were set by hand.
+"""
 
 import logging
 from collections.abc import Callable
@@ -29,7 +32,7 @@ WINDOW = 12
 REFINE_EVERY = 3
 """Frames that are added between two local optimizations."""
 MAX_GAP = 8
-"""Frames that may be lost in a row; the longest pair offset bridges no more."""
+"""Frames that may be lost in a row: the longest offset of `recon4d.flow.pairs.WINDOW_OFFSETS` bridges no more."""
 MIN_SEED_PARALLAX_PX = 3.0
 """A pair with less parallax than this cannot start a reconstruction with depth."""
 FAR = 1e-2

@@ -1,4 +1,7 @@
-"""One camera at a time: pose from known depth in other frames, and depth from known poses, both robust."""
+"""Resection and triangulation, robust: one pose from known depth in other frames, and depth from known poses.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""How much the optimised cameras see of depth: the parallax of their baselines."""
+"""How much the optimised cameras see of depth: the parallax of their baselines.
+
+Numbers here that name no source were set by hand.
+"""
 
 import numpy as np
 import torch
@@ -14,11 +17,12 @@ from recon4d.optim.objective.unknowns import State
 NO_PARALLAX_PX = 0.5
 """Median parallax, after the best rotation, below which depth is unknown: the largest of some ten flow errors."""
 CONFIDENT = 0.3
-"""Measurements of at least this weight count."""
+"""Measurements of at least this weight, of 1, count."""
 FRAMES = 24
 """Frames that are looked at: enough for a median."""
 REWEIGHTINGS = 4
-"""Of the rotation that explains the most of a baseline's parallax; few samples (movers) do not count."""
+"""Reweighted least-squares fits of the rotation that explains the most of a baseline's parallax; few samples (movers)
+do not count."""
 
 
 def parallax_px(problem: Problem, state: State, use: Bool[np.ndarray, " frames"]) -> float:

@@ -1,4 +1,7 @@
-"""The seed of a reconstruction: the pair of frames with the best-conditioned two-view geometry."""
+"""The seed of a reconstruction: the pair of frames with the best-conditioned two-view geometry.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

@@ -2,6 +2,8 @@
 
 Model selection follows the parallax: where a rotation explains the flow as well as an essential matrix does, the pair
 says nothing about depth and its translation is zero (Torr, Fitzgibbon and Zisserman, IJCV 1999).
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass

@@ -1,1 +1,4 @@
-"""Joining pieces of a long video: keyframes, loops, similarity between pieces."""
+"""Submaps of a long video joined to one: keyframes, loop closures, pose graph over similarities.
+
+May use the core and `recon4d.optim.start`.
+"""

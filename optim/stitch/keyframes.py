@@ -1,4 +1,7 @@
-"""Which frames of a clip are keyframes: by parallax and overlap, from the geometry that is known by then."""
+"""Which frames of a clip are keyframes: by parallax and overlap, from the geometry that is known by then.
+
+Numbers here that name no source were set by hand.
+"""
 
 import numpy as np
 import torch

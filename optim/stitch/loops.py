@@ -1,9 +1,11 @@
-"""Loops: frames far apart in time that show the same place, verified by flow and depth, and what they say of the path.
+"""Loop closures: frames far apart in time that show the same place, verified by flow and depth, and their pose graph.
 
 A verified pair relates the worlds of two pieces by a similarity, as frames that two clips share do. All relations of a
 group of pieces are then balanced (pose graph over similarities; Strasdat et al., Scale Drift-Aware Large Scale
 Monocular SLAM, RSS 2010), so that what drifted in between is spread over the whole way before the keyframes are
 aligned.
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass, replace
