@@ -5,10 +5,10 @@ an earlier `recon4d train d2mif --out DIR`, and compared on the masks of the tes
 flow and the same geometry (after one round with residual masks), refined by edges, as a run would write them.
 """
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,9 @@ from benchmarks.measure.common import (
     PAGES,
     PROJECT,
     commit,
+    fill,
     machine,
     markdown_table,
-    read_rows,
-    to_json,
     today,
     write_whole,
 )
@@ -231,20 +230,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{budget.steps} steps of {budget.batch} crops, seeds {', '.join(map(str, arguments.seeds))}; "
         f"the first {budget.frames} frames of every sequence"
     )
-    rows = read_rows(arguments.out)
-    for seed in arguments.seeds:
-        for name in VARIANTS:
-            key = f"{name}, seed {seed}, {budget.steps} steps"
-            if key not in rows:
-                rows[key] = _row(name, seed, budget, arguments.root, arguments.work)
-                write_whole(arguments.out, to_json(rows))
-                print(json.dumps(rows[key]), flush=True)
+    work = {
+        f"{name}, seed {seed}, {budget.steps} steps": partial(
+            _row, name, seed, budget, arguments.root, arguments.work
+        )
+        for seed in arguments.seeds
+        for name in VARIANTS
+    }
+    rows = fill(arguments.out, work)
     write_whole(arguments.out.with_suffix(".md"), report(rows, said))
     write_image(arguments.figure, np.ascontiguousarray(figure(rows)[..., ::-1]))
     print(report(rows, said))
 
 
-def _row(name: str, seed: int, budget: Budget, root: Path, work: Path) -> dict[str, object]:
+def _row(name: str, seed: int, budget: Budget, root: Path, work: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "d2mif.safetensors"
         held_out = train_variant(name, seed, budget, weights)

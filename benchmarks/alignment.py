@@ -24,11 +24,10 @@ from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
     PAGES,
     PROJECT,
-    commit,
-    machine,
+    made_now,
     markdown_table,
     number,
-    today,
+    rss_mb,
     write_whole,
 )
 from benchmarks.measure.pairs_file import read_pairs
@@ -76,22 +75,16 @@ ROWS = (
 """Peers: ../shared/peers/alignment.md, unmodified code on the same files, 1 thread, 300 iterations."""
 
 
-def peak_rss_mb() -> float:
-    """Largest resident memory of this process so far."""
-    to_mb = 1e-6 if sys.platform == "darwin" else 1e-3  # macOS counts bytes, Linux kilobytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * to_mb
-
-
 def run_scene(scene: Path, out: Path, options: PairOptions) -> dict[str, object]:
     """Align one scene, write the result, and return what it cost and what it dropped."""
     pairs = read_pairs(scene)
-    inputs_mb = peak_rss_mb()
+    inputs_mb = rss_mb(resource.getrusage(resource.RUSAGE_SELF))
     begin_wall, begin_cpu = time.perf_counter(), time.process_time()
     result = align_pairs(pairs, options)
     cost = {
         "cpu_seconds": round(time.process_time() - begin_cpu, 3),
         "wall_seconds": round(time.perf_counter() - begin_wall, 3),
-        "peak_rss_mb": round(peak_rss_mb(), 1),
+        "peak_rss_mb": round(rss_mb(resource.getrusage(resource.RUSAGE_SELF)), 1),
         "inputs_rss_mb": round(inputs_mb, 1),
     }
     np.savez(
@@ -212,7 +205,7 @@ def report(rows: Sequence[dict[str, Any]], repeats: int = REPEATS) -> str:
             "setting in every row. `in 1 sigma`: errors of the poses from frame t to t + 1, per axis, and of the depth",
             "that lie within one stated standard deviation (68 % where it is right). Peers: unmodified code on the",
             "same files, 1 thread, 300 iterations; `*` extrapolated from 3 to 10 iterations.\n",
-            f"* {today()}, commit {commit()}, {machine()}\n",
+            made_now(None) + "\n",
             markdown_table(header, table),
         ]
     )

@@ -9,8 +9,10 @@ from typing import Any
 
 from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
+    COST,
     DEFAULT_ROOT,
     PAGES,
+    cells,
     made_lines,
     markdown_table,
     measure,
@@ -27,6 +29,19 @@ from benchmarks.measure.common import (
 SEED = 0
 KITTI_DEPTH_FACTOR = 256.0
 """KITTI's depth PNG: 256 = 1 m."""
+
+POSES = {
+    "ATE m": ("ate", ".4f"),
+    "RPE-t m": ("rpe_translation", ".4f"),
+    "RPE-r deg": ("rpe_rotation_deg", ".3f"),
+    "rotation deg": ("rotation_best_deg", ".3f"),
+    "focal error": ("focal_error", "+.2%"),
+}
+DEPTH = {
+    f"{title} {part}": (f"{key}_{part}", ".4f")
+    for part in ("all", "static", "moving")
+    for title, key in (("Abs Rel", "abs_rel"), ("d<1.25", "delta"))
+} | {"J": ("jaccard", ".3f"), "F": ("contour", ".3f")}
 
 
 @dataclass(frozen=True)
@@ -177,64 +192,17 @@ def report(rows: Mapping[str, Mapping[str, object]]) -> str:
 
 
 def _poses(rows: Mapping[str, Mapping[str, object]]) -> str:
-    header = (
-        "sequence",
-        "posed",
-        "align",
-        "ATE m",
-        "RPE-t m",
-        "RPE-r deg",
-        "rotation deg",
-        "focal error",
-        "seconds",
-        "peak MB",
-    )
-    return markdown_table(
-        header,
-        [
-            (
-                name,
-                f"{number(r.get('posed'), 'd')}/{number(r.get('frames'), 'd')}",
-                str(r.get("align", "-")),
-                number(r.get("ate"), ".4f"),
-                number(r.get("rpe_translation"), ".4f"),
-                number(r.get("rpe_rotation_deg"), ".3f"),
-                number(r.get("rotation_best_deg"), ".3f"),
-                number(r.get("focal_error"), "+.2%"),
-                number(r.get("seconds"), ".1f"),
-                number(r.get("peak_rss_mb"), ".0f"),
-            )
-            for name, r in rows.items()
-        ],
-    )
+    lines = []
+    for name, row in rows.items():
+        posed = f"{number(row.get('posed'), 'd')}/{number(row.get('frames'), 'd')}"
+        lines.append((name, posed, str(row.get("align", "-")), *cells(row, {**POSES, **COST})))
+    return markdown_table(("sequence", "posed", "align", *POSES, *COST), lines)
 
 
 def _depth(rows: Mapping[str, Mapping[str, object]]) -> str:
-    header = (
-        "sequence",
-        *(
-            f"{what} {part}"
-            for part in ("all", "static", "moving")
-            for what in ("Abs Rel", "d<1.25")
-        ),
-    )
-    return markdown_table(
-        (*header, "J", "F", "flow 1 / 5 / 10 apart, px"),
-        [
-            (
-                name,
-                *(
-                    number(r.get(f"{what}_{part}"), ".4f")
-                    for part in ("all", "static", "moving")
-                    for what in ("abs_rel", "delta")
-                ),
-                number(r.get("jaccard"), ".3f"),
-                number(r.get("contour"), ".3f"),
-                _residuals(r.get("residual_px")),
-            )
-            for name, r in rows.items()
-        ],
-    )
+    header = ("sequence", *DEPTH, "flow 1 / 5 / 10 apart, px")
+    lines = [(n, *cells(row, DEPTH), _residuals(row.get("residual_px"))) for n, row in rows.items()]
+    return markdown_table(header, lines)
 
 
 def _residuals(residual_px: object) -> str:

@@ -24,10 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
     PAGES,
-    commit,
-    machine,
+    made_now,
     markdown_table,
-    today,
     write_whole,
 )
 from recon4d.core.geometry import exp_se3
@@ -177,7 +175,7 @@ def report(rows: dict[str, dict[str, float]], bandwidth_gbs: float) -> str:
         [
             "# One iteration of the solver\n",
             f"Made by `python -m benchmarks.iteration --gpu-bandwidth {bandwidth_gbs:g}`. {text}",
-            f"* {today()}, commit {commit()}, {machine()}, seed 0\n",
+            made_now(0) + "\n",
             markdown_table(header, table),
         ]
     )

@@ -19,12 +19,10 @@ from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
     DEFAULT_ROOT,
     PAGES,
-    commit,
-    machine,
+    made_now,
     markdown_table,
     number,
     recon4d,
-    today,
     write_whole,
 )
 from benchmarks.measure.tree import watch
@@ -141,7 +139,7 @@ def report(rows: Sequence[Mapping[str, Any]], setup: Setup) -> str:
         f"{setup.masks} --workers {setup.workers}`, everything else as by default. CPU seconds are user and system",
         "time of all processes. PSS is the largest sum over all processes, every second, shared pages counted once;",
         "RSS counts them once per process. Lengths up to 100 are computed in one piece.\n",
-        f"* {today()}, commit {commit()}, {machine()}, seed {setup.seed}\n",
+        made_now(setup.seed) + "\n",
         table,
         *failures,
     ]

@@ -6,7 +6,6 @@ without masks in the term of the cameras (static flow consistency) and in those 
 keyframes fixed and free.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +20,10 @@ from benchmarks.measure.common import (
     DEFAULT_ROOT,
     PAGES,
     commit,
+    fill,
     machine,
     markdown_table,
     number,
-    read_rows,
-    to_json,
     today,
     without_places,
     write_whole,
@@ -191,16 +189,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = command_line("loop", __doc__, root=DEFAULT_ROOT, clips=CLIPS, out=page, again=False)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     arguments = parser.parse_args(argv)
-    rows = {} if arguments.again else read_rows(arguments.out)
+    work: dict[str, Callable[[], dict[str, Any]]] = {}
     for clip in arguments.clips:
-        for key, compute in _work(clip, arguments.methods, arguments.root).items():
-            if key in rows:
-                continue
-            rows[key] = compute()
-            print(json.dumps(rows[key]), flush=True)
-            write_whole(arguments.out, to_json(rows))
-    write_whole(arguments.out.with_suffix(".md"), report(list(rows.values())))
-    print(report(list(rows.values())))
+        work |= _work(clip, arguments.methods, arguments.root)
+    rows = list(fill(arguments.out, work, arguments.again).values())
+    write_whole(arguments.out.with_suffix(".md"), report(rows))
+    print(report(rows))
 
 
 if __name__ == "__main__":

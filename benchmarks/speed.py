@@ -16,12 +16,10 @@ from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
     DEFAULT_ROOT,
     PAGES,
-    commit,
-    machine,
+    made_now,
     markdown_table,
     number,
     recon4d,
-    today,
     without_places,
     write_whole,
 )
@@ -116,7 +114,7 @@ def report(rows: Sequence[Mapping[str, Any]], source: str, masks: str) -> str:
         "features, network and fusion over partners in all rounds, without flow, geometry and refinement. PSS: all",
         "processes together, shared pages once. `made`: longer than the sequence, played forwards and backwards with",
         "fresh noise. More than 100 frames are computed in clips by two processes: their stages' seconds add up.\n",
-        f"* {today()}, commit {commit()}, {machine()}, seed 0\n",
+        made_now(0) + "\n",
         table,
         *failures,
     ]

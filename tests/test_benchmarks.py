@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,20 @@ def test_a_failing_command_gives_its_exit_code_and_last_words() -> None:
     assert measured.exit_code == 2
     assert measured.last_words.endswith("no texture")
     assert len(measured.last_words) <= common.TAIL
+
+
+def test_rows_that_are_stored_are_not_computed_again(tmp_path: Path) -> None:
+    path, computed = tmp_path / "rows.json", []
+
+    def row_of(name: str) -> dict[str, str]:
+        computed.append(name)
+        return {"name": name}
+
+    work = {name: partial(row_of, name) for name in "ab"}
+    assert list(common.fill(path, {"a": work["a"]})) == ["a"]
+    assert list(common.fill(path, work)) == ["a", "b"] and computed == ["a", "b"]
+    common.fill(path, work, again=True)
+    assert computed == ["a", "b", "a", "b"] and common.read_rows(path).keys() == work.keys()
 
 
 def test_a_command_that_hangs_is_ended() -> None:

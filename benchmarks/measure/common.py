@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
@@ -20,6 +21,11 @@ TIME_LIMIT_S = 1800
 """A run that takes longer than this is listed as a failure, seconds."""
 TAIL = 300
 """Characters of the last words of a failed run that the table keeps."""
+
+
+Columns = Mapping[str, tuple[str, str]]
+"""By the title of a column: the key of its figure in a row, and how it is written."""
+COST: Columns = {"seconds": ("seconds", ".1f"), "peak MB": ("peak_rss_mb", ".0f")}
 
 
 @dataclass(frozen=True)
@@ -64,17 +70,24 @@ def measure(command: Sequence[str], time_limit_s: float = TIME_LIMIT_S) -> Measu
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stderr is not None
-        said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        last_words, usage = ended(process)
+    seconds = time.perf_counter() - begin_s
+    return Measured(process.returncode, seconds, rss_mb(usage), last_words)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[str, resource.struct_rusage]:
+    """Wait for the end of a program; the end of its standard error, and what it and its children used."""
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return said.strip()[-TAIL:], usage
+
+
+def rss_mb(usage: resource.struct_rusage) -> float:
+    """Largest resident memory."""
     to_mb = 1e-6 if sys.platform == "darwin" else 1e-3  # macOS counts bytes, Linux kilobytes
-    return Measured(
-        exit_code=process.returncode,
-        seconds=time.perf_counter() - begin_s,
-        peak_rss_mb=usage.ru_maxrss * to_mb,
-        last_words=said.strip()[-TAIL:],
-    )
+    return usage.ru_maxrss * to_mb
 
 
 def recon4d(*arguments: str) -> list[str]:
@@ -127,6 +140,11 @@ def made_lines(rows: Mapping[str, Mapping[str, object]]) -> list[str]:
     return sorted(made)
 
 
+def made_now(seed: int | None) -> str:
+    """Return the line about what is made in one go."""
+    return made_lines({"": provenance(seed)})[0]
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table whose first column is text and whose others are numbers."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
@@ -155,6 +173,11 @@ def number(value: object, form: str) -> str:
     return format(value, form) if isinstance(value, int | float) else "-"
 
 
+def cells(row: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
+    """Return the figures of a row as text."""
+    return tuple(number(row.get(key), form) for key, form in columns.values())
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that an interruption leaves the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,11 +186,11 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(growing, path)
 
 
-def read_rows(path: Path) -> dict[str, dict[str, object]]:
+def read_rows(path: Path) -> dict[str, dict[str, Any]]:
     """Read the rows that an earlier benchmark stored; none where there was none."""
     if not path.is_file():
         return {}
-    rows: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))
+    rows: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return rows
 
 
@@ -182,6 +205,19 @@ def read_store(path: Path, settings: Mapping[str, object]) -> dict[str, dict[str
             "same settings to go on"
         )
     rows: dict[str, dict[str, Any]] = stored["rows"]
+    return rows
+
+
+def fill(
+    path: Path, work: Mapping[str, Callable[[], dict[str, Any]]], again: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Compute the rows that an earlier benchmark has not stored, or all `again`, storing each; return all rows."""
+    rows = {} if again else read_rows(path)
+    for key, compute in work.items():
+        if key not in rows:
+            rows[key] = compute()
+            print(json.dumps(rows[key]), flush=True)
+            write_whole(path, to_json(rows))
     return rows
 
 

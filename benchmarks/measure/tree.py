@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure.common import PROJECT, TAIL
+from benchmarks.measure.common import PROJECT, ended
 
 INTERVAL_S = 1.0
 """Between two looks at the memory."""
@@ -43,26 +43,23 @@ def watch(command: Sequence[str], time_limit_s: float) -> Watched:
         text=True,
         start_new_session=True,
     ) as process:
-        ended = threading.Event()
+        is_over = threading.Event()
 
         def look() -> None:
-            while not ended.wait(INTERVAL_S):
+            while not is_over.wait(INTERVAL_S):
                 for key, value in _memory_mb(process.pid).items():
                     peak[key] = max(peak[key], value)
 
         threading.Thread(target=look, daemon=True).start()
-        assert process.stderr is not None
-        said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        ended.set()
-        process.returncode = os.waitstatus_to_exitcode(status)
+        last_words, usage = ended(process)
+        is_over.set()
     return Watched(
         exit_code=process.returncode,
         seconds=time.perf_counter() - begin_s,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         peak_pss_mb=peak["Pss"],
         peak_rss_mb=peak["Rss"],
-        last_words=said.strip()[-TAIL:],
+        last_words=last_words,
     )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.measure.common import (
+    COST,
     Measured,
+    cells,
     markdown_table,
     measure,
     provenance,
@@ -19,17 +21,7 @@ from benchmarks.measure.common import (
     without_places,
 )
 from benchmarks.scores.job import GeometryJob, parse_job
-from benchmarks.scores.page import (
-    COST,
-    Cells,
-    Row,
-    Rows,
-    cost,
-    head,
-    notes_on_the_set,
-    published,
-    tail,
-)
+from benchmarks.scores.page import Cells, Row, Rows, head, notes_on_the_set, published, tail
 from benchmarks.scores.run import Benchmark, run_command
 from benchmarks.sets import find
 from benchmarks.sets.protocols import MAX_DIFF_S
@@ -256,8 +248,10 @@ class Geometry(Benchmark):
                     part += f", {one.failed} failed" if one.failed else ""
                     ours.append((f"recon4d, {name}, {part}", *self.published_cells(one)))
             header = ("sequence", *self.sequence_header, *COST)
-            cells = [(n, *self.sequence_cells(row, way), *cost(row)) for n, row in rows.items()]
-            sequences += [f"## Sequences, {self._pairing(way)}\n", markdown_table(header, cells)]
+            lines = [
+                (n, *self.sequence_cells(row, way), *cells(row, COST)) for n, row in rows.items()
+            ]
+            sequences += [f"## Sequences, {self._pairing(way)}\n", markdown_table(header, lines)]
         key = " ".join(filter(None, (protocol.dataset, protocol.name, job.depth_scale)))
         means = markdown_table((*self.mean_header, "failures"), table)
         return ["## Means\n", means, *published(self.task, key, ours), *sequences]

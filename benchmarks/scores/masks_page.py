@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.measure.common import markdown_table, remarks
+from benchmarks.measure.common import COST, cells, markdown_table, remarks
 from benchmarks.scores.masks import (
     Average,
     VideoScore,
@@ -12,17 +12,7 @@ from benchmarks.scores.masks import (
     over_inner_frames,
     over_sequences,
 )
-from benchmarks.scores.page import (
-    COST,
-    Cells,
-    Rows,
-    cost,
-    head,
-    notes_on_the_set,
-    percent,
-    published,
-    tail,
-)
+from benchmarks.scores.page import Cells, Rows, head, notes_on_the_set, percent, published, tail
 from benchmarks.sets.published import read_published
 
 TITLES = {
@@ -139,13 +129,13 @@ def _ours(page: Page, averages: Mapping[str, Average], official: int | None) -> 
 
 
 def _sequences(rows: Rows) -> str:
-    cells = []
+    lines = []
     for name, row in rows.items():
         score = over_sequences([VideoScore.from_row(row)])
         figures = (score.jaccard, score.jaccard_recall, score.contour)
-        cells.append((name, str(score.frames), *map(percent, figures), *cost(row)))
+        lines.append((name, str(score.frames), *map(percent, figures), *cells(row, COST)))
     header = ("sequence", "frames", "J mean", "J recall", "F mean", *COST)
-    return markdown_table(header, cells)
+    return markdown_table(header, lines)
 
 
 def _missing(row: Mapping[str, Any]) -> list[str]:

@@ -4,15 +4,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from benchmarks.measure.common import made_lines, markdown_table, number
+from benchmarks.measure.common import made_lines, markdown_table
 from benchmarks.sets.published import read_published
 
 Row = dict[str, Any]
 Rows = Mapping[str, Mapping[str, Any]]
 """Finished sequences by their names, failed ones included."""
 Cells = tuple[str, ...]
-COST = ("seconds", "peak MB")
-"""Columns of `cost`."""
 
 
 def head(title: str, command: str, rows: Rows, notes: Iterable[str]) -> list[str]:
@@ -51,11 +49,6 @@ def tail(rows: Rows, title: str, remarks: Iterable[str]) -> list[str]:
     """Failures and what else there is to say, and the commands."""
     commands = dict.fromkeys(f"* `{row['command']}`" for row in rows.values())
     return [f"## {title}\n", *remarks, "\n## Commands\n", *commands]
-
-
-def cost(row: Mapping[str, Any]) -> Cells:
-    """Seconds and memory of a run."""
-    return number(row.get("seconds"), ".1f"), number(row.get("peak_rss_mb"), ".0f")
 
 
 def percent(value: object) -> str:

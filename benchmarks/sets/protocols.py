@@ -36,6 +36,8 @@ class Frames:
     pairings: tuple[Pairing, ...] = ("time",)
     """How truth is compared, the protocol's own way first."""
     meaning: str = ""
+    folder: str = ""
+    """Where the images are, of a data set that has them in several forms."""
 
     @property
     def count(self) -> int | None:
@@ -95,15 +97,19 @@ class Protocol:
     name: str
     source: str
     frames: Frames
-    sequences: tuple[str, ...] | None
-    """Official names; None: the folders that are there."""
-    official: int | None
-    """Sequences that published averages are over; None where there are none."""
     depth: Depth | None
     has_poses: bool = True
-    render: str = ""
-    """Of Sintel: the folder of the images."""
     remarks: tuple[str, ...] = ()
+
+    @property
+    def sequences(self) -> tuple[str, ...] | None:
+        """Official names; None: the folders that are there."""
+        return SEQUENCES.get(self.dataset)
+
+    @property
+    def official(self) -> int | None:
+        """Sequences that published averages are over; None where there are none."""
+        return KITTI_DRIVES if self.dataset == "kitti" else len(self.sequences or ()) or None
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -159,45 +165,32 @@ _TUM_90 = Frames(
     "90; each frame has the pose that it was associated with",
 )
 _TUM_50 = Frames(
-    "files",
-    30,
-    80,
-    pairings=_BOTH,
-    meaning="images 30 to 79 in the order of their names",
+    "files", 30, 80, pairings=_BOTH, meaning="images 30 to 79 in the order of their names"
 )
 _BONN_110 = Frames(
-    "files",
-    30,
-    140,
-    pairings=_BOTH,
-    meaning="images 30 to 139 in the order of their names",
+    "files", 30, 140, pairings=_BOTH, meaning="images 30 to 139 in the order of their names"
 )
 _ALL = Frames("list", meaning="every frame")
-_SINTEL_ALL = Frames("files", meaning="every frame")
+_SINTEL_FINAL = Frames("files", meaning="every frame", folder="final")
+_SINTEL_CLEAN = Frames("files", meaning="every frame", folder="clean")
 _KITTI_110 = Frames("files", 0, 110, meaning="the first 110 frames that have true depth")
 
-TUM_SEQUENCES = tuple(
-    f"rgbd_dataset_freiburg3_{what}_{how}"
-    for what in ("sitting", "walking")
-    for how in ("halfsphere", "rpy", "static", "xyz")
-)
 BONN_SEQUENCES = ("balloon2", "crowd2", "crowd3", "person_tracking2", "synchronous")
 SINTEL_SEQUENCES = (
-    "alley_2",
-    "ambush_4",
-    "ambush_5",
-    "ambush_6",
-    "cave_2",
-    "cave_4",
-    "market_2",
-    "market_5",
-    "market_6",
-    "shaman_3",
-    "sleeping_1",
-    "sleeping_2",
-    "temple_2",
-    "temple_3",
+    *("alley_2", "ambush_4", "ambush_5", "ambush_6", "cave_2", "cave_4", "market_2"),
+    *("market_5", "market_6", "shaman_3", "sleeping_1", "sleeping_2", "temple_2", "temple_3"),
 )
+SEQUENCES: Mapping[str, tuple[str, ...]] = {
+    "tum": tuple(
+        f"rgbd_dataset_freiburg3_{what}_{how}"
+        for what in ("sitting", "walking")
+        for how in ("halfsphere", "rpy", "static", "xyz")
+    ),
+    "bonn": BONN_SEQUENCES,
+    "sintel": SINTEL_SEQUENCES,
+}
+"""Of published averages; of KITTI all drives of the validation part."""
+KITTI_DRIVES = 13
 _ROW_CUT = (
     "the protocol pairs the n-th frame with the n-th row (or depth image) of its cut and ignores the times: TUM's "
     "motion capture runs at about 100 Hz and its camera at 30, so that 50 rows span about 0.5 s and 50 frames about "
@@ -215,8 +208,6 @@ _ALL_PROTOCOLS = (
         "monst3r",
         "MonST3R's prepare_tum.py, as CUT3R and pi3 use it; depth there is ours: the same frames, measured as on Bonn",
         _TUM_90,
-        TUM_SEQUENCES,
-        8,
         _MONST3R_DEPTH,
     ),
     Protocol(
@@ -224,8 +215,6 @@ _ALL_PROTOCOLS = (
         "align3r",
         "Align3R's prepare_tum.py and eval_metadata.py",
         _TUM_50,
-        TUM_SEQUENCES,
-        8,
         _ALIGN3R_DEPTH,
         remarks=(_ROW_CUT,),
     ),
@@ -234,8 +223,6 @@ _ALL_PROTOCOLS = (
         "monst3r",
         "MonST3R's prepare_bonn.py and its depth evaluation",
         _BONN_110,
-        BONN_SEQUENCES,
-        5,
         _MONST3R_DEPTH,
         remarks=(_BONN_CUT,),
     ),
@@ -244,8 +231,6 @@ _ALL_PROTOCOLS = (
         "align3r",
         "MonST3R's frames, which Align3R uses unchanged, and Align3R's alignment of depth",
         _BONN_110,
-        BONN_SEQUENCES,
-        5,
         _ALIGN3R_DEPTH,
         remarks=(
             _BONN_CUT,
@@ -256,51 +241,31 @@ _ALL_PROTOCOLS = (
         "sintel",
         "monst3r",
         "MonST3R's evaluation: 14 sequences of the final pass",
-        _SINTEL_ALL,
-        SINTEL_SEQUENCES,
-        14,
+        _SINTEL_FINAL,
         _SINTEL_DEPTH,
-        render="final",
     ),
     Protocol(
         "sintel",
         "align3r",
         "Align3R's eval_metadata.py: 14 sequences of the clean pass; its alignment of depth",
-        _SINTEL_ALL,
-        SINTEL_SEQUENCES,
-        14,
+        _SINTEL_CLEAN,
         _ALIGN3R_DEPTH,
-        render="clean",
     ),
     Protocol(
         "kitti",
         "monst3r",
         "MonST3R's prepare_kitti.py and its depth evaluation",
         _KITTI_110,
-        None,
-        13,
         _KITTI_DEPTH,
         has_poses=False,
     ),
-    Protocol(
-        "tumlike",
-        "all",
-        "recon4d eval's: every frame, truth by time",
-        _ALL,
-        None,
-        None,
-        _OWN_DEPTH,
-    ),
-    Protocol(
-        "tumlike", "monst3r", "MonST3R's on TUM, applied here", _TUM_90, None, None, _MONST3R_DEPTH
-    ),
+    Protocol("tumlike", "all", "recon4d eval's: every frame, truth by time", _ALL, _OWN_DEPTH),
+    Protocol("tumlike", "monst3r", "MonST3R's on TUM, applied here", _TUM_90, _MONST3R_DEPTH),
     Protocol(
         "tumlike",
         "align3r",
         "Align3R's on TUM, applied here",
         _TUM_50,
-        None,
-        None,
         _ALIGN3R_DEPTH,
         remarks=(_ROW_CUT,),
     ),

@@ -38,7 +38,7 @@ LAYOUT = (
 def find_sintel(root: Path, names: Names, protocol: Protocol, task: Task) -> FoundSet:
     """Find sequences of the training set."""
     assert protocol.sequences is not None
-    images = existing(root / "training" / protocol.render, LAYOUT)
+    images = existing(root / "training" / protocol.frames.folder, LAYOUT)
     wanted = tuple(names or protocol.sequences)
     for name in wanted:
         existing(images / name, f"{LAYOUT}, or name those that are there with --sequences")
@@ -54,7 +54,7 @@ def read_sequence(root: Path, name: str, protocol: Protocol, task: Task) -> Reco
         InputError: A file is missing or cannot be read.
     """
     training = root / "training"
-    images = images_by_name(training / protocol.render / name, LAYOUT)[protocol.frames.cut()]
+    images = images_by_name(training / protocol.frames.folder / name, LAYOUT)[protocol.frames.cut()]
     frames = tuple(Frame(i / FOLDER_FPS, path) for i, path in enumerate(images))
     if task == "depth":
         folder = training / "depth" / name
