@@ -151,22 +151,37 @@ class FakeRuns:
         if source.name in self.failing:
             return Measured(2, 1.5, 100.0, f"recon4d: error: nothing to track in {source}")
         listed = listed[: len(listed) - self.skipped]
+        times_s = [time_s for time_s, _ in listed]
         depth = np.stack([self.depth(i, path.name) for i, (_, path) in enumerate(listed)])
-        count, height, width = depth.shape
-        made = Reconstruction(
-            world_from_cam=np.stack([self.pose(time_s) for time_s, _ in listed]),
-            intrinsics=np.tile((40.0, 40.0, 4.0, 3.0), (count, 1)),
-            timestamps_s=np.array([time_s for time_s, _ in listed]),
-            sources=tuple(path.name for _, path in listed),
-            images=np.zeros((count, height, width, 3), np.uint8),
-            depth=depth.astype(np.float32),
-            confidence=np.zeros(depth.shape, np.uint8),
-            is_dynamic=np.zeros(depth.shape, bool),
-            is_metric=False,
-            run={"warnings": [{"code": "LOW_PARALLAX", "message": "x"}], "posed": count},
+        write_made(
+            result,
+            tuple(path.name for _, path in listed),
+            depth.astype(np.float32),
+            world_from_cam=np.stack([self.pose(time_s) for time_s in times_s]),
+            timestamps_s=np.array(times_s),
         )
-        write_result(made, result)
         return Measured(0, 2.5, 200.0, "")
+
+
+def write_made(folder: Path, sources: tuple[str, ...], depth: np.ndarray, **known: Any) -> None:
+    """Write a result that has a warning; what is not known of it is nothing in particular."""
+    count, height, width = depth.shape
+    nothing: dict[str, Any] = {
+        "world_from_cam": np.tile(np.eye(4), (count, 1, 1)),
+        "timestamps_s": np.arange(count) / 30,
+        "is_dynamic": np.zeros(depth.shape, bool),
+    }
+    made = Reconstruction(
+        **{**nothing, **known},
+        intrinsics=np.tile((5.0 * width, 5.0 * width, width / 2, height / 2), (count, 1)),
+        sources=sources,
+        images=np.zeros((count, height, width, 3), np.uint8),
+        depth=depth,
+        confidence=np.zeros(depth.shape, np.uint8),
+        is_metric=False,
+        run={"warnings": [{"code": "LOW_PARALLAX", "message": "x"}], "posed": count},
+    )
+    write_result(made, folder)
 
 
 def read_store(out: Path) -> dict[str, Any]:

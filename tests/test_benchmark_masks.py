@@ -24,9 +24,8 @@ from benchmarks.scores.masks_page import AVERAGES, TITLES, Page, report
 from benchmarks.sets.published import read_published
 from recon4d.io.pictures.files import list_images
 from recon4d.masks.train.datasets import BENCHMARKS, read_dataset
-from recon4d.results.folder import write_result
-from recon4d.results.reconstruction import Reconstruction
 from tests import needs
+from tests.mini_sets import read_store, write_image, write_made
 
 GOLDEN = Path(__file__).parents[1] / "../shared/golden/eval_metrics.npz"
 GOLDEN_TOLERANCE = 1e-5
@@ -44,8 +43,7 @@ def box(start: int, stop: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def write(path: Path, mask: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), mask.astype(np.uint8) * 255)
+    write_image(path, mask.astype(np.uint8) * 255)
 
 
 def make_set(root: Path, **lengths: int) -> Path:
@@ -65,14 +63,9 @@ def make_davis(root: Path, **lengths: int) -> Path:
     return root
 
 
-def results(out: Path) -> dict[str, Any]:
-    stored: dict[str, Any] = json.loads((out / "results.json").read_text())
-    return stored
-
-
 def run_main(root: Path, out: Path, *words: str, dataset: str = "folder") -> dict[str, Any]:
     masks.main(["--dataset", dataset, "--root", str(root), "--out", str(out), *words])
-    return results(out)
+    return read_store(out)
 
 
 class FakeRuns:
@@ -99,19 +92,10 @@ class FakeRuns:
         height, width = 48, 64  # twice the truth's size
         moving = cv2.resize(box(4, 8).astype(np.uint8), (width, height), interpolation=0)
         shape = (len(frames), height, width)
-        made = Reconstruction(
-            world_from_cam=np.tile(np.eye(4), (len(frames), 1, 1)),
-            intrinsics=np.tile((40.0, 40.0, 32.0, 24.0), (len(frames), 1)),
-            timestamps_s=np.arange(len(frames)) / 30,
-            sources=tuple(path.name for path in frames),
-            images=np.zeros((*shape, 3), np.uint8),
-            depth=np.ones(shape, np.float32),
-            confidence=np.zeros(shape, np.uint8),
-            is_dynamic=np.tile(moving > 0, (len(frames), 1, 1)),
-            is_metric=False,
-            run={"warnings": [{"code": "LOW_PARALLAX", "message": "x"}]},
+        names = tuple(path.name for path in frames)
+        write_made(
+            out, names, np.ones(shape, np.float32), is_dynamic=np.tile(moving > 0, (shape[0], 1, 1))
         )
-        write_result(made, out)
         return Measured(0, 2.5, 200.0, "")
 
 
@@ -277,7 +261,7 @@ def test_finished_sequences_are_not_run_again_and_failed_ones_are(
     run_main(root, out)
     assert len(runs.names) == 4
     assert run_main(root, out, "--sequences", "c")["sequences"] == ["c"]
-    assert results(out)["rows"].keys() == {"a", "b", "c"}
+    assert read_store(out)["rows"].keys() == {"a", "b", "c"}
 
 
 def test_what_is_done_stays_when_a_later_sequence_is_interrupted(
@@ -293,18 +277,18 @@ def test_what_is_done_stays_when_a_later_sequence_is_interrupted(
     monkeypatch.setattr(masks, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_main(root, out)
-    assert results(out)["rows"].keys() == {"a"}
+    assert read_store(out)["rows"].keys() == {"a"}
     assert "so far 1 of 2 sequences" in (out / "results.md").read_text()
 
 
 def test_results_of_other_options_are_not_mixed(tmp_path: Path, runs: FakeRuns) -> None:
     root, out = make_set(tmp_path / "set", a=2), tmp_path / "out"
     run_main(root, out)
-    before = results(out)
+    before = read_store(out)
     for words in (("--masks", "none"), ("--seed", "1"), ("--", "--loop", "0")):
         with pytest.raises(SystemExit, match=r"results of other settings .*another --out"):
             run_main(root, out, *words)
-    assert results(out) == before and len(runs.commands) == 1
+    assert read_store(out) == before and len(runs.commands) == 1
 
 
 @pytest.mark.parametrize(
