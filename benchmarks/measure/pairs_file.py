@@ -6,33 +6,25 @@ may hold more, such as the truth of a rendered scene, which is not read.
 """
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from recon4d.core.errors import InputError
 from recon4d.optim.pairwise.pairs import Pairs, check_frames, check_shapes
 
-ARRAYS = {
-    "images": np.uint8,
-    "edges": np.int64,
-    "pts3d_i": np.float32,
-    "pts3d_j": np.float32,
-    "conf_i": np.float32,
-    "conf_j": np.float32,
-    "flow": np.float16,
+ARRAYS: Mapping[str, tuple[str, type[np.generic]]] = {
+    "images": ("images", np.uint8),
+    "edges": ("edges", np.int64),
+    "pts3d_i": ("source_points", np.float32),
+    "pts3d_j": ("target_points", np.float32),
+    "conf_i": ("source_confidence", np.float32),
+    "conf_j": ("target_confidence", np.float32),
+    "flow": ("flow_px", np.float16),
 }
-"""Arrays that are read, and what they are stored as in memory."""
-FIELDS = {
-    "images": "images",
-    "edges": "edges",
-    "source_points": "pts3d_i",
-    "target_points": "pts3d_j",
-    "source_confidence": "conf_i",
-    "target_confidence": "conf_j",
-    "flow_px": "flow",
-}
-"""Where they go."""
+"""Arrays that are read: where they go, and what they are stored as in memory."""
 
 
 def read_pairs(path: Path) -> Pairs:
@@ -50,10 +42,11 @@ def read_pairs(path: Path) -> Pairs:
                 raise InputError(
                     f"{path} has no arrays {missing}; a recon4d-pairs file has {list(ARRAYS)}"
                 )
-            arrays = {name: file[name].astype(kind, copy=False) for name, kind in ARRAYS.items()}
+            fields: dict[str, Any] = {
+                field: file[name].astype(kind, copy=False) for name, (field, kind) in ARRAYS.items()
+            }
     except (ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read as an .npz of plain arrays: {error}") from error
-    fields = {field: arrays[name] for field, name in FIELDS.items()}
     check_shapes({field: array.shape for field, array in fields.items()})
     pairs = Pairs(**fields)
     check_frames(pairs.edges, pairs.num_frames)

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from benchmarks.measure.common import number
-from benchmarks.scores.geometry import Geometry, Mean
+from benchmarks.scores.geometry import Geometry
+from benchmarks.scores.geometry_page import Mean
 from benchmarks.scores.page import Cells, Row, Rows, percent
 from benchmarks.sets.protocols import Depth, Fit
 from benchmarks.sets.recordings import Pairing, Recording, TrueDepth

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure.common import number
-from benchmarks.scores.geometry import Geometry, Mean
+from benchmarks.scores.geometry import Geometry
+from benchmarks.scores.geometry_page import Mean
 from benchmarks.scores.page import Cells, Row, Rows
 from benchmarks.sets.protocols import MAX_DIFF_S
 from benchmarks.sets.recordings import Pairing, Recording, TruePoses
