@@ -164,11 +164,7 @@ def _pair_maps(
     texture: Float[Tensor, "3 rows cols"],
     there_inverse_depth: Float32[np.ndarray, "rows cols"],
 ) -> tuple[Float[Tensor, " pixels"], ...]:
-    """Seven maps of the pair alone.
-
-    Ego-flow residual and epipolar residual in standard deviations, that deviation, displacement of the points, their
-    depth's change, parallax, and confidence.
-    """
+    """Ego-flow and epipolar residual in sigmas, those in pixels, 3D displacement, depth's change, parallax, confidence."""
     rows, cols = there_inverse_depth.shape
     source, targets = int(flow.edges[edge, 0]), flow.edges[[edge], 1]
     turned, moved = (x[0] for x in relative_cameras(scene, source, targets))
@@ -193,8 +189,8 @@ def _pair_maps(
     if not moved.any():  # two views from one place: there are no epipolar lines
         offline = sigmas
     sigma_px = (variance.reshape(-1) + texture[0].reshape(-1) + texture[2].reshape(-1)).sqrt()
-    found = _look_up(there_inverse_depth, there)
-    deeper = torch.log((found * ratio / rho.clamp_min(1e-12)).clamp(1e-2, 1e2))
+    found = _look_up(there_inverse_depth, there) * ratio
+    deeper = torch.log((found / rho.clamp_min(1e-12)).clamp(1e-2, 1e2))
     focal_px = torch.tensor(scene.intrinsics[source, 0]).float()
     apart = torch.hypot(view_angle(torch.hypot(*off), focal_px), torch.expm1(deeper.abs()))
     confidence = torch.from_numpy(np.ascontiguousarray(flow.confidence[edge])).float() / 255
