@@ -407,7 +407,7 @@ def test_a_refused_resume_keeps_what_was_done(
     assert Path(".in_recon4d.partial").is_dir()
     sentence = refused(["run", "in", "--resume", "--size", "128", *INTRINSICS], capsys)
     assert "was begun with other options" in sentence
-    how = ["--workers", "1", "--executor", "ray"]  # ask for the same by other means
+    how = ["--workers", "1"]  # asks for the same by other means
     assert cli.main(["run", "in", "--resume", *how, *INTRINSICS]) == 0
     assert json.loads(Path("in_recon4d/run.json").read_text())["frames"] == 4
     assert not Path(".in_recon4d.partial").exists()

@@ -1,6 +1,8 @@
 """Options without effect are refused; configurations that are no TOML of ours, and fetching unasked."""
 
 import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ def sentence(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     before = sorted(os.listdir())
     assert cli.main(argv) == 2
     out, err = capsys.readouterr()
+    err = re.sub(r"^read: done in .* s\n", "", err)  # what only the frames tell comes after them
     assert out == "" and err.startswith("recon4d: error: ") and err.count("\n") == 1, err
     assert sorted(os.listdir()) == before
     return err
@@ -35,10 +38,13 @@ def sentence(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 @pytest.mark.parametrize(
     ("options", "reader"),
     [
-        (("--weights", "raft=w.pth"), "--flow raft or --masks geomotion"),
+        (("--weights", "raft=w.pth"), "--masks geomotion or --flow raft"),
         (("--weights", "sam2=w.pth"), "--refine sam2"),
         (("--weights", "pi3=w.pth"), "--geometry pi3"),
-        (("--weights", "depth-pro=w.pth"), "--geometry depth-pro or align3r"),
+        (
+            ("--weights", "depth-pro=w.pth"),
+            "--masks easi3r or --geometry align3r or --geometry depth-pro",
+        ),
         (("--weights", "geomotion=w.pth"), "--masks geomotion"),
         (("--weights", "easi3r=w.pth"), "--masks easi3r"),
         (("--weights", "d2mif=w.pth", "--masks", "residual"), "--masks d2mif"),
@@ -50,6 +56,33 @@ def test_weights_that_nothing_looks_at_are_refused(
 ) -> None:
     err = sentence(capsys, "run", "in", "--out", "out", *options)
     assert "would not be used" in err and reader in err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--executor", "ray"), "--executor ray is for the clips of a long video"),
+        (("--set", "optim.keyframes=free"), "optim.keyframes=free is for the clips"),
+    ],
+)
+def test_options_for_clips_are_refused_where_there_are_none(
+    options: tuple[str, ...],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("recon4d.run.pipeline.check_executor", lambda name: None)
+    err = sentence(capsys, "run", "in", "--out", "out", *options)
+    assert named in err and "3 frames are aligned in one piece" in err
+
+
+def test_a_missing_package_for_clips_is_told_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr("recon4d.run.pipeline.read_stage", None)
+    err = sentence(capsys, "run", "in", "--out", "out", "--executor", "ray")
+    assert "pip install 'recon4d[ray]'" in err
 
 
 def test_nothing_refines_masks_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:

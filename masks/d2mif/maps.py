@@ -164,7 +164,7 @@ def _pair_maps(
     texture: Float[Tensor, "3 rows cols"],
     there_inverse_depth: Float32[np.ndarray, "rows cols"],
 ) -> tuple[Float[Tensor, " pixels"], ...]:
-    """Ego-flow and epipolar residual in sigmas, those in pixels, 3D displacement, depth's change, parallax, confidence."""
+    """Ego-flow and epipolar residual in sigmas, these in pixels, 3D displacement, depth change, parallax, trust."""
     rows, cols = there_inverse_depth.shape
     source, targets = int(flow.edges[edge, 0]), flow.edges[[edge], 1]
     turned, moved = (x[0] for x in relative_cameras(scene, source, targets))

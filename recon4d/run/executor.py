@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
 from multiprocessing import active_children, current_process, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -85,6 +86,14 @@ def executor(name: str, workers: int) -> Iterator[Executor]:
         how = _local(workers)
     with how as made:
         yield made
+
+
+def check_executor(name: str) -> None:
+    """Raise a `MissingDependencyError` where an executor needs a package that is not installed."""
+    if name == "ray" and find_spec("ray") is None:
+        raise MissingDependencyError(
+            "--executor ray needs Ray, which is not installed: pip install 'recon4d[ray]', or use --executor local"
+        )
 
 
 class _Here(Executor):
@@ -188,12 +197,9 @@ def _one_thread() -> None:
 
 @contextmanager
 def _ray(workers: int) -> Iterator[Executor]:
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingDependencyError(
-            "--executor ray needs Ray, which is not installed: pip install 'recon4d[ray]', or use --executor local"
-        ) from error
+    check_executor("ray")
+    import ray
+
     own = not ray.is_initialized()
     if own and os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recon4d.core.errors import Recon4DError, WorkerError
+from recon4d.core.errors import ConfigError, Recon4DError, WorkerError
 from recon4d.core.files import writing
 from recon4d.core.parallel import own_torch
 from recon4d.core.progress import Progress, no_progress
@@ -16,6 +16,7 @@ from recon4d.io.files import (
     remove_empty,
 )
 from recon4d.io.frames import Source
+from recon4d.run.executor import check_executor
 from recon4d.run.finish import Clock, write_all
 from recon4d.run.long import write_long
 from recon4d.run.long.clips import is_long
@@ -64,6 +65,7 @@ def run(
             goes_on = resume and is_begun(folder, config)
             check_output(out, overwrite)
             Methods.of(config)  # refuses what cannot be
+            check_executor(config.executor)
             if not goes_on:
                 begin(folder, config)
             clock = Clock.started(began_s)
@@ -96,8 +98,21 @@ def _fill(
     clear(folder)
 
 
+def _refuse_for_clips(config: RunConfig, frames: int) -> None:
+    """Refuse options that clips alone look at, where the video is aligned in one piece."""
+    given = {"--executor ray": config.executor != "local"}
+    given["optim.keyframes=free"] = config.optim.keyframes != "fixed"
+    for option in (name for name, is_given in given.items() if is_given):
+        raise ConfigError(
+            f"{option} is for the clips of a long video, and {frames} frames are aligned in one piece (up to "
+            f"{config.optim.whole_frames}); leave it out, or lower optim.whole_frames"
+        )
+
+
 def _finished(config: RunConfig, folder: Path, clock: Clock, progress: Progress) -> Path:
     """The complete result, beside its final place; a long video's is written clip by clip."""
-    if is_long(read_stage(config, folder, progress).num_frames, config.optim):
+    frames = read_stage(config, folder, progress).num_frames
+    if is_long(frames, config.optim):
         return write_long(config, folder, clock, progress)
+    _refuse_for_clips(config, frames)
     return write_all(reconstruct_in(config, folder, progress), folder, clock)
