@@ -20,7 +20,7 @@ from torch import Tensor
 
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.sampling import shrink
-from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, MotionMasks, Scene, Video
+from recon4d.core.scene import DenseDepth, Flow, MotionMasks, Scene, Video
 from recon4d.optim.dense.beside import fill_beside_movers
 from recon4d.optim.dense.complete import complete
 from recon4d.optim.dense.edges import choose_sides, enlarge
@@ -168,7 +168,7 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
     moving = _tensor(inputs.motion.probability[frames], inputs)
     known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
     if known is not None:
-        observed = join_known(observed, known.every(FLOW_STRIDE).where(moving <= MOVING))
+        observed = join_known(observed, known.at_samples().where(moving <= MOVING))
     limits = _limits(inputs.scene, frames, observed)
     surface = complete(observed, guide, moving, limits)
     surface = choose_sides(Observed(surface, observed.confidence), guide)

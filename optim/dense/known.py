@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recon4d.core.sampling import ONE_PER_CELL
 from recon4d.core.scene import Scene, Video
+from recon4d.core.tensors import depth_at_samples
 from recon4d.optim.dense.observed import Observed, flatness
 from recon4d.optim.objective.depth_prior import relative_sigma
 
@@ -33,10 +35,10 @@ class KnownDepth:
     is_measured: bool
     """By a depth camera."""
 
-    def every(self, step: int) -> "KnownDepth":
-        """On a coarser grid."""
-        part = slice(None), slice(None, None, step), slice(None, None, step)
-        return KnownDepth(self.depth[part], self.relative_sigma[part], self.is_measured)
+    def at_samples(self) -> "KnownDepth":
+        """At the sampling of `Flow`."""
+        sigma = self.relative_sigma[ONE_PER_CELL]
+        return KnownDepth(depth_at_samples(self.depth), sigma, self.is_measured)
 
     def where(self, keep: Tensor) -> "KnownDepth":
         """Unknown elsewhere."""

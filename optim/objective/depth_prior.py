@@ -5,10 +5,13 @@ Numbers here that name no source were set by hand.
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Int64
 
 from recon4d.core.errors import DegenerateError
-from recon4d.core.scene import FLOW_STRIDE, DepthPrior
+from recon4d.core.sampling import ONE_PER_CELL
+from recon4d.core.scene import DepthPrior
+from recon4d.core.tensors import EDGE_RATIO, depth_at_samples
 from recon4d.optim.objective.noise import FLOW_SIGMA_PX
 from recon4d.optim.objective.problem import GUESS_PX
 
@@ -16,8 +19,6 @@ SENSOR_SIGMA = 0.01
 """Relative error of a depth camera near by ..."""
 SENSOR_SIGMA_PER_M = 0.002
 """... and how it grows with distance (Khoshelham and Elberink, Sensors 2012: quadratic in depth)."""
-EDGE_RATIO = 1.05
-"""Where neighbouring depths differ by more than this factor there is an edge, and neither side is to be trusted."""
 
 
 def relative_sigma(
@@ -39,11 +40,10 @@ def prior_at(
     """
     inverse = np.zeros(samples.shape[:2], np.float32)
     weight = np.zeros(samples.shape[:2], np.float32)
-    centre = slice(FLOW_STRIDE // 2, None, FLOW_STRIDE)
     kernel = np.ones((3, 3), np.uint8)
     for frame, (row, col) in enumerate(samples.transpose(0, 2, 1)):
-        depth = np.ascontiguousarray(prior.depth[frame][centre, centre])
-        sigma = relative_sigma(prior, slice(frame, frame + 1))[0][centre, centre]
+        depth = depth_at_samples(torch.from_numpy(np.array(prior.depth[frame]))).numpy()
+        sigma = relative_sigma(prior, slice(frame, frame + 1))[0][ONE_PER_CELL]
         flat = cv2.dilate(depth, kernel) < EDGE_RATIO * cv2.erode(depth, kernel)
         known = (depth[row, col] > 0) & flat[row, col]
         inverse[frame][known] = 1 / depth[row, col][known]

@@ -10,6 +10,15 @@ from jaxtyping import Float, Float32, Int64, UInt8
 
 from recon4d.core.scene import FLOW_STRIDE
 
+ONE_PER_CELL = (
+    ...,
+    slice(FLOW_STRIDE // 2, None, FLOW_STRIDE),
+    slice(FLOW_STRIDE // 2, None, FLOW_STRIDE),
+)
+"""Index of one pixel of every sample's cell in maps of the working size: the one to the right of the sample and below
+it, whose centre is half a pixel off in both directions. For what has no mean; `recon4d.core.tensors.depth_at_samples`
+has none of that half pixel."""
+
 
 def sample_shape(size: tuple[int, int]) -> tuple[int, int]:
     """(rows, cols) of the samples of an image of some (width, height)."""

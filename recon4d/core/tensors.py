@@ -9,10 +9,14 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
-from recon4d.core.sampling import sample_px
+from recon4d.core.sampling import ONE_PER_CELL, sample_px
 from recon4d.core.scene import FLOW_STRIDE, Flow
 
 Data = TypeVar("Data")
+
+EDGE_RATIO = 1.05
+"""Where neighbouring depths differ by more than this factor there is an edge, and neither side is to be trusted. Set by
+hand."""
 
 
 def map_tensors(data: Data, change: Callable[[Tensor], Tensor]) -> Data:
@@ -62,3 +66,19 @@ def nearest_cells(
     """Index, row by row, of the samples whose cells hold pixels, or are nearest to those outside; int32: small."""
     row = (v * (1 / FLOW_STRIDE)).clamp_(0, rows - 1).int()
     return row.mul_(cols).add_((u * (1 / FLOW_STRIDE)).clamp_(0, cols - 1).int())
+
+
+def depth_at_samples(
+    depth: Float[Tensor, "*frames height width"],
+) -> Float[Tensor, "*frames rows cols"]:
+    """Depth where the samples of `Flow` lie; 0 = unknown.
+
+    Inverse depth is linear on planes, so its mean over a cell is that of the cell's middle. Where the cell's depths are
+    not all known, or are of two surfaces, one pixel's depth stands for it (`ONE_PER_CELL`).
+    """
+    rows, cols = (side // FLOW_STRIDE for side in depth.shape[-2:])
+    whole = depth[..., : rows * FLOW_STRIDE, : cols * FLOW_STRIDE]
+    cells = whole.reshape(*whole.shape[:-2], rows, FLOW_STRIDE, cols, FLOW_STRIDE)
+    nearest, farthest = cells.amin((-3, -1)), cells.amax((-3, -1))
+    is_one = (nearest > 0) & (farthest < EDGE_RATIO * nearest)
+    return torch.where(is_one, 1 / cells.reciprocal().mean((-3, -1)), depth[ONE_PER_CELL])
