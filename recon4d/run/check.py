@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Bool, Float16, Float64, Int64, UInt8
 
 from recon4d.core.geometry import transfer
-from recon4d.core.sampling import spread_evenly
-from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Flow, Scene, Video
+from recon4d.core.sampling import ONE_PER_CELL, sample_px, spread_evenly
+from recon4d.core.scene import DenseDepth, Flow, Scene, Video
+from recon4d.core.tensors import depth_at_samples
 from recon4d.flow import FlowMethod
 
 CHECKED_OFFSETS = (1, 5, 10)
@@ -80,12 +81,10 @@ def _residual(
     flow_px, confidence = measured_flow
     source, target = int(pair[0]), int(pair[1])
     rows, cols = confidence.shape
-    half = FLOW_STRIDE // 2
-    depth = dense.depth[source][half::FLOW_STRIDE, half::FLOW_STRIDE][:rows, :cols]
-    moving = is_dynamic[source][half::FLOW_STRIDE, half::FLOW_STRIDE][:rows, :cols]
+    depth = depth_at_samples(torch.from_numpy(np.array(dense.depth[source]))).numpy()
+    moving = is_dynamic[source][ONE_PER_CELL][:rows, :cols]
     use = (confidence > 127) & (depth > 0) & ~moving
-    row, col = np.nonzero(use)
-    uv = torch.from_numpy((np.stack((col, row), axis=1) + 0.5) * FLOW_STRIDE)
+    uv = torch.from_numpy(sample_px(rows, cols)[use].astype(np.float64))
     relative = np.linalg.inv(scene.world_from_cam[target]) @ scene.world_from_cam[source]
     k = torch.from_numpy(np.array(scene.intrinsics))
     predicted, ratio = transfer(
