@@ -175,10 +175,9 @@ def test_an_intrinsics_file_of_a_wrong_shape_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_images(Path("in"), textured_frames(2))
-    Path("k.txt").write_text("100 100 64 48\n100 100 64 48\n")
-    assert "k.txt: found 2 lines, needed one" in refused(
-        ["run", "in", "--intrinsics", "k.txt"], capsys
-    )
+    Path("k.txt").write_text("100 100 64 48\n100 101 64 48\n")
+    sentence = refused(["run", "in", "--intrinsics", "k.txt"], capsys)
+    assert "k.txt has 2 cameras, and those of line 1 and line 2 differ; one for all" in sentence
     Path("k.txt").write_text("100 100 64 48 0.1\n")
     assert "k.txt, line 1: found 5 numbers, needed 4, 8 or 9" in refused(
         ["run", "in", "--intrinsics", "k.txt"], capsys
