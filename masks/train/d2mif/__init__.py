@@ -1,9 +1,7 @@
 """`recon4d train d2mif`: clips, training, calibration, and the file of weights with its card."""
 
-import json
-import os
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,11 +9,12 @@ import torch
 from torch import Tensor
 
 from recon4d.core.errors import ConfigError
-from recon4d.core.parallel import keep_memory
+from recon4d.core.parallel import keep_memory, torch_threads
 from recon4d.core.progress import Progress, no_progress
 from recon4d.masks.d2mif.config import FULL, LIGHT
 from recon4d.masks.d2mif.network import GEOMETRY_CHANNELS, MOTION_CHANNELS, D2mif
 from recon4d.masks.d2mif.weights import save_weights
+from recon4d.masks.train.command import claim, data_sets, device_of, workers_of
 from recon4d.masks.train.d2mif.calibrate import calibrate, calibration_error
 from recon4d.masks.train.d2mif.card import Figures, write_card
 from recon4d.masks.train.d2mif.fit import FitOptions, fit, validate
@@ -68,13 +67,9 @@ def train_d2mif(options: TrainOptions, progress: Progress = no_progress) -> Path
     held_out = clips[HELD_OUT - 1 :: HELD_OUT]
     train = tuple(c for at, c in enumerate(clips) if at % HELD_OUT != HELD_OUT - 1)
     keep_memory()
-    before = torch.get_num_threads()
-    torch.set_num_threads(options.workers)
-    try:
+    with torch_threads(options.workers):
         network = fit(options.out, train, held_out, options.fit, imagenet, progress)
         return _finish(options, network, held_out)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _with_tokens(
@@ -126,9 +121,6 @@ def from_arguments(arguments: Namespace, command: str) -> TrainOptions:
     branches = tuple(arguments.branches.split(","))
     pretrained = arguments.imagenet == "yes" and "appearance" in branches
     network = replace(SIZES[arguments.size], branches=branches)
-    device = arguments.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     return TrainOptions(
         out=arguments.out,
         library=LibraryOptions(
@@ -140,12 +132,12 @@ def from_arguments(arguments: Namespace, command: str) -> TrainOptions:
             batch=arguments.batch,
             rate=arguments.rate,
             seed=arguments.seed,
-            device=device,
+            device=device_of(arguments),
             validate_every=max(arguments.steps // 10, 1),
         ),
         imagenet=pretrained,
         backbone=_backbone(arguments.backbone, arguments.weights),
-        workers=arguments.workers or len(os.sched_getaffinity(0)),
+        workers=workers_of(arguments),
         command=command,
     )
 
@@ -162,19 +154,6 @@ def _backbone(name: str, weights: Sequence[str]) -> Backbone | None:
     return None
 
 
-def data_sets(texts: Sequence[str]) -> dict[str, Path]:
-    """NAME=DIR of the command line."""
-    found = {}
-    for text in texts:
-        name, _, root = text.partition("=")
-        if not root:
-            raise ConfigError(
-                f"--data {text} names no folder; write NAME=DIR, e.g. davis16-train=DAVIS"
-            )
-        found[name] = Path(root)
-    return found
-
-
 def _identity(options: TrainOptions) -> dict[str, object]:
     """What must not differ when a training goes on."""
     backbone = {} if options.backbone is None else {"backbone": options.backbone.name}
@@ -186,18 +165,3 @@ def _identity(options: TrainOptions) -> dict[str, object]:
         "maps": MOTION_CHANNELS + GEOMETRY_CHANNELS,
         **backbone,
     }
-
-
-def claim(out: Path, identity: Mapping[str, object]) -> None:
-    """Refuse a folder that holds another training or anything else."""
-    mark, wanted = out / "training.json", json.dumps(identity)
-    if mark.exists():
-        if mark.read_text(encoding="utf-8") != wanted:
-            raise ConfigError(
-                f"{out} holds the training {mark.read_text(encoding='utf-8')}; "
-                "give the same options to go on with it, or another --out"
-            )
-        return
-    if any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty and holds no training; give another --out")
-    mark.write_text(wanted, encoding="utf-8")

@@ -20,7 +20,7 @@ from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import Progress
 from recon4d.core.stages import load_stage, run_stage
 from recon4d.masks.train.d2mif.samples import Samples, real_samples, rendered_samples
-from recon4d.masks.train.datasets import TRAINING, LabelledVideo, read_dataset
+from recon4d.masks.train.datasets import TRAINING, Part, read_dataset
 from recon4d.masks.train.worlds.clip import render_clip
 from recon4d.masks.train.worlds.cutouts import salient_net
 from recon4d.masks.train.worlds.material import Material, find_photographs, load_material
@@ -53,16 +53,6 @@ class LibraryOptions:
             raise ConfigError(
                 f"there is no training set '{sorted(unknown)[0]}'; available: {', '.join(TRAINING)}"
             )
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Consecutive frames of a labelled video."""
-
-    name: str
-    video: LabelledVideo
-    start: int
-    stop: int
 
 
 def clip_library(
@@ -100,16 +90,16 @@ def clip_library(
     return tuple(load_stage(folder / n, Samples) for n in names if (folder / n).exists())
 
 
-def real_parts(data: Mapping[str, Path]) -> list[_Part]:
+def real_parts(data: Mapping[str, Path]) -> list[Part]:
     """The parts of all videos of some data sets that hold an annotated frame."""
     found = []
     for name, root in data.items():
         for video in read_dataset(name, root).videos:
             for start in range(0, len(video.frames), FRAMES[1]):
                 stop = min(start + FRAMES[1], len(video.frames))
-                if stop - start >= FRAMES[0] and any(start <= k < stop for k in video.annotated):
-                    label = f"{name}-{video.name}-{start:05d}".replace("/", "-")
-                    found.append(_Part(label, video, start, stop))
+                part = Part(name, video, start, stop)
+                if stop - start >= FRAMES[0] and part.labelled:
+                    found.append(part)
     return found
 
 
@@ -138,10 +128,10 @@ def _render(folder: Path, options: LibraryOptions, index: int) -> None:
     _store(folder, f"{index:06d}", compute)
 
 
-def _film(folder: Path, seed: int, part: _Part) -> None:
+def _film(folder: Path, seed: int, part: Part) -> None:
     own = _seed(seed, *part.name.encode())
     try:
-        _store(folder, part.name, lambda s: real_samples(part.video, part.start, part.stop, own, s))
+        _store(folder, part.name, lambda scratch: real_samples(part, own, scratch))
     except Recon4DError as error:
         logging.getLogger(__name__).warning("%s is left out: %s", part.name, error)
 

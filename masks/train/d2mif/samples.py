@@ -29,7 +29,7 @@ from recon4d.masks.d2mif.maps import (
 )
 from recon4d.masks.evidence import Surroundings, look_around, probability
 from recon4d.masks.given import outlines
-from recon4d.masks.train.datasets import LabelledVideo
+from recon4d.masks.train.datasets import Part
 from recon4d.masks.train.worlds.clip import RenderedClip
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.setting import AlignOptions
@@ -98,37 +98,31 @@ def rendered_samples(
     return _samples(front, scene, range(len(clip.images)), clip.is_dynamic, rng)
 
 
-def real_samples(
-    video: LabelledVideo, start: int, stop: int, seed: int, folder: Path, threads: int = 1
-) -> Samples:
+def real_samples(part: Part, seed: int, folder: Path, threads: int = 1) -> Samples:
     """Run the front end on a part of a labelled video; only the annotated frames become samples.
 
     Args:
-        video: Of a data set.
-        start: First frame of the part; one of its frames is annotated.
-        stop: One after the last.
+        part: One of its frames is annotated.
         seed: Decides which geometry and which partners are used.
         folder: For the flow's memory maps.
         threads: Frames and pairs that are looked at at the same time.
     """
     rng = np.random.default_rng(seed)
-    images = video.images(start, stop)
+    images = part.video.images(part.start, part.stop)
     size = working_size((images.shape[2], images.shape[1]), REAL_SIDE)
     resized = np.stack([cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images])
     front = _look(resized, None, folder, threads)
-    labelled = [frame for frame in range(start, stop) if video.truth[frame]]
-    truth = np.zeros((stop - start, size[1], size[0]), bool)
-    for frame in labelled:
-        mask = video.mask(frame)
-        assert mask is not None, "it is annotated"
-        truth[frame - start] = resize_nearest(mask.astype(np.uint8), size) > 0
-    whole = len(labelled) == stop - start
+    labelled = part.labelled
+    truth = np.zeros((len(images), size[1], size[0]), bool)
+    for frame, mask in zip(labelled, part.masks(), strict=True):
+        truth[frame] = resize_nearest(mask.astype(np.uint8), size) > 0
+    whole = len(labelled) == len(images)
     shares = np.array(GEOMETRY_SHARES) * [1, 1, whole, 0]
     kind = str(rng.choice(GEOMETRY_KINDS, p=shares / shares.sum()))
     scene = front.improved(kind, truth)
     if whole and rng.random() < 0.5:
         front = front.guided(scene, folder)
-    return _samples(front, scene, [frame - start for frame in labelled], truth, rng)
+    return _samples(front, scene, labelled, truth, rng)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from recon4d.masks.train.datasets.labels import read_foreground, read_labels
 from recon4d.masks.train.datasets.layout import Reader
 from recon4d.masks.train.datasets.movi import read_movi
 from recon4d.masks.train.datasets.segtrack import read_segtrack
-from recon4d.masks.train.datasets.video import Dataset, LabelledVideo, Names
+from recon4d.masks.train.datasets.video import Dataset, LabelledVideo, Names, Part
 from recon4d.masks.train.datasets.youtube_vos import read_youtube_vos
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "TRAINING",
     "Dataset",
     "LabelledVideo",
+    "Part",
     "read_dataset",
     "read_foreground",
     "read_labels",

@@ -1,6 +1,6 @@
 """What all data sets have in common: videos whose frames are files, with masks of what moves in some frames."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,34 @@ class LabelledVideo:
                     "restore the file"
                 )
         return np.logical_or.reduce(masks) if masks else None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive frames of a labelled video."""
+
+    dataset: str
+    """Name of the data set that the video is from."""
+    video: LabelledVideo
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """Of a folder; no other part of this length has it."""
+        return f"{self.dataset}-{self.video.name}-{self.start:05d}".replace("/", "-")
+
+    @property
+    def labelled(self) -> list[int]:
+        """Frames with a label, counted from the first of the part."""
+        return [k - self.start for k in self.video.annotated if self.start <= k < self.stop]
+
+    def masks(self) -> Iterator[Mask]:
+        """Read what moves in the labelled frames."""
+        for frame in self.labelled:
+            mask = self.video.mask(self.start + frame)
+            assert mask is not None, "it is annotated"
+            yield mask
 
 
 @dataclass(frozen=True)

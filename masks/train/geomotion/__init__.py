@@ -14,7 +14,7 @@ from recon4d.core.parallel import torch_threads
 from recon4d.core.progress import Progress, no_progress
 from recon4d.flow.raft import load_raft
 from recon4d.masks.geomotion.network import GeoMotion
-from recon4d.masks.train.d2mif import claim, data_sets
+from recon4d.masks.train.command import claim, data_sets, device_of, workers_of
 from recon4d.masks.train.geomotion.clips import ClipOptions, Clips, find_parts, motion_clips
 from recon4d.masks.train.geomotion.fit import (
     LossWeights,
@@ -115,9 +115,6 @@ def _finish(options: MotionTraining, network: GeoMotion, clips: Clips, done: Pro
 
 def from_arguments(arguments: Namespace, command: str) -> MotionTraining:
     """Options of the command line."""
-    device = arguments.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     start, raft = _weights(arguments.weights)
     return MotionTraining(
         out=arguments.out,
@@ -129,9 +126,9 @@ def from_arguments(arguments: Namespace, command: str) -> MotionTraining:
             rate=arguments.rate,
             loss=LossWeights(arguments.focal_loss, arguments.dice_loss, arguments.bce_loss),
             seed=arguments.seed,
-            device=device,
+            device=device_of(arguments),
         ),
-        threads=arguments.workers or len(os.sched_getaffinity(0)),
+        threads=workers_of(arguments),
         command=command,
     )
 

@@ -12,7 +12,7 @@ from recon4d.core.errors import ConfigError, InputError
 from recon4d.core.progress import Progress
 from recon4d.core.stages import load_stage, run_stage
 from recon4d.masks.geomotion.flow import flow_magnitude, square_images
-from recon4d.masks.train.datasets import TRAINING, LabelledVideo, read_dataset
+from recon4d.masks.train.datasets import TRAINING, LabelledVideo, Part, read_dataset
 from recon4d.networks.raft import Raft
 
 HELD_OUT = 10
@@ -30,21 +30,6 @@ class MotionClip:
     """Indices of the frames that have a label, ascending."""
     truth: UInt8[np.ndarray, "labels side side"]
     """255 = moves; between, where a pixel of the square is cut by an outline."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Consecutive frames of a labelled video."""
-
-    name: str
-    video: LabelledVideo
-    start: int
-    stop: int
-
-    @property
-    def labelled(self) -> list[int]:
-        """Frames with a label, counted from the first of the part."""
-        return [k - self.start for k in self.video.annotated if self.start <= k < self.stop]
 
 
 @dataclass(frozen=True)
@@ -141,15 +126,7 @@ def _parts(name: str, video: LabelledVideo, frames: int) -> list[Part]:
     """Windows over a video that hold a label."""
     count = len(video.frames)
     starts = range(0, max(count - frames, 0) + 1, max(frames // 2, 1))
-    parts = [
-        Part(
-            f"{name}-{video.name}-{start:05d}".replace("/", "-"),
-            video,
-            start,
-            min(start + frames, count),
-        )
-        for start in starts
-    ]
+    parts = [Part(name, video, start, min(start + frames, count)) for start in starts]
     return [part for part in parts if part.labelled and part.stop - part.start > 1]
 
 
@@ -158,9 +135,7 @@ def _store(folder: Path, part: Part, raft: Raft, side_px: int, threads: int) -> 
         images = square_images(part.video.images(part.start, part.stop), side_px)
         moved = np.minimum(flow_magnitude(raft, images, threads), np.finfo(np.float16).max)
         truth = []
-        for frame in part.labelled:
-            mask = part.video.mask(part.start + frame)
-            assert mask is not None, "only labelled frames are asked for"
+        for mask in part.masks():
             level = mask.astype(np.float32) * 255
             small = cv2.resize(level, (side_px, side_px), interpolation=cv2.INTER_AREA)
             truth.append(small.round().astype(np.uint8))
