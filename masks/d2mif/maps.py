@@ -12,7 +12,13 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays, view_angle
+from recon4d.core.geometry import (
+    MIN_DEPTH_RATIO,
+    relative_cameras,
+    scene_rays,
+    static_pixels,
+    view_angle,
+)
 from recon4d.core.sampling import sample_index
 from recon4d.core.scene import Flow, Scene
 from recon4d.core.tensors import flow_targets, sample_grid_px
@@ -169,13 +175,12 @@ def _pair_maps(
     source, targets = int(flow.edges[edge, 0]), flow.edges[[edge], 1]
     turned, moved = (x[0] for x in relative_cameras(scene, source, targets))
     uv = sample_grid_px(rows, cols, torch.device("cpu"))
-    at_infinity = turned @ scene_rays(scene, source, uv).T
-    point = at_infinity + moved[:, None] * rho
-    ratio = point[2].clamp_min(MIN_DEPTH_RATIO)
-    predicted = point[:2] / ratio
+    ray = scene_rays(scene, source, uv)
+    at_infinity, _ = static_pixels(turned, moved, ray, torch.zeros_like(rho))
+    predicted, ratio = static_pixels(turned, moved, ray, rho)
+    ratio = ratio.clamp_min(MIN_DEPTH_RATIO)
     there = torch.cat(flow_targets(flow, np.array([edge]), torch.device("cpu")))
-    off = predicted - there
-    shift = predicted - at_infinity[:2] / at_infinity[2].clamp_min(MIN_DEPTH_RATIO)
+    off, shift = predicted - there, predicted - at_infinity
     slope = moved[:2, None] - predicted * moved[2]
     along = slope / torch.hypot(*slope).clamp_min(1e-12)
     beside = torch.stack((-along[1], along[0]))

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays
+from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays, static_pixels
 from recon4d.core.parallel import each
 from recon4d.core.progress import Counter
 from recon4d.core.scene import Flow, Scene
@@ -147,15 +147,16 @@ def _sigmas(
     source, targets = int(flow.edges[edges[0], 0]), flow.edges[edges, 1]
     turned, moved = relative_cameras(scene, source, targets)
     uv = sample_grid_px(rows, cols, torch.device("cpu"))
-    point = torch.matmul(turned, scene_rays(scene, source, uv).T)
-    point.addcmul_(moved[..., None], found.inverse_depth.reshape(1, 1, -1))
-    across, down, ratio = point.unbind(1)
+    ray, rho = scene_rays(scene, source, uv), found.inverse_depth.flatten()
+    predicted, ratio = static_pixels(turned, moved, ray, rho)
     is_behind = ratio <= MIN_DEPTH_RATIO
     there_u, there_v = flow_targets(flow, edges, torch.device("cpu"))
     length = torch.hypot(there_u - uv[:, 0], there_v - uv[:, 1])
-    inverse = ratio.clamp_min(MIN_DEPTH_RATIO).reciprocal()
     shape = (len(edges), rows, cols)
-    off = ((across * inverse - there_u).reshape(shape), (down * inverse - there_v).reshape(shape))
+    off = (
+        (predicted[:, 0] - there_u).reshape(shape),
+        (predicted[:, 1] - there_v).reshape(shape),
+    )
     variance = flow_variance(length).reshape(shape)
     sigmas = mahalanobis2(off, texture, variance).clamp_max_(MAX_SIGMAS**2).sqrt_()
     sigmas.masked_fill_(is_behind.reshape(shape), MAX_SIGMAS)

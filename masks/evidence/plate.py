@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays
+from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays, static_pixels
 from recon4d.core.sampling import sample_at
 from recon4d.core.scene import Scene
 from recon4d.core.tensors import cells_of
@@ -120,11 +120,9 @@ def _paint(
     use = (surfaces.static[source] > MIN_STATIC) & (error_px < MAX_ERROR_PX)
     uv = torch.from_numpy(sample_at(STEP * np.argwhere(use)))
     rho = torch.from_numpy(surfaces.inverse_depth[source][use])
-    point = (scene_rays(scene, source, uv) @ turned.T).addcmul_(rho[:, None], moved)
-    ratio = point[:, 2].clamp_min(MIN_DEPTH_RATIO)
-    row, col = cells_of(point[:, :2] / ratio[:, None])
-    inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
-    inside &= point[:, 2] > MIN_DEPTH_RATIO
+    there, ratio = static_pixels(turned, moved, scene_rays(scene, source, uv), rho)
+    row, col = cells_of(there.T)
+    inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols) & (ratio > MIN_DEPTH_RATIO)
     place = (row * cols + col)[inside]
     colour = torch.from_numpy(images[source][::STEP, ::STEP][use]).float()[inside]
     here = torch.from_numpy(images[frame]).reshape(-1, 3)[place].float()

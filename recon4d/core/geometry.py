@@ -196,6 +196,29 @@ def relative_cameras(
     return turned.float(), moved.float()
 
 
+def static_pixels(
+    turned: Float[Tensor, "*edges 3 3"],
+    moved: Float[Tensor, "*edges 3"],
+    ray: Float[Tensor, "points 3"],
+    inverse_depth: Float[Tensor, " points"],
+) -> tuple[Float[Tensor, "*edges 2 points"], Float[Tensor, "*edges points"]]:
+    """Where points of the source appear in the targets if they do not move: `transfer` for maps of many frames.
+
+    Args:
+        turned: See `relative_cameras`.
+        moved: See there.
+        ray: With unit z, in the source (`scene_rays`).
+        inverse_depth: In the source.
+
+    Returns:
+        Pixels (u, v), and depth in the target over that in the source. At `MIN_DEPTH_RATIO` and below the point is
+        behind the target; its pixel is then that of a point at this ratio.
+    """
+    point = torch.matmul(turned, ray.T).addcmul_(moved[..., None], inverse_depth)
+    ratio = point[..., 2, :]
+    return point[..., :2, :] / ratio.clamp_min(MIN_DEPTH_RATIO)[..., None, :], ratio
+
+
 def scene_rays(
     scene: Scene, frame: int, uv_px: Float[Tensor, "points 2"]
 ) -> Float[Tensor, "points 3"]:

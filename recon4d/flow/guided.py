@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from recon4d.core.arrays import create_array
-from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays
+from recon4d.core.geometry import relative_cameras, scene_rays, static_pixels
 from recon4d.core.parallel import each, one_opencv_thread
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.sampling import image_size, in_samples, sample_px
@@ -133,9 +133,8 @@ def static_flow(
     uv = grid[::step, ::step]
     ray = scene_rays(scene, source, uv.reshape(-1, 2))
     depth = torch.from_numpy(np.ascontiguousarray(inverse_depth[::step, ::step]))
-    point = ray @ turned.T + depth.reshape(-1, 1) * moved
-    there = point[:, :2] / point[:, 2:].clamp_min(MIN_DEPTH_RATIO)
-    return np.asarray((there.reshape(uv.shape) - uv).clamp_(-limit, limit).numpy(), np.float32)
+    there, _ = static_pixels(turned, moved, ray, depth.flatten())
+    return np.asarray((there.T.reshape(uv.shape) - uv).clamp_(-limit, limit).numpy(), np.float32)
 
 
 def _kept_pairs(flow: Flow, scene: Scene) -> Int64[np.ndarray, " pairs"]:
