@@ -22,7 +22,7 @@ from recon4d.optim.pairwise.grid import (
     length,
 )
 from recon4d.optim.pairwise.motion import motion_evidence, outside_interval
-from recon4d.optim.pairwise.problem import Slots, flatness
+from recon4d.optim.pairwise.problem import Slots, crease_weight
 from recon4d.optim.pairwise.start import (
     chain,
     frame_scales,
@@ -267,9 +267,14 @@ def test_constant_flow_comes_back_and_its_noise_is_measured() -> None:
 def test_planes_are_flat_and_edges_are_not() -> None:
     rows, cols = torch.meshgrid(torch.arange(12.0), torch.arange(16.0), indexing="ij")
     plane = (0.3 + 0.002 * rows + 0.004 * cols)[None]  # inverse depth of a plane is linear
-    assert float(flatness(plane, 1)[:, 1:-1, 1:-1].min()) > 0.999
+    assert float(crease_weight(plane, 1)[:, 1:-1, 1:-1].min()) > 0.999
     step = plane + 0.2 * (cols > 8)
-    assert float(flatness(step, 1)[0, 5, 8]) < 0.05 < 0.99 < float(flatness(step, 1)[0, 5, 4])
+    assert (
+        float(crease_weight(step, 1)[0, 5, 8])
+        < 0.05
+        < 0.99
+        < float(crease_weight(step, 1)[0, 5, 4])
+    )
 
 
 def test_evidence_rises_with_the_residual_and_with_time() -> None:

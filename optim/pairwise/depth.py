@@ -33,8 +33,8 @@ MIN_SPREAD = 0.003
 
 
 @dataclass(frozen=True)
-class Similarity:
-    """`x -> scale * rotation @ x + translation`, one per pair."""
+class PairFits:
+    """A similarity per pair: `x -> scale * rotation @ x + translation`."""
 
     scale: Float[Tensor, " edges"]
     rotation: Float[Tensor, "edges 3 3"]
@@ -50,7 +50,7 @@ def align_similarity(
     points: Float[Tensor, "edges 3 samples"],
     wanted: Float[Tensor, "edges 3 samples"],
     weight: Float[Tensor, "edges samples"],
-) -> tuple[Similarity, Float[Tensor, "edges samples"]]:
+) -> tuple[PairFits, Float[Tensor, "edges samples"]]:
     """Robust weighted Procrustes (Umeyama, PAMI 1991) of every pair's points to wanted ones.
 
     The similarity is found from the wanted points to the pair's and inverted: errors of the points that are moved make
@@ -72,7 +72,7 @@ def align_similarity(
             compute_scaling=True,
         )
         back, scale = turned.transpose(1, 2), 1 / scale.clamp_min(1e-9)
-        fit = Similarity(scale, back, -scale[:, None] * (back @ moved[..., None])[..., 0])
+        fit = PairFits(scale, back, -scale[:, None] * (back @ moved[..., None])[..., 0])
         off = pointmap_alignment(points, wanted, fit.scale, fit.rotation, fit.translation)
         error = length(off) / distance
         kernel = cauchy_weight(error**2, INLIER)[1]

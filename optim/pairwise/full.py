@@ -20,7 +20,7 @@ from recon4d.optim.pairwise.depth import FusedDepth
 from recon4d.optim.pairwise.grid import PairGrid
 from recon4d.optim.pairwise.motion import PairSamples, dense_log_odds, surroundings
 from recon4d.optim.pairwise.pairs import Pairs, pair_notice
-from recon4d.optim.pairwise.problem import align_pairs_to, enlarge_map, flatness
+from recon4d.optim.pairwise.problem import align_pairs_to, crease_weight, enlarge_map
 from recon4d.optim.pairwise.sharpen import halo_px, sharpened
 from recon4d.optim.pairwise.start import PairStart
 from recon4d.optim.pairwise.types import (
@@ -122,7 +122,7 @@ def _full_frame(
         moving = dense_log_odds(samples, ranges) > 0
     reach = halo_px(width)
     halo = F.max_pool2d(moving[None, None].to(flow.weight), 2 * reach + 1, 1, reach)[0, 0]
-    flat = flatness((-prior.log_depth).exp().reshape(1, height, width), reach)[0]
+    flat = crease_weight((-prior.log_depth).exp().reshape(1, height, width), reach)[0]
     static = ((1 - halo) * flat).flatten()
     inverse, std = refine_depth(
         flow, relative, prior, static, view.state.intrinsics[edges], grid.flow_sigma_px

@@ -19,7 +19,7 @@ from recon4d.optim.objective.terms import cauchy_weight
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.pairwise.depth import (
     FusedDepth,
-    Similarity,
+    PairFits,
     align_scale,
     align_similarity,
     fuse,
@@ -75,7 +75,7 @@ def build_pair_problem(
         static: Weight 1 - M.
         correlated: Factor of the prior's sigma: errors of neighbouring samples are not independent.
     """
-    flat = flatness(grid.maps((-prior.log_depth).exp()), 1).flatten(1)
+    flat = crease_weight(grid.maps((-prior.log_depth).exp()), 1).flatten(1)
     return slot_problem(
         grid.edges,
         grid.uv_px,
@@ -126,7 +126,7 @@ def correlation(num_samples: int) -> float:
     return max(1.0, math.sqrt(num_samples / PATCHES))
 
 
-def flatness(
+def crease_weight(
     inverse_depth: Float[Tensor, "frames rows cols"], reach: int
 ) -> Float[Tensor, "frames rows cols"]:
     """Weight of flow where surfaces bend or end: 1 on planes, 1/2 at `CREASE`; neighbours are `reach` pixels apart."""
@@ -145,7 +145,7 @@ class Alignment:
 
     factor: Float[Tensor, " edges"]
     """Takes the depth of the first view to that of the scene."""
-    fit: Similarity
+    fit: PairFits
     """Takes points of the second view to its own camera in the scene."""
     error: Float[Tensor, "edges samples"]
     """Relative error of the second view's points that remains."""
@@ -156,7 +156,7 @@ class Alignment:
         fit = self.fit
         return Alignment(
             self.factor[place],
-            Similarity(fit.scale[place], fit.rotation[place], fit.translation[place]),
+            PairFits(fit.scale[place], fit.rotation[place], fit.translation[place]),
             self.error[place],
         )
 

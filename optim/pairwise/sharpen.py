@@ -24,8 +24,8 @@ from recon4d.optim.pairwise.grid import PairGrid, consistency, pixel_centres, th
 from recon4d.optim.pairwise.pairs import Pairs
 from recon4d.optim.pairwise.problem import (
     correlation,
+    crease_weight,
     enlarge_map,
-    flatness,
     slot_problem,
     used_flow_sigma_px,
 )
@@ -72,7 +72,7 @@ def sharpened(
     static = view.static(grid)
     sigma_px = used_flow_sigma_px(grid, view.state, static, view.relative(grid))
     inverse_depth = (-fused.log_depth).exp().reshape(-1, height, width)
-    flat = flatness(inverse_depth, halo_px(width))
+    flat = crease_weight(inverse_depth, halo_px(width))
     problem = sharp_problem(pairs, graph.keep, grid, fused, static, flat, sigma_px)
     setting = PairSetting(SHARP, start, sigma_px)
     state = replace(view.state, inverse_depth=problem.prior_inverse_depth)

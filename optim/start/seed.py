@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.setting import AlignOptions
-from recon4d.optim.start.two_view import RelativePose, relative_poses
+from recon4d.optim.start.two_view import RelativePose, two_view_poses
 
 GOOD_SEED_PARALLAX_PX = 25.0
 """More parallax than this does not make a better seed."""
@@ -38,7 +38,7 @@ def pair_geometry(
     options: AlignOptions,
 ) -> list[RelativePose | None]:
     """Two-view geometry of pairs of a problem."""
-    return relative_poses(
+    return two_view_poses(
         problem.samples_px[pairs[:, 0]].transpose(1, 2).cpu().numpy(),
         problem.targets_px[pairs[:, 0], slots].transpose(1, 2).cpu().numpy(),
         problem.weight[pairs[:, 0], slots].cpu().numpy(),

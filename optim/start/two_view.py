@@ -40,7 +40,7 @@ class RelativePose:
     num_inliers: int
 
 
-def relative_poses(
+def two_view_poses(
     samples_px: Float[np.ndarray, "pairs samples 2"],
     targets_px: Float[np.ndarray, "pairs samples 2"],
     confidence: Float[np.ndarray, "pairs samples"],
