@@ -1,4 +1,4 @@
-"""The result folder, format 1 (docs/DESIGN): writing and reading it."""
+"""The result folder, format 1 (docs/GUIDE.md): writing and reading it."""
 
 import json
 import math
