@@ -1,7 +1,7 @@
 """Projective geometry on batches of torch tensors: SE(3), pinhole cameras, ego-flow.
 
 Poses map points from the second-named frame to the first: `x_a = a_from_b @ x_b`. Twists are (rotation, translation).
-This is the only room that divides by a focal length: back-projection, projection, and the transfer of static pixels.
+Optimizer, masks and flow divide by a focal length here alone: back-projection, projection, transfer of static pixels.
 """
 
 from typing import TypeVar
