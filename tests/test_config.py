@@ -143,6 +143,24 @@ def test_bad_options_are_named(options: dict[str, object], message: str) -> None
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"optim.clip_frames": 8},
+            "optim.clip_overlap is 8, more than half of optim.clip_frames (8)",
+        ),
+        ({"optim.clip_frames": 200}, "optim.whole_frames is 100 and optim.clip_frames 200"),
+    ],
+)
+def test_lengths_of_clips_that_do_not_fit_are_both_named(
+    options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build({**VIDEO, **options})
+    assert message in str(caught.value)
+
+
 def test_later_layers_win_and_a_new_frame_rate_replaces_a_stride() -> None:
     file = {"stride": 2, "size": 512, "optim.grid_px": 8}
     merged = override(file, {"size": "256"}, {"fps": "10", "size": "128"})

@@ -73,7 +73,7 @@ KINDS: dict[str, tuple[Callable[[], object], str]] = {
     "truncated": (truncated, "cannot be read"),
     "folder": (WEIGHTS.mkdir, "model.safetensors are not there"),
     "loop": (lambda: WEIGHTS.symlink_to(WEIGHTS), "are not there|cannot be read"),
-    "device": (lambda: WEIGHTS.symlink_to("/dev/zero"), "are not there"),
+    "device": (lambda: WEIGHTS.symlink_to("/dev/zero"), "are no file"),
     "no configuration": (lambda: stored({"d2mif": None}), "holds no D2MIF network"),
     "no JSON": (lambda: stored({"d2mif": "{"}), "no valid JSON"),
     "nested": (lambda: stored({"d2mif": "[" * 100_000}), "no valid JSON"),

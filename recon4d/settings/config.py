@@ -50,8 +50,18 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, "optim.")
-        check_range("optim.whole_frames", self.whole_frames, self.clip_frames, 1_000_000)
-        check_range("optim.clip_overlap", self.clip_overlap, 3, self.clip_frames // 2)
+        check_range("optim.whole_frames", self.whole_frames, 8, 1_000_000)
+        check_range("optim.clip_overlap", self.clip_overlap, 3, 500)
+        if self.whole_frames < self.clip_frames:
+            raise ConfigError(
+                f"optim.whole_frames is {self.whole_frames} and optim.clip_frames {self.clip_frames}, but what is no "
+                "longer than a clip is aligned whole; raise optim.whole_frames, or lower optim.clip_frames"
+            )
+        if self.clip_overlap > self.clip_frames // 2:
+            raise ConfigError(
+                f"optim.clip_overlap is {self.clip_overlap}, more than half of optim.clip_frames ({self.clip_frames}); "
+                "lower optim.clip_overlap with it, or raise optim.clip_frames"
+            )
         Choice(now=("fixed", "free")).check("optim.keyframes", self.keyframes)
 
 

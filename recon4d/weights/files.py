@@ -56,8 +56,9 @@ def read_weights(path: Path) -> WeightsFile:
     except (OSError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
     if not is_there:
+        what = "are no file" if file.exists() else "are not there"
         raise ConfigError(
-            f"the weights {file} are not there; give the path of a .safetensors or .pth file"
+            f"the weights {file} {what}; give the path of a .safetensors or .pth file"
         )
     return _read_safetensors(file) if file.suffix == ".safetensors" else _read_pth(file)
 
