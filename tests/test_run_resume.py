@@ -13,7 +13,7 @@ import pytest
 
 from recon4d import cli
 from recon4d.core import stages
-from recon4d.results.preview import write_preview
+from recon4d.results.folder import write_run
 from recon4d.run import finish as finish_steps
 from recon4d.run import resume
 from tests.media import write_images
@@ -46,7 +46,7 @@ FORKS = get_context(
 
 def _child(argv: tuple[str, ...], stage: str | None, number: int) -> None:
     """Run a command in its own process; note the stages that it computes, and send it a signal at the end of one."""
-    real_stage, real_preview = stages.run_stage, write_preview
+    real_stage, real_run = stages.run_stage, write_run
 
     def finish(name: str) -> None:
         with Path(LOG).open("a") as log:
@@ -62,11 +62,11 @@ def _child(argv: tuple[str, ...], stage: str | None, number: int) -> None:
 
         return real_stage(folder, name, kind, observed)
 
-    def preview(*arguments: Any) -> None:
-        real_preview(*arguments)
+    def last_file(*arguments: Any) -> None:
+        real_run(*arguments)
         finish(WRITE)
 
-    replacements = ((stages, "run_stage", run_stage), (finish_steps, "write_preview", preview))
+    replacements = ((stages, "run_stage", run_stage), (finish_steps, "write_run", last_file))
     for module, name, replacement in replacements:
         setattr(module, name, replacement)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
