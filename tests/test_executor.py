@@ -114,7 +114,7 @@ def printed_by(script: str, frames: Path, name: str, place: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["-", "script.py"])
+@pytest.mark.parametrize("name", [pytest.param("-", marks=pytest.mark.slow), "script.py"])
 def test_workers_need_no_main_guard(name: str, some_frames: Path, tmp_path: Path) -> None:
     assert printed_by(LONG + "print(call(0))\n", some_frames, name, tmp_path) == "16\n"
 

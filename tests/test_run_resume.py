@@ -35,6 +35,8 @@ STAGES = (
     "check",
 )
 """The stages of the run of these tests, in their order."""
+FAST = ("read", "masks_0", "guided_flow", "depth")
+"""Those whose interruption the fast tests try, beside the last step."""
 WRITE = "write"
 """The last step, which leaves no checkpoint."""
 RUN = ("run", "in", "--out", "out", "--loop", "1", "--intrinsics", "110.08,111.36,64.64,46.04")
@@ -122,7 +124,13 @@ def in_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
 
 
-@pytest.mark.parametrize("stage", [*STAGES, WRITE])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param(stage, marks=() if stage in (*FAST, WRITE) else pytest.mark.slow)
+        for stage in (*STAGES, WRITE)
+    ],
+)
 @pytest.mark.parametrize(
     ("number", "code"),
     [

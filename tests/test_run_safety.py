@@ -262,7 +262,14 @@ def test_another_version_of_recon4d_is_refused_by_name(
     assert "was begun with recon4d 0.1.0 (" in sentence and "this is 0.9.9 (abc)" in sentence
 
 
-@pytest.mark.parametrize("how", ["truncated", "emptied", "overwritten", "gone"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "emptied",
+        "gone",
+        *(pytest.param(how, marks=pytest.mark.slow) for how in ("truncated", "overwritten")),
+    ],
+)
 @pytest.mark.parametrize("name", ["stage.json", "cost.json", "checksums.json", ".npy"])
 def test_a_damaged_stage_is_computed_again(
     how: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
