@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from recon4d.core.parallel import each
+from recon4d.core.sampling import shrink
 from recon4d.core.scene import FLOW_STRIDE
 from recon4d.flow import FlowMethod, Measured
-from recon4d.flow.views import FrameView, FrameViews, shrunk, with_confidence
+from recon4d.flow.views import FrameView, FrameViews, looked_at, with_confidence
 from recon4d.weights.resolve import Resources
 
 
@@ -46,10 +47,7 @@ class Farneback:
         self, first: FrameView, second: FrameView, at: Float32[np.ndarray, "height width 2"]
     ) -> Float32[np.ndarray, "rows cols 2"]:
         """What is left when the second frame has been warped by a prediction."""
-        seen = cv2.remap(
-            second.gray, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
-        return _flow(first.small, shrunk(np.asarray(seen, np.uint8)))
+        return _flow(first.small, shrink(looked_at(second.gray, at)))
 
 
 def make(resources: Resources) -> FlowMethod:

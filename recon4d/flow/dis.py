@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
 from recon4d.core.parallel import each, one_opencv_thread
+from recon4d.core.sampling import shrink
 from recon4d.core.scene import FLOW_STRIDE
 from recon4d.flow import FlowMethod, Measured
-from recon4d.flow.views import FrameView, FrameViews, shrunk, with_confidence
+from recon4d.flow.views import FrameView, FrameViews, looked_at, with_confidence
 from recon4d.weights.resolve import Resources
 
 
@@ -56,10 +57,7 @@ class Dis:
         self, first: FrameView, second: FrameView, at: Float32[np.ndarray, "height width 2"]
     ) -> Float32[np.ndarray, "rows cols 2"]:
         """As `FlowMethod.warped`."""
-        seen = cv2.remap(
-            second.gray, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
-        return dis_flow(first.small, shrunk(np.asarray(seen, np.uint8)), FROM_NEAR)
+        return dis_flow(first.small, shrink(looked_at(second.gray, at)), FROM_NEAR)
 
 
 def make(resources: Resources) -> FlowMethod:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
@@ -20,7 +19,7 @@ from recon4d.core.errors import ConfigError
 from recon4d.core.parallel import torch_threads
 from recon4d.core.scene import FLOW_STRIDE
 from recon4d.flow import FlowMethod, Measured
-from recon4d.flow.views import FrameView, FrameViews, with_confidence
+from recon4d.flow.views import FrameView, FrameViews, looked_at, with_confidence
 from recon4d.networks.raft import CELL_PX, LARGE, LEVELS, SMALL, Encoded, Raft
 from recon4d.weights.files import WeightsFile, load_into, read_weights
 from recon4d.weights.resolve import Resources
@@ -58,10 +57,7 @@ class RaftFlow:
         self, first: FrameView, second: FrameView, at: Float32[np.ndarray, "height width 2"]
     ) -> Float32[np.ndarray, "rows cols 2"]:
         """As `FlowMethod.warped`."""
-        seen = cv2.remap(
-            second.image, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
-        pair = np.stack((first.image, np.asarray(seen, np.uint8)))
+        pair = np.stack((first.image, looked_at(second.image, at)))
         _, flows = next(full_flows(self._network, pair, np.array([[0, 1]]), self._threads))
         return np.asarray(_sampled(flows)[0])
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float16, Float32, UInt8
 
+from recon4d.core.sampling import shrink
 from recon4d.core.scene import FLOW_STRIDE
 
 CONSISTENCY_PX = 0.5
@@ -50,7 +51,7 @@ class FrameViews:
             return view
         image = np.ascontiguousarray(self._images[index])
         gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-        small = shrunk(gray)
+        small = shrink(gray)
         view = FrameView(image, gray, small, texture(small))
         with self._lock:
             self._views[index] = view
@@ -74,10 +75,15 @@ def with_confidence(
     return flows, np.stack(sure).round().astype(np.uint8)
 
 
-def shrunk(gray: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "rows cols"]:
-    """An image at the sampling of `Flow`."""
-    size = (gray.shape[1] // FLOW_STRIDE, gray.shape[0] // FLOW_STRIDE)
-    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+def looked_at(
+    image: UInt8[np.ndarray, "height width *channels"],
+    at: Float32[np.ndarray, "height width 2"],
+) -> UInt8[np.ndarray, "height width *channels"]:
+    """An image through a map of columns and rows, as `FlowMethod.warped` is given one."""
+    seen = cv2.remap(
+        image, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(seen, np.uint8)
 
 
 def texture(gray: UInt8[np.ndarray, "rows cols"]) -> Float32[np.ndarray, "rows cols"]:

@@ -9,15 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from recon4d.core.scene import (
-    KnownPoses,
     Notice,
     Scene,
     Video,
 )
-from recon4d.core.stages import load_stage
 from recon4d.run.check import Check
 from recon4d.run.focal_source import focal_notices, focal_source
 from recon4d.run.rounds import Round
+from recon4d.run.stages import POSES
 from recon4d.settings.config import RunConfig
 
 PACKAGES = ("recon4d", "torch", "numpy", "scipy", "opencv-python-headless", "av", "roma")
@@ -45,7 +44,7 @@ def report(
     """
     prediction = () if video.predicted_depth is None else video.predicted_depth.notices
     source = focal_source(video, scene)
-    given = () if config.poses is None else load_stage(folder / "poses", KnownPoses).notices
+    given = () if config.poses is None else POSES.load(folder).notices
     of_scene = (*scene.notices, *focal_notices(source, scene))
     every = (*video.notices, *given, *prediction, *of_scene, *notices)
     width, height = video.size
