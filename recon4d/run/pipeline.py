@@ -1,5 +1,6 @@
 """A run from its beginning to its end: places are checked, stages computed or found, the result is published."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from recon4d.core.errors import ConfigError, Recon4DError, WorkerError
@@ -57,33 +58,44 @@ def run(
     folder = partial_folder(out)
     new_parents = missing_parents(folder)
     try:
-        with writing(folder), locked(folder):
+        with own_torch(), writing(folder), locked(folder):
             if is_published(folder, out):  # only its removal was interrupted
                 clear(folder)
                 if resume:
                     return out
             goes_on = resume and is_begun(folder, config)
             check_output(out, overwrite)
-            Methods.of(config)  # refuses what cannot be
+            methods = Methods.of(config)  # refuses what cannot be
             check_executor(config.executor)
             if not goes_on:
                 begin(folder, config)
             clock = Clock.started(began_s)
             if frames is not None:
                 read_stage(config, folder, progress, frames)
-            _fill(out, config, folder, overwrite, clock, progress)
+            _fill(out, _Job(config, methods, folder, clock, progress), overwrite)
     finally:
         remove_empty(new_parents)
     return out
 
 
-def _fill(
-    out: Path, config: RunConfig, folder: Path, overwrite: bool, clock: Clock, progress: Progress
-) -> None:
+@dataclass(frozen=True)
+class _Job:
+    """A run whose places have been checked."""
+
+    config: RunConfig
+    methods: Methods
+    folder: Path
+    """Where its stages are stored."""
+    clock: Clock
+    progress: Progress
+
+
+def _fill(out: Path, job: _Job, overwrite: bool) -> None:
     """Compute the result in the partial folder and move it to its place; an error that the user can mend clears all."""
+    folder = job.folder
     try:
-        with writing(folder), own_torch():
-            finished = _finished(config, folder, clock, progress)
+        with writing(folder):
+            finished = _finished(job)
             will_publish(folder, finished)
             publish(finished, out, overwrite)
     except WorkerError:
@@ -109,10 +121,11 @@ def _refuse_for_clips(config: RunConfig, frames: int) -> None:
         )
 
 
-def _finished(config: RunConfig, folder: Path, clock: Clock, progress: Progress) -> Path:
+def _finished(job: _Job) -> Path:
     """The complete result, beside its final place; a long video's is written clip by clip."""
-    frames = read_stage(config, folder, progress).num_frames
+    config, folder = job.config, job.folder
+    frames = read_stage(config, folder, job.progress).num_frames
     if is_long(frames, config.optim):
-        return write_long(config, folder, clock, progress)
+        return write_long(config, folder, job.clock, job.progress)
     _refuse_for_clips(config, frames)
-    return write_all(reconstruct_in(config, folder, progress), folder, clock)
+    return write_all(reconstruct_in(config, job.methods, folder, job.progress), folder, job.clock)

@@ -53,9 +53,9 @@ Given = Bool[np.ndarray, "frames height width"] | None
 """The user's own masks."""
 
 
-def reconstruct_in(config: RunConfig, folder: Path, progress: Progress) -> Result:
+def reconstruct_in(config: RunConfig, methods: Methods, folder: Path, progress: Progress) -> Result:
     """All stages of a video that is aligned in one piece."""
-    options, methods = align_options(config), Methods.of(config)
+    options = align_options(config)
     video = read_stage(config, folder, progress)
     given = given_masks(config, video)
     rounds, first_flow, flow = mutual_rounds(config, methods, folder, video, given, progress)
