@@ -34,6 +34,7 @@ from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import no_progress
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.results.folder import write_result
+from recon4d.run.methods import Methods
 from recon4d.run.reconstruct import reconstruct_in
 from recon4d.settings.config import RunConfig
 
