@@ -90,7 +90,7 @@ def _figures(
     if masks is not None:
         shutil.copytree(masks, stages / "refine")
     with one_torch_thread():
-        reconstruction = reconstruct_in(config, stages, no_progress)
+        reconstruction = reconstruct_in(config, Methods.of(config), stages, no_progress)
     write_result(reconstruction, result)
     found = compare(result, truth, EvalOptions())
     shutil.rmtree(result)
