@@ -1,5 +1,6 @@
 """Flow that geometry guides, on rendered scenes with exact flow."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,28 @@ def test_every_pair_has_both_directions(guided: Flow) -> None:
     half = len(guided.edges) // 2
     assert np.array_equal(guided.edges[:half], guided.edges[half:, ::-1])
     assert set(offsets(guided)) == {*KEPT_OFFSETS, *(k for k in GUIDED_OFFSETS if k < 12)}
+
+
+def test_short_pairs_keep_their_flow_and_the_others_are_counted(
+    made: SyntheticScene, plain: Flow, guided: Flow, tmp_path: Path
+) -> None:
+    for edge in (0, 1, len(guided.edges) // 2):
+        before = int(np.flatnonzero((plain.edges == guided.edges[edge]).all(1))[0])
+        assert np.array_equal(guided.flow_px[edge], plain.flow_px[before])
+        assert np.array_equal(guided.confidence[edge], plain.confidence[before])
+    told: list[str] = []
+
+    class Counter:
+        def advance(self, count: int = 1) -> None:
+            told.extend(["pair"] * count)
+
+    def progress(stage: str, total: int) -> AbstractContextManager[Counter]:
+        told.append(f"{stage}: {total}")
+        return nullcontext(Counter())
+
+    guided_flow(made.video.images, plain, made.scene, tmp_path, Dis(), progress=progress)
+    longer = int((offsets(guided) > max(KEPT_OFFSETS)).sum()) // 2
+    assert told == [f"guided flow: {longer}", *["pair"] * longer]
 
 
 def test_frames_without_a_pose_keep_the_flow_that_they_have(

@@ -1,7 +1,10 @@
 """How long work tells how far it is: a `Progress` is passed down; the library itself shows nothing."""
 
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
+
+Part = TypeVar("Part")
 
 
 @runtime_checkable
@@ -33,3 +36,10 @@ class _Silent:
 def no_progress(stage: str, total: int) -> AbstractContextManager[Counter]:
     """Show nothing: what the library does unless it is given something else."""
     return nullcontext(_Silent())
+
+
+def counted(parts: Iterable[Part], counter: Counter) -> Iterator[Part]:
+    """The parts, each told to a counter once it is used."""
+    for part in parts:
+        yield part
+        counter.advance()

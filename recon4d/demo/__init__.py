@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from recon4d.core.errors import InputError
 from recon4d.core.files import writing
-from recon4d.core.progress import Progress, no_progress
+from recon4d.core.progress import Progress, counted, no_progress
 from recon4d.core.text import printable
 from recon4d.demo.render import Camera, Hits, World, cast, picture, pixel_grid
 from recon4d.demo.world import make_camera, make_world
@@ -62,9 +62,8 @@ def render_demo(folder: Path, seed: int = 0, progress: Progress = no_progress) -
 
     def frames() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         with progress("render", total=FRAMES) as counter:
-            for camera in cameras:
+            for camera in counted(cameras, counter):
                 yield _render_frame(folder, world, camera, rng)
-                counter.advance()
 
     video = write_video(folder / VIDEO_NAME, frames(), Fraction(FPS), ENCODER)
     _write_lists(folder, cameras)

@@ -3,20 +3,18 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from recon4d.choices import module_of, table
 from recon4d.core.errors import ConfigError, did_you_mean
 from recon4d.core.files import straight, writing
-from recon4d.core.progress import Progress, no_progress
+from recon4d.core.progress import Progress, counted, no_progress
 from recon4d.export.original import at_original_size
 from recon4d.export.place import placed
 from recon4d.export.views import (
     Export,
     Exporter,
-    View,
     at_working_size,
     has_no_parallax,
     unposed_frames,
@@ -150,13 +148,8 @@ def _write(exporter: Exporter, export: Export, folder: Path, progress: Progress)
         exporter.write(export, folder)
         return
     with progress("export", len(export.frames)) as counter:
-
-        def counted() -> Iterator[View]:
-            for view in export.views():
-                yield view
-                counter.advance()
-
-        exporter.write(dataclasses.replace(export, views=counted), folder)
+        told = dataclasses.replace(export, views=lambda: counted(export.views(), counter))
+        exporter.write(told, folder)
 
 
 def _describe(export: Export, to: str, reconstruction: Result, path: Path) -> None:

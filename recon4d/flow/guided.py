@@ -8,6 +8,7 @@ ones do not: on `exact_dancer` and `exact_heavy` the cameras' error falls to les
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -15,13 +16,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from recon4d.core.arrays import create_array
 from recon4d.core.geometry import relative_cameras, scene_rays, static_pixels
 from recon4d.core.parallel import each, one_opencv_thread
-from recon4d.core.progress import Progress, no_progress
+from recon4d.core.progress import Progress, counted, no_progress
 from recon4d.core.sampling import image_size, in_samples, sample_px
 from recon4d.core.scene import Flow, Scene
 from recon4d.flow import FlowMethod
+from recon4d.flow.store import store_flow
 from recon4d.flow.views import FrameView, FrameViews, with_confidence
 from recon4d.optim.triangulate import triangulate
 
@@ -69,22 +70,12 @@ def guided_flow(
         )
     )
     kept, pairs = _kept_pairs(flow, scene), _guided_pairs(scene, inverse_depth)
-    half, total = len(flow.edges) // 2, len(kept) + len(pairs)
-    shape = (2 * total, *flow.confidence.shape[1:])
-    flow_px = create_array(folder / "flow_px.npy", np.float16, (*shape, 2))
-    confidence = create_array(folder / "confidence.npy", np.uint8, shape)
-    for at, old in enumerate(kept):
-        for way in (0, 1):
-            flow_px[at + way * total] = flow.flow_px[old + way * half]
-            confidence[at + way * total] = flow.confidence[old + way * half]
-    with progress("guided flow", total=len(pairs)) as counter:
-        measured = guided_pairs(images, pairs, scene, inverse_depth, method, threads)
-        for at, (flows, sure) in enumerate(measured, start=len(kept)):
-            flow_px[at], flow_px[at + total] = flows
-            confidence[at], confidence[at + total] = sure
-            counter.advance()
     every = np.concatenate((flow.edges[kept], pairs))
-    return Flow(np.concatenate((every, every[:, ::-1])), flow_px, confidence)
+    measured = guided_pairs(images, pairs, scene, inverse_depth, method, threads)
+    height, width = images.shape[1:3]
+    with progress("guided flow", total=len(pairs)) as counter:
+        both = chain(_both_ways(flow, kept), counted(measured, counter))
+        return store_flow(enumerate(both), every, (height, width), folder)
 
 
 def guided_pairs(
@@ -142,6 +133,16 @@ def _kept_pairs(flow: Flow, scene: Scene) -> Int64[np.ndarray, " pairs"]:
     first, second = flow.edges[: len(flow.edges) // 2].T
     short = np.isin(np.abs(second - first), KEPT_OFFSETS)
     return np.flatnonzero(short | ~_is_related(scene, first, second))
+
+
+def _both_ways(
+    flow: Flow, kept: Int64[np.ndarray, " pairs"]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Flow and confidence of kept pairs, as `guided_pairs`."""
+    half = len(flow.edges) // 2
+    for pair in kept.tolist():
+        ways = [pair, pair + half]
+        yield flow.flow_px[ways], flow.confidence[ways]
 
 
 def _guided_pairs(
