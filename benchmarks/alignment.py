@@ -37,7 +37,7 @@ from recon4d.io.poses.trajectory import Trajectory
 from recon4d.optim.pairwise import MASKS, PairOptions, align_pairs
 
 REPEATS = 3
-"""Runs per scene unless said; the table has the median of the CPU seconds."""
+"""Runs per scene unless said; the table has the median of the CPU seconds. Set by hand."""
 
 
 @dataclasses.dataclass(frozen=True)

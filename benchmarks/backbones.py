@@ -40,8 +40,9 @@ from recon4d.flow import window_pairs
 
 PAGE = PAGES / "backbones.md"
 LIMIT_MB = 12_000.0
-"""What encoder, decoder and files of a clip may take together."""
+"""What encoder, decoder and files of a clip may take together, MB; this and the next were set by hand."""
 TIME_LIMIT_S = 4 * 3600.0
+"""A measurement that takes longer is listed as a failure."""
 
 
 def measured(name: str, work: Work) -> dict[str, Any]:

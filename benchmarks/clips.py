@@ -27,8 +27,9 @@ from benchmarks.measure.common import (
 )
 
 SEED = 0
+"""Of every run."""
 KITTI_DEPTH_FACTOR = 256.0
-"""KITTI's depth PNG: 256 = 1 m."""
+"""Value of one metre in KITTI's depth images."""
 
 POSES = {
     "ATE m": ("ate", ".4f"),

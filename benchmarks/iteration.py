@@ -38,7 +38,7 @@ from recon4d.optim.solve.solver import attempt
 
 PAGE = PAGES / "iteration.md"
 LAPTOP_GPU_GBS = 400.0
-"""Memory bandwidth of a laptop's GPU of today, GB/s."""
+"""Memory bandwidth of a laptop's GPU of today, GB/s, about; set by hand."""
 
 
 @dataclass(frozen=True)

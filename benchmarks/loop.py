@@ -42,9 +42,11 @@ CLIPS = ("exact_dancer", "exact_crowd", "exact_heavy")
 TRUE_MASKS = "true masks"
 METHODS = ("none", "residual", "d2mif", TRUE_MASKS)
 ROUNDS = (0, 1, 2, 3)
+"""Of masks and optimization after the first, which are compared."""
 AFTER_ROUNDS = ("refine", "depth", "check")
 """Stages that depend on the last round."""
 SEED = 0
+"""Of every run."""
 
 
 def run_method(clip: str, method: str, root: Path) -> dict[str, Any]:

@@ -29,11 +29,13 @@ from recon4d.io.pictures.files import write_image
 Image = UInt8[np.ndarray, "rows cols 3"]
 
 FIELDS = 20
-"""Random fields whose energies are averaged."""
+"""Random fields whose energies are averaged. This and the layout of the picture were set by hand."""
 SHOWN_SEED = 0
+"""Of the field that is drawn."""
 SIDE = 300
 """Pixels of the picture per panel."""
 GAP, HEADER = 10, 34
+"""Between panels, and above them, pixels."""
 SHOWN = 50
 """Samples at 1/4 that a panel shows of the field, in the middle: single patches are seen."""
 SLOPE = 3.0
@@ -41,7 +43,9 @@ SLOPE = 3.0
 RANGE_DB = (-80.0, -20.0)
 """Energies of a frequency that are drawn black and white; the field has 0 dB in all."""
 PNG_SMALLEST = (cv2.IMWRITE_PNG_COMPRESSION, 9)
+"""Option of OpenCV: zlib's strongest level."""
 BACKGROUND, TEXT, MARK = (24, 24, 27), (228, 228, 231), (255, 170, 60)
+"""RGB of the page, of what is written, and of what is pointed at."""
 
 
 def relief(values: Field, patch_px: int) -> Image:

@@ -1,4 +1,7 @@
-"""What is said of a video none of whose frames could be related: the likely cause is often an option."""
+"""What is said of a video none of whose frames could be related: the likely cause is often an option.
+
+Numbers here that name no source were set by hand.
+"""
 
 import numpy as np
 

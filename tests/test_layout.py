@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,56 @@ def test_files_and_functions_are_short() -> None:
                 if lines > LONGEST_FUNCTION:
                     long.append(f"{module}.{node.name}: {lines}")
     assert not long, "\n".join(long)
+
+
+def test_every_number_says_what_it_is() -> None:
+    paths = {*structure.modules().values(), *(ROOT / "benchmarks").rglob("*.py")}
+    silent = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sorted(paths)
+        for name in undocumented_numbers(ast.parse(path.read_text()))
+    ]
+    assert not silent, "\n".join(silent)
+
+
+def undocumented_numbers(module: ast.Module) -> Iterator[str]:
+    """Names of constants at a module's first level that hold numbers and have no docstring beneath them."""
+    for node, following in pairwise([*module.body, ast.Pass()]):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not holds_numbers(node.value):
+            continue
+        name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+        said = following.value if isinstance(following, ast.Expr) else None
+        if name.isupper() and not (
+            isinstance(said, ast.Constant) and len(str(said.value).split()) > 1
+        ):
+            yield name
+
+
+def holds_numbers(value: ast.AST | None) -> bool:
+    """Whether an expression is a number, or a table or an array with numbers in it."""
+    if isinstance(value, ast.Constant):
+        return type(value.value) in (int, float)
+    if isinstance(value, ast.Call):  # of classes, the fields say what they are
+        return ast.unparse(value.func).split(".")[-1].islower() and any(
+            map(holds_numbers, value.args)
+        )
+    inside = ast.UnaryOp | ast.BinOp | ast.Tuple | ast.List | ast.Dict | ast.Set
+    return isinstance(value, inside) and any(map(holds_numbers, ast.iter_child_nodes(value)))
+
+
+@pytest.mark.parametrize(
+    "text, silent",
+    [
+        ("SIDE = 3", ["SIDE"]),
+        ('SIDE = 3\n"""Of a box, pixels."""', []),
+        ('SIDE = 3\n"""Pixels."""', ["SIDE"]),
+        ("A, B = (1, -2.0), (3,)", ["(A, B)"]),
+        ('TABLE: dict[str, int] = {"a": 2**4}\nNAME = "name"', ["TABLE"]),
+        ("AXES = np.diag([1.0, -1.0])\nKIND = Kind(1)\nROOT = Path(file).parents[1]", ["AXES"]),
+    ],
+)
+def test_numbers_that_say_nothing_are_found(text: str, silent: list[str]) -> None:
+    assert list(undocumented_numbers(ast.parse(text))) == silent
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""What all benchmarks share: the data, runs of the real command measured from outside, and honest tables."""
+"""What all benchmarks share: the data, runs of the real command measured from outside, and honest tables.
+
+Numbers here that name no source were set by hand.
+"""
 
 import json
 import os

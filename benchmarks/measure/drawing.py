@@ -1,4 +1,7 @@
-"""A drawing of boxes on floors with arrows between them, as SVG: ordered so that few arrows cross."""
+"""A drawing of boxes on floors with arrows between them, as SVG: ordered so that few arrows cross.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from textwrap import wrap
 from xml.sax.saxutils import escape
 
 BOX_WIDTH, BOX_HEIGHT, FLOOR_HEIGHT = 172, 64, 104
-"""Pixels."""
+"""Sides of a room, and from one floor to the next, pixels."""
 LANE_WIDTH, GAP, MARGIN = 14, 18, 60
 """Of an arrow that passes a floor, between things on a floor, and around all, pixels."""
 LINE_LETTERS, LINE_HEIGHT = 26, 13

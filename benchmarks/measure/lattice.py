@@ -5,6 +5,8 @@ A smooth field is sampled to tokens of 14 or 16 pixels and brought to 1/4 of the
 field's band around the lattice frequency, one cycle per patch, and around twice that, along either axis: there the
 field itself has nothing, so whatever is there is an image of the lattice. The error is windowed (Hann) against the
 borders. Higher harmonics fold onto the field where a patch has 14 pixels, and are left out.
+
+Numbers here that name no source were set by hand.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""A program with all its processes, seen from outside: memory of all together, and processor time."""
+"""A program with all its processes, seen from outside: memory of all together, and processor time.
+
+Numbers here that name no source were set by hand.
+"""
 
 import os
 import subprocess

@@ -16,6 +16,7 @@ from recon4d.masks.geomotion.flow import largest_magnitude
 from recon4d.masks.geomotion.network import LOW_BLOCKS, GeoMotion, geomotion_of
 
 ATOL = 3e-5
+"""Of golden/README.md."""
 PARTS = ("feature_proj", "flow_encoder", "fusion_proj")
 WITHOUT_FLOW = "noflow"
 """Name of the case that takes the images of the first one."""

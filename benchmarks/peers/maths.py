@@ -1,4 +1,7 @@
-"""The maths of DUSt3R and MonST3R: recon4d's functions against the official numbers."""
+"""The maths of DUSt3R and MonST3R: recon4d's functions against the official numbers.
+
+Numbers here that name no source were set by hand.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -17,8 +20,9 @@ from benchmarks.peers.objective import FlowSeen, Parameters, Pointmaps
 
 Array = NDArray[Any]
 FLOW_ATOL = 2e-5
-"""Pixels; of golden/README.md, as LOSS_."""
+"""Pixels; of golden/README.md."""
 LOSS_RTOL = LOSS_ATOL = 1e-6
+"""Of golden/README.md."""
 POSE_ATOL = 2e-2
 """Of PnP: depends on the solver's version."""
 GRADIENT_RTOL, GRADIENT_ATOL = 1e-4, 2e-6

@@ -24,10 +24,13 @@ MASK_ABOVE = 0.35
 DROPPED_ABOVE = 50.0
 """Components whose smooth-L1 loss is so large do not count."""
 SMOOTH_WEIGHT = FLOW_WEIGHT = 0.01
+"""Of the smoothness of the path and of the flow, beside the alignment of pointmaps."""
 FLOW_STARTS = 0.1
 """Part of the iterations without a flow term."""
 ITERATIONS = 300
+"""Steps of Adam."""
 FIRST_RATE, LAST_RATE = 0.01, 1e-6
+"""Learning rates of the first and the last of them."""
 BASE_SCALE = 0.5
 """Geometric mean of the scales of pairs."""
 

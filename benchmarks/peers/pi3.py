@@ -16,6 +16,7 @@ from recon4d.networks.pi3.load import network_of
 from recon4d.networks.pi3.network import Pi3
 
 ATOL, RTOL = 5e-5, 1e-5
+"""Of golden/README.md."""
 GIVEN = ("sd/", "flowmag/forward", "flowmag/backward")
 """How the names of weights and inputs begin."""
 

@@ -13,6 +13,7 @@ from recon4d.core.geometry import invert_rigid
 from recon4d.optim.pairwise.start import weiszfeld_focal
 
 PNP_TRIALS, PNP_PX, PNP_CONFIDENCE = 100, 5, 3
+"""Their viewer's trials of RANSAC, its threshold in pixels, and the confidence from which on a point takes part."""
 
 
 def focals(

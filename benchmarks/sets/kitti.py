@@ -25,6 +25,7 @@ from recon4d.evaluate.truth import read_true_depth
 from recon4d.io.options import FOLDER_FPS
 
 DEPTH_UNITS_PER_M = 256.0
+"""Value of one metre in KITTI's depth images (its development kit)."""
 DATE_LENGTH = len("2011_09_26")
 LAYOUT = (
     "KITTI needs val/DRIVE_sync/proj_depth/groundtruth/image_02 (annotated depth) and raw/DRIVE_sync/image_02/data "

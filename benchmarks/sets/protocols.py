@@ -191,6 +191,7 @@ SEQUENCES: Mapping[str, tuple[str, ...]] = {
 }
 """Of published averages; of KITTI all drives of the validation part."""
 KITTI_DRIVES = 13
+"""Of the validation part of KITTI's depth."""
 _ROW_CUT = (
     "the protocol pairs the n-th frame with the n-th row (or depth image) of its cut and ignores the times: TUM's "
     "motion capture runs at about 100 Hz and its camera at 30, so that 50 rows span about 0.5 s and 50 frames about "

@@ -3,6 +3,8 @@
 What the network sees of images and flow does not change while the geometry does: it is computed once per video
 (`scene_free_features`). Every round of the loop adds the evidence of the current geometry, decodes the sum, and gathers
 it over the pair graph along the flow.
+
+Numbers here that name no source were set by hand.
 """
 
 from pathlib import Path

@@ -4,6 +4,8 @@ Every geometric map follows from cameras, flow and the depth that they give, wha
 the flow lies from that of a static world and how sure that is, how far from the epipolar line, how far apart the
 two times' surface points are, and whether there is parallax to tell at all. Values are of the order of 1: lengths and
 ratios as logarithms, evidence as log-odds over its limit.
+
+Numbers here that name no source were set by hand.
 """
 
 import cv2

@@ -7,6 +7,8 @@ give maps at 1/4, 1/8, 1/16 and 1/32 of the image, all projected to one width an
 several partner frames of one image are a confidence-weighted mean of their evidence, so that one partner is the paper's
 network and more cost only their encoders. The evidence of 3D has two feeds, which are added too: geometric maps, which
 any geometry gives, and tokens of a network that one's weights are trained for (`recon4d.masks.d2mif.feed`).
+
+Numbers here that name no source were set by hand.
 """
 
 import copy

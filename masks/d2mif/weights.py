@@ -1,4 +1,7 @@
-"""Files of D2MIF weights: what ships with the package, and what users train."""
+"""Files of D2MIF weights: what ships with the package, and what users train.
+
+Numbers here that name no source were set by hand.
+"""
 
 import hashlib
 import json

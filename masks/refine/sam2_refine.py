@@ -1,4 +1,7 @@
-"""Masks refined by SAM 2: what it makes of the masks of every other frame replaces those of the frames between."""
+"""Masks refined by SAM 2: what it makes of the masks of every other frame replaces those of the frames between.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The loop of every training: the same weights to the last bit whether it was interrupted or not (CPU)."""
+"""The loop of every training: the same weights to the last bit whether it was interrupted or not (CPU).
+
+Numbers here that name no source were set by hand.
+"""
 
 import os
 from collections.abc import Callable, Mapping, Sequence

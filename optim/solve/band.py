@@ -3,6 +3,8 @@
 The band is kept as LAPACK does (row k holds the k-th sub-diagonal), in float64, on the device of the problem. On the
 CPU LAPACK solves it; on other devices a Cholesky factorisation of the block tridiagonal matrix that a band is when it
 is cut into blocks as wide as itself. Neither makes the host wait for the device.
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass

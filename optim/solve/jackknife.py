@@ -1,4 +1,7 @@
-"""Jackknife replicates: cameras without one region of the image at a time, and the covariance that follows."""
+"""Jackknife replicates: cameras without one region of the image at a time, and the covariance that follows.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass, replace
 

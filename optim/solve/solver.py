@@ -4,6 +4,8 @@ The Schur complement of a frame's depths is one small dense product in its local
 (`recon4d.optim.objective.normal_equations`). The blocks add up to a banded reduced camera system (frames are coupled
 only with frames nearby), bordered by the focal length where it is shared, so that the cost of a step grows linearly
 with the number of frames.
+
+Numbers here that name no source were set by hand.
 """
 
 import logging

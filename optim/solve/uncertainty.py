@@ -5,6 +5,8 @@ of the Hessian, which takes every sample for a new measurement, is many times to
 one place of the image, and regions of the image far larger than a patch of the flow hardly know of each other: the
 solutions without one region at a time tell the covariance, whatever is correlated within the regions (delete-a-group
 jackknife; Shao and Tu, The Jackknife and Bootstrap, 1995, section 2.3). Each is one step of Gauss-Newton away.
+
+Numbers here that name no source were set by hand.
 """
 
 import functools

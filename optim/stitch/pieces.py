@@ -1,4 +1,7 @@
-"""From scenes of overlapping clips to one: where every piece of every clip lies in a common world."""
+"""From scenes of overlapping clips to one: where every piece of every clip lies in a common world.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass, replace
 

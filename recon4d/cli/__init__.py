@@ -16,6 +16,7 @@ from recon4d.core.errors import Recon4DError
 from recon4d.core.files import WHAT_TO_DO
 
 EXIT_DONE, EXIT_USER = 0, 2
+"""Exit codes: done, and something that the user can put right, as argparse has it."""
 _NO_MEMORY = (
     "there is not enough memory; close other programs, raise the limit (ulimit -v), or give a smaller --size, "
     "--max-frames or --workers"

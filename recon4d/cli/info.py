@@ -1,4 +1,7 @@
-"""What a path holds, in words: an input, a result folder, or a weight file."""
+"""What a path holds, in words: an input, a result folder, or a weight file.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

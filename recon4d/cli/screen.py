@@ -1,4 +1,7 @@
-"""What the user sees while a command works: lines, warnings, and the progress of each stage."""
+"""What the user sees while a command works: lines, warnings, and the progress of each stage.
+
+Numbers here that name no source were set by hand.
+"""
 
 import logging
 import sys

@@ -1,4 +1,7 @@
-"""Values of options of the command line, checked while it is parsed."""
+"""Values of options of the command line, checked while it is parsed.
+
+Numbers here that name no source were set by hand.
+"""
 
 import argparse
 import math

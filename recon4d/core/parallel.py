@@ -3,6 +3,8 @@
 Torch and OpenCV release the interpreter while they compute, so frames in parallel use the cores better than threads
 inside each small operation, and do not fight with other programs for them. The pipeline therefore runs torch itself
 with one thread.
+
+Numbers here that name no source were set by hand.
 """
 
 import ctypes
@@ -18,7 +20,7 @@ import torch
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""
 _LARGEST_KEPT = 2**30
-"""Bytes."""
+"""Bytes of a freed block that stay with the process: more than the largest arrays of a step, which come and go."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -2,6 +2,8 @@
 
 A stage's output is a frozen dataclass. Its arrays become one `.npy` file each (read back as memory maps), its other
 fields go to `stage.json`. A stage folder appears under its name only when it is complete (written beside, renamed).
+
+Numbers here that name no source were set by hand.
 """
 
 import dataclasses

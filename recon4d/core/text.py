@@ -1,4 +1,7 @@
-"""Text of users' files: read within bounds, and made fit for a screen."""
+"""Text of users' files: read within bounds, and made fit for a screen.
+
+Numbers here that name no source were set by hand.
+"""
 
 import json
 import math

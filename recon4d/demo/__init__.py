@@ -1,4 +1,7 @@
-"""`recon4d demo`: render a short video of a small moving world, reconstruct it, compare with the truth."""
+"""`recon4d demo`: render a short video of a small moving world, reconstruct it, compare with the truth.
+
+Numbers here that name no source were set by hand.
+"""
 
 import os
 import shlex
@@ -24,6 +27,7 @@ from recon4d.io.rgbd.tum import DEPTH_UNITS_PER_M
 from recon4d.io.video import write_video
 
 FRAMES = 30
+"""Of the video: two seconds."""
 FPS = 15
 """Frame i is at i / FPS seconds, in the video and in the truth."""
 SIZE = (448, 336)

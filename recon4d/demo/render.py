@@ -2,6 +2,8 @@
 
 The demo video and the synthetic scenes of the tests are made with it. Works on any floating dtype: float32 is enough
 for pictures, float64 gives flow that is exact to rounding.
+
+Numbers here that name no source were set by hand.
 """
 
 from collections.abc import Callable
@@ -20,7 +22,7 @@ AMBIENT = 0.62
 """Share of the light that reaches a surface turned away from the light."""
 
 NEAREST_CORNER = 1e-3
-"""z-depth below which a corner of a solid is not projected, because its pixel would be far off or mirrored."""
+"""z-depth, metres, below which a corner of a solid is not projected, because its pixel would be far off or mirrored."""
 
 Texels: TypeAlias = tuple[
     Float32[np.ndarray, "rows cols"],

@@ -1,4 +1,7 @@
-"""The world of the demo: a furnished room, a toy robot that crosses it, and a camera in a hand."""
+"""The world of the demo: a furnished room, a toy robot that crosses it, and a camera in a hand.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -17,10 +20,13 @@ ROOM_SIDE_PX = 768
 FOCAL_OVER_WIDTH = 0.89
 """A phone's main camera: 59 degrees across."""
 ROBOT_START_M = (0.62, 0.0, 0.4)
+"""(x, y, z) of the robot at the first frame, world axes; it stands on the floor, whatever y."""
 ROBOT_SPEED_M_PER_S = 0.8
 """Faster than the camera and the same way: movers that go against the camera can pass for something near and still."""
 ROBOT_HOP_M = 0.07
+"""Height of its hops."""
 ROBOT_TURN_DEG_PER_S = 35
+"""About the vertical."""
 
 Texture: TypeAlias = UInt8[np.ndarray, "rows cols 3"]
 Layer: TypeAlias = Float32[np.ndarray, "rows cols"]

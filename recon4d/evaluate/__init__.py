@@ -1,4 +1,7 @@
-"""Comparing a result with ground truth: poses, depth and masks (`recon4d eval`)."""
+"""Comparing a result with ground truth: poses, depth and masks (`recon4d eval`).
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

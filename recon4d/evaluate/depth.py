@@ -1,6 +1,8 @@
 """Depth errors, and the alignments in scale (and shift) of `recon4d eval`.
 
 All functions take the valid pixels of a whole sequence as flat arrays.
+
+Numbers here that name no source were set by hand.
 """
 
 import math

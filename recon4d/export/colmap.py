@@ -2,6 +2,8 @@
 
 The model is binary, which is what all of them read and what keeps every digit. COLMAP's conventions: poses are
 cam_from_world with the scalar of the quaternion first; the centre of the first pixel is (0.5, 0.5), as inside recon4d.
+
+Numbers here that name no source were set by hand.
 """
 
 import logging

@@ -5,6 +5,8 @@ camera is a node whose matrix is in double precision, with its frustum as lines,
 under `extras` (a glTF camera has no principal point). Points are float32, as glTF has nothing longer; their colours are
 linear, as glTF wants them: taken for a picture's own values they would look washed out. An animation
 shows the moving points of one frame at a time, at the times of the result (`recon4d.export.glb_animation`).
+
+Numbers here that name no source were set by hand.
 """
 
 import importlib

@@ -15,6 +15,7 @@ from jaxtyping import Float32, Float64
 HEADER, CHUNK = 12, 8
 """Bytes of the file's and of a chunk's header."""
 JSON_CHUNK, BIN_CHUNK = 0x4E4F534A, 0x004E4942
+"""Types of chunks: "JSON" and "BIN" in ASCII, little-endian (glTF 2.0)."""
 FLOAT = 5126
 """glTF's code of float32."""
 NAME = "frames"

@@ -4,6 +4,8 @@ nerfstudio's conventions: poses are world_from_cam of a camera with +X right, +Y
 through pixel + 0.5, so the centre of the first pixel is (0.5, 0.5), as inside recon4d; masks are 255 where a pixel is
 used; depth is z-depth in thousandths of the poses' unit. The world is left as it is: nerfstudio itself turns it upright
 (`orientation_method`), and its versions disagree whether an `applied_transform` concerns the points, too.
+
+Numbers here that name no source were set by hand.
 """
 
 import json

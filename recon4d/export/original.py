@@ -1,4 +1,7 @@
-"""Frames at the size of the input, which is read again and must be what it was."""
+"""Frames at the size of the input, which is read again and must be what it was.
+
+Numbers here that name no source were set by hand.
+"""
 
 import dataclasses
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,7 @@
-"""Which frames see which static points: the tracks that tools for sparse models work with."""
+"""Which frames see which static points: the tracks that tools for sparse models work with.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""Depth and masks from the working size to the input's, guided by its image: edges stay edges, unknown stays 0."""
+"""Depth and masks from the working size to the input's, guided by its image: edges stay edges, unknown stays 0.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""The camera of the input, and whether it can have taken its images."""
+"""The camera of the input, and whether it can have taken its images.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""Where results go: nothing of the user's is overwritten by accident, nothing unfinished looks finished."""
+"""Where results go: nothing of the user's is overwritten by accident, nothing unfinished looks finished.
+
+Numbers here that name no source were set by hand.
+"""
 
 import ctypes
 import os
@@ -16,8 +19,10 @@ FORMAT = 1
 """Version of the result folder's layout; `run.json` holds it under `format`."""
 SHOWN = 3
 """Names that a sentence lists."""
-_RENAME_EXCHANGE = 2  # linux/fs.h
+_RENAME_EXCHANGE = 2
+"""Flag of renameat2 that swaps two names (linux/fs.h)."""
 _AT_FDCWD = -100
+"""Stands for the current folder in the place of an open one (linux/fcntl.h)."""
 
 
 class PlaceTakenError(InputError):

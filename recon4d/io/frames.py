@@ -1,4 +1,7 @@
-"""What all kinds of input have in common: a stream of frames, and which of them are kept."""
+"""What all kinds of input have in common: a stream of frames, and which of them are kept.
+
+Numbers here that name no source were set by hand.
+"""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator

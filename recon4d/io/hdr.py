@@ -1,4 +1,7 @@
-"""High dynamic range video as the standard range that the pipeline works in."""
+"""High dynamic range video as the standard range that the pipeline works in.
+
+Numbers here that name no source were set by hand.
+"""
 
 from functools import cache
 
@@ -19,8 +22,10 @@ TO_BT709 = np.array(
 """Linear BT.2020 primaries to those of BT.709 (ITU-R BT.2087-0, annex 2)."""
 HLG_GAMMA = 1.2
 """Exponent of HLG's system at that peak (ITU-R BT.2100-2, table 5)."""
-_LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)  # of BT.2020
+_LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)
+"""Shares of red, green and blue in the luminance (ITU-R BT.2020-2)."""
 _LEVELS = 1 << 16
+"""Entries of the tables by which levels are converted: those of 16 bits, more than a video has."""
 
 
 def is_hdr(frame: av.VideoFrame) -> bool:

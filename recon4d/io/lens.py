@@ -1,4 +1,7 @@
-"""Undoing lens distortion."""
+"""Undoing lens distortion.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

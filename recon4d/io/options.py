@@ -1,4 +1,7 @@
-"""Which frames are read, and how."""
+"""Which frames are read, and how.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

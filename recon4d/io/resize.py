@@ -1,4 +1,7 @@
-"""The working size, and resizing to it."""
+"""The working size, and resizing to it.
+
+Numbers here that name no source were set by hand.
+"""
 
 import math
 

@@ -1,4 +1,7 @@
-"""Video files, through PyAV: true time stamps, rotation, damaged files; decoded and encoded as a stream."""
+"""Video files, through PyAV: true time stamps, rotation, damaged files; decoded and encoded as a stream.
+
+Numbers here that name no source were set by hand.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -3,6 +3,8 @@
 A frame is described by the features of EfficientNet-Lite0 (the weights that ship with D2MIF), averaged over a coarse
 grid, without what all frames have in common. The grid keeps the layout of the picture: what is found is seen from
 nearly the same place, as optical flow needs it.
+
+Numbers here that name no source were set by hand.
 """
 
 import cv2

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 CHANNELS = 4
 """x, y, z and confidence before their activations."""
 MIN_NORM = 1e-8
-"""Shortest vector that has a direction."""
+"""Shortest vector that has a direction (DUSt3R)."""
 
 
 def hooks(depth: int) -> tuple[int, int, int, int]:

@@ -19,7 +19,7 @@ VECTOR = 8
 
 STEM = 32
 """Channels at 1/2 of the image."""
-LITE0_STAGES = (  # blocks, expansion, kernel, stride, channels; Tan and Le, table 1
+LITE0_STAGES = (
     (1, 1, 3, 1, 16),
     (2, 6, 3, 2, 24),
     (2, 6, 5, 2, 40),
@@ -28,6 +28,7 @@ LITE0_STAGES = (  # blocks, expansion, kernel, stride, channels; Tan and Le, tab
     (4, 6, 5, 2, 192),
     (1, 6, 3, 1, 320),
 )
+"""Blocks, expansion, kernel, stride and channels of each stage (Tan and Le, table 1)."""
 LITE0_TAPS = (1, 2, 4, 6)
 """Stages whose outputs are the features at 1/4, 1/8, 1/16 and 1/32."""
 SHIPPED_FILE = Path(__file__).parents[1] / "masks/d2mif/data/d2mif.safetensors"

@@ -1,4 +1,7 @@
-"""Depth of single images: Depth Anything V2 and Depth Pro, by the classes of transformers."""
+"""Depth of single images: Depth Anything V2 and Depth Pro, by the classes of transformers.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.weights.pretrained import load_pretrained, transformers_package
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and deviation of ImageNet's colours, of 1, by which Depth Anything's images are normalised."""
 ANYTHING_SIDE = 518
 """The side nearest to its own size becomes this for Depth Anything, pixels."""
 MIN_INVERSE = 1e-4

@@ -24,6 +24,7 @@ from recon4d.weights.resolve import Backbone
 DECODER_LAYERS = 3
 """Layers of the decoder that are read; with the encoder's output that makes four per image (MuBe4D)."""
 LAYERS = 1 + DECODER_LAYERS
+"""Layers per image: the encoder's output, and those of the decoder."""
 
 Values = Float[Tensor, "rows cols values"]
 """Of one image: per token, `LAYERS` layers one after the other, then statistics (`packed`)."""

@@ -3,6 +3,8 @@
 The network gives no intrinsics: the focal length is what makes its points a pinhole camera's. Nor does it say whether
 it saw a scene at all: its points have to be those of a lens, and points of one frame, moved by its cameras, have to
 lie where the flow finds them in another.
+
+Numbers here that name no source were set by hand.
 """
 
 import cv2
@@ -23,6 +25,7 @@ SIGMA = 0.1
 """Of sure depth, relative: published errors are near .04, but hold for whole surfaces, so that pixels do not average
 out."""
 MIN_CONFIDENCE = 0.01
+"""Confidence, of 1, is raised to this before it divides: the relative deviation is 1 at most there, anyway."""
 MAX_LENS_ERROR = 0.3
 """Half of a frame's rays may miss their pixels by this part of those pixels' distance from the middle, no more."""
 MAX_GAP = 0.5

@@ -2,6 +2,8 @@
 
 Depth Pro says metres and a focal length. Depth Anything says inverse depth up to a scale and an offset of each frame,
 which are found from the first geometry.
+
+Numbers here that name no source were set by hand.
 """
 
 import numpy as np

@@ -1,4 +1,7 @@
-"""What DUSt3R, MonST3R and Align3R say about a video: pointmaps of its pairs, aligned into one depth prior."""
+"""What DUSt3R, MonST3R and Align3R say about a video: pointmaps of its pairs, aligned into one depth prior.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import replace
 

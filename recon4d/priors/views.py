@@ -1,4 +1,7 @@
-"""What pi3 says of a video: many frames at once, long videos in chunks that overlap, all in one world and one scale."""
+"""What pi3 says of a video: many frames at once, long videos in chunks that overlap, all in one world and one scale.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,7 @@
-"""Coloured point clouds of a reconstruction: the static world fused over all frames, and what moves in one frame."""
+"""Coloured point clouds of a reconstruction: the static world fused over all frames, and what moves in one frame.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

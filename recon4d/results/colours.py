@@ -1,6 +1,8 @@
 """How uncertain points and cameras are, as the viewers show it: colours, a threshold, positions, and what is not known.
 
 A fused point has the standard deviation of its best pixel: errors that frames share are not averaged away.
+
+Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,7 @@
-"""The result folder, format 1 (docs/GUIDE.md): writing and reading it."""
+"""The result folder, format 1 (docs/GUIDE.md): writing and reading it.
+
+Numbers here that name no source were set by hand.
+"""
 
 import json
 import math
@@ -42,6 +45,7 @@ from recon4d.results.texts import COVARIANCE, read_cameras
 T = TypeVar("T")
 
 JPEG_QUALITY = 95
+"""Of the images, of 100."""
 PNG_COMPRESSION = 1
 """zlib level: half the time of the default for files a tenth larger."""
 DEPTH_STD = "depth_std"

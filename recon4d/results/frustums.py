@@ -1,4 +1,7 @@
-"""Cameras as line drawings."""
+"""Cameras as line drawings.
+
+Numbers here that name no source were set by hand.
+"""
 
 import numpy as np
 from jaxtyping import Float, Float64

@@ -1,4 +1,7 @@
-"""`preview.png`: one picture that says whether a result is any good."""
+"""`preview.png`: one picture that says whether a result is any good.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +22,10 @@ COLUMNS = 5
 """Frames that are shown, spread over the video."""
 THUMB_AREA_PX = 320 * 240
 """Pixels per small picture, whatever its shape."""
-GAP_PX = 10
-HEADER_PX = 52
-FOOTER_PX = 40
-BACKGROUND = (24, 24, 27)
-TEXT = (228, 228, 231)
-FAINT = (140, 140, 148)
+GAP_PX, HEADER_PX, FOOTER_PX = 10, 52, 40
+"""Between pictures, and height of the lines above and below them."""
+BACKGROUND, TEXT, FAINT = (24, 24, 27), (228, 228, 231), (140, 140, 148)
+"""RGB of the page, of what is written, and of what matters less."""
 PLAN_FRAMES = 24
 """Frames whose static points are seen from above."""
 PLAN_STRIDE = 3

@@ -1,4 +1,7 @@
-"""`run.json` of a result folder: which entries have a meaning, and of which type and range they are."""
+"""`run.json` of a result folder: which entries have a meaning, and of which type and range they are.
+
+Numbers here that name no source were set by hand.
+"""
 
 import json
 import math

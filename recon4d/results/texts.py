@@ -1,4 +1,7 @@
-"""What a result folder has besides its pixels, read strictly: `Cameras`."""
+"""What a result folder has besides its pixels, read strictly: `Cameras`.
+
+Numbers here that name no source were set by hand.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""The result's own motion against the flow: what depth and cameras predict for static pixels."""
+"""The result's own motion against the flow: what depth and cameras predict for static pixels.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

@@ -2,6 +2,8 @@
 
 A frame inside is the mean of the frames before and after it, each moved as the camera moved: both together explain it,
 neither does alone, and they do not resemble each other.
+
+Numbers here that name no source were set by hand.
 """
 
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from recon4d.core.scene import Notice
 LONG_SIDE_PX = 64
 """Of the pictures that are compared: few details, so that affine motion is nearly exact."""
 BLUR_PX = 1.0
+"""Standard deviation by which they are blurred, pixels: noise and compression go, gradients become smooth."""
 APART = (3, 4, 6, 8, 12, 16)
 """Frames to the one before and the one after that are tried: half of a usual dissolve, 0.2 to 1 s."""
 ALIKE_AS_THEY_ARE, ALIKE_MOVED = 0.7, 0.5

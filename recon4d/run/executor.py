@@ -2,6 +2,8 @@
 
 A job leaves its results in files and returns nothing, so that it may run anywhere the files can be reached, in any
 order. Every worker computes with one thread: results do not depend on how many there are.
+
+Numbers here that name no source were set by hand.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""What a run was begun with: this version of recon4d, and every file that it reads, so that nothing is mixed."""
+"""What a run was begun with: this version of recon4d, and every file that it reads, so that nothing is mixed.
+
+Numbers here that name no source were set by hand.
+"""
 
 import hashlib
 import os

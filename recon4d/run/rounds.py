@@ -1,4 +1,7 @@
-"""The loop of mutual benefit: masks from the geometry, geometry from the masks, while that helps."""
+"""The loop of mutual benefit: masks from the geometry, geometry from the masks, while that helps.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,4 +1,7 @@
-"""How an option is declared: its default, help and range once, from which command line and checks follow."""
+"""How an option is declared: its default, help and range once, from which command line and checks follow.
+
+Numbers here that name no source were set by hand.
+"""
 
 import dataclasses
 from dataclasses import dataclass, field

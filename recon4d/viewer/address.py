@@ -1,4 +1,7 @@
-"""Where the page of the web viewer is served: one address, of this machine alone unless the user says otherwise."""
+"""Where the page of the web viewer is served: one address, of this machine alone unless the user says otherwise.
+
+Numbers here that name no source were set by hand.
+"""
 
 import socket
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ FIRST_PORT = 8080
 EVERYWHERE = ("0.0.0.0", "::")
 """Hosts that stand for every interface of the machine."""
 LAST_PORT = 65_535
+"""Largest number of a TCP port."""
 
 
 @dataclass(frozen=True)

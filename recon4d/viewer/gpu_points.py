@@ -1,4 +1,7 @@
-"""Points as soft discs, drawn by PyTorch3D."""
+"""Points as soft discs, drawn by PyTorch3D.
+
+Numbers here that name no source were set by hand.
+"""
 
 import numpy as np
 import torch
@@ -13,7 +16,7 @@ RADIUS_PX = 2.0
 POINTS_PER_PIXEL = 16
 """Nearest discs of a pixel that are blended: about those of one surface."""
 NEAREST = 1e-6
-"""z-depth up to which points are behind the view."""
+"""z-depth, in the scale of the scene, up to which points are behind the view."""
 EPS = 1e-6
 """Coverage below which a pixel has no colour of its own."""
 

@@ -1,4 +1,7 @@
-"""A picture of a result without a display: points as squares in a depth buffer, or as discs on a GPU."""
+"""A picture of a result without a display: points as squares in a depth buffer, or as discs on a GPU.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +27,13 @@ from recon4d.viewer.drawer import PointDrawer, point_drawer
 from recon4d.viewer.moment import checked_frame, describe_frame
 
 SIZE_PX = (1280, 960)
+"""(width, height) of the picture."""
 BACKGROUND = (250, 250, 252)
+"""RGB of the picture where nothing is."""
 ELEVATION_DEG, AZIMUTH_DEG = 22.0, 24.0
 """How far the view is turned up and to the side of the first camera: a three-quarter view."""
 FIELD_OF_VIEW_DEG = 50.0
+"""Across the width of the picture."""
 MARGIN = 0.9
 """Share of the picture, from its centre, within which the whole path and most points lie."""
 INNER_PERCENT = (4.0, 96.0)
@@ -37,10 +43,13 @@ MAX_FITTED = 5000
 STEP_BACK, MAX_STEPS = 1.05, 120
 """Factor by which the view's distance grows until it sees all that, and how often at most: 350 times as far."""
 CAMERA_COLOR, PATH_COLOR, CURRENT_COLOR = (70, 110, 255), (235, 60, 60), (255, 140, 0)
+"""RGB of frustums, of the camera's path, and of the frustum of the moment that is shown."""
 ELLIPSOID_COLOR = (230, 30, 160)
+"""RGB of the cameras' uncertainty."""
 INK = (40, 40, 44)
+"""RGB of what is written."""
 LEGEND_PX, RAMP_PX = 64, 200
-"""Height of the legend, and width of its colours."""
+"""Height of the legend, and width of its colours, pixels."""
 
 
 def render_png(

@@ -1,4 +1,7 @@
-"""Points in steps of their uncertainty, which a slider of the page shows and hides together."""
+"""Points in steps of their uncertainty, which a slider of the page shows and hides together.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""One moment of a result: which frame a viewer shows, what it says of it, and where its camera looks from."""
+"""One moment of a result: which frame a viewer shows, what it says of it, and where its camera looks from.
+
+Numbers here that name no source were set by hand.
+"""
 
 import numpy as np
 from jaxtyping import Float64

@@ -1,4 +1,7 @@
-"""The page that the web viewer serves: the scene, and the controls beside it."""
+"""The page that the web viewer serves: the scene, and the controls beside it.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -35,9 +38,11 @@ FRAMES_PER_S = 15.0
 FIELD_OF_VIEW_DEG = 60.0
 """Vertical, of the browser's view."""
 LINE_PX, PATH_PX, CURRENT_PX = 1.0, 2.0, 2.0
-"""Thickness on the screen, however near they are, of lines, of the path, and of the current camera."""
+"""Thickness on the screen, pixels, however near they are, of lines, of the path, and of the current camera."""
 CAMERA_COLOR, CURRENT_COLOR, PATH_COLOR = (120, 150, 255), (255, 170, 40), (240, 70, 70)
+"""RGB of frustums, of the one of the frame that is shown, and of the camera's path."""
 ELLIPSOID_COLOR = (230, 30, 160)
+"""RGB of the cameras' uncertainty."""
 
 
 class Page:

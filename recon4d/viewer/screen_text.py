@@ -1,4 +1,7 @@
-"""Text over a 3D view that can draw lines only: every row of the letters' pixels is a line just before the eye."""
+"""Text over a 3D view that can draw lines only: every row of the letters' pixels is a line just before the eye.
+
+Numbers here that name no source were set by hand.
+"""
 
 import numpy as np
 from jaxtyping import Bool, Float64

@@ -1,4 +1,7 @@
-"""`recon4d train d2mif`: clips, training, calibration, and the file of weights with its card."""
+"""`recon4d train d2mif`: clips, training, calibration, and the file of weights with its card.
+
+Numbers here that name no source were set by hand.
+"""
 
 from argparse import Namespace
 from collections.abc import Sequence

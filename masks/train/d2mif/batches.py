@@ -1,4 +1,7 @@
-"""Batches for the training: random crops of stored samples, changed a little. Every batch follows from its number."""
+"""Batches for the training: random crops of stored samples, changed a little. Every batch follows from its number.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

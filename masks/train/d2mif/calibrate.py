@@ -1,4 +1,7 @@
-"""Calibration of the masks: after it, of the pixels with probability p, a part p moves."""
+"""Calibration of the masks: after it, of the pixels with probability p, a part p moves.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +19,9 @@ from recon4d.masks.train.d2mif.samples import Samples
 EVERY = 7
 """Every so-manieth sample in each direction is used: neighbours say the same."""
 MAX_STEPS = 100
+"""Steps of L-BFGS at most."""
 BINS = 10
+"""Ranges of stated probability, equally wide, in which it is compared with how often something moves."""
 
 
 @dataclass(frozen=True)

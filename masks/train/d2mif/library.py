@@ -1,6 +1,8 @@
 """The clips of a training, seen by the front end once and kept in a folder; half-finished work goes on.
 
 Rendered clips are numbered; parts of real videos have the name of their data set, video and first frame.
+
+Numbers here that name no source were set by hand.
 """
 
 import logging

@@ -1,4 +1,7 @@
-"""Focal loss plus dice loss, half each (MuBe4D; GeoMotion)."""
+"""Focal loss plus dice loss, half each (MuBe4D; GeoMotion).
+
+Numbers here that name no source were set by hand.
+"""
 
 import torch
 from jaxtyping import Float

@@ -2,6 +2,8 @@
 
 The flow is that of the real estimator and the geometry that of the real optimizer, with their errors; only the labels
 are exact. A sample is one frame with its image, its maps for two partners, and its truth.
+
+Numbers here that name no source were set by hand.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Tokens of the frames of all clips, computed once before the training: the network that makes them is frozen."""
+"""Tokens of the frames of all clips, computed once before the training: the network that makes them is frozen.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,7 @@
-"""What GeoMotion is trained on: clips of labelled videos as squares, with the flow that RAFT sees in them."""
+"""What GeoMotion is trained on: clips of labelled videos as squares, with the flow that RAFT sees in them.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""How GeoMotion is trained: pi3 stays as it is, fusion and motion decoder learn."""
+"""How GeoMotion is trained: pi3 stays as it is, fusion and motion decoder learn.
+
+Numbers here that name no source were set by hand.
+"""
 
 import json
 from collections.abc import Sequence

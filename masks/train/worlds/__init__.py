@@ -1,4 +1,7 @@
-"""Random static worlds, and what moves and stands in them. The camera starts near the origin; y is down, z ahead."""
+"""Random static worlds, and what moves and stands in them. The camera starts near the origin; y is down, z ahead.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""A rendered clip with its truth."""
+"""A rendered clip with its truth.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise

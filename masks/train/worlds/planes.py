@@ -4,6 +4,8 @@ Everything in a training world is a parallelogram with a picture on it: walls, f
 border, movers. A patch's point (s, t) in [0, 1]^2 lies at `origin + s across + t down`; with the camera's matrix this
 is a 3x3 matrix M, and M^-1 (u, v, 1) = (s, t, 1) / z: texture coordinates and inverse depth of a pixel are linear
 functions (Hartley and Zisserman, Multiple View Geometry, 8.1).
+
+Numbers here that name no source were set by hand.
 """
 
 from collections.abc import Callable, Sequence

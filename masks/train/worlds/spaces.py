@@ -1,4 +1,7 @@
-"""Random empty worlds: rooms, streets and photographs. The camera starts near the origin; y is down, z ahead."""
+"""Random empty worlds: rooms, streets and photographs. The camera starts near the origin; y is down, z ahead.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass
 
@@ -15,6 +18,7 @@ from recon4d.masks.train.worlds.solids import box
 WALL_PX = 512
 """Texels along a wall."""
 BOX_PX = 192
+"""Texels along a face of a box."""
 KINDS = ("room", "street", "backdrop")
 SHARES = (0.4, 0.25, 0.35)
 """How often each kind of world occurs."""

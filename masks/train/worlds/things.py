@@ -1,4 +1,7 @@
-"""What stands and moves in training worlds, with its shadow and its reflection."""
+"""What stands and moves in training worlds, with its shadow and its reflection.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,7 @@
-"""What the values of the user's masks mean: decided once for a folder, from some of its masks."""
+"""What the values of the user's masks mean: decided once for a folder, from some of its masks.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""What the names of pictures tell: times in seconds or in parts of them, or only an order."""
+"""What the names of pictures tell: times in seconds or in parts of them, or only an order.
+
+Numbers here that name no source were set by hand.
+"""
 
 import re
 from collections.abc import Sequence

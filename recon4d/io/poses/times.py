@@ -1,4 +1,7 @@
-"""Whether the times of given poses are the video's: in seconds, and on its clock."""
+"""Whether the times of given poses are the video's: in seconds, and on its clock.
+
+Numbers here that name no source were set by hand.
+"""
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -12,6 +15,7 @@ EXACT_S = 0.001
 NEARLY_ALL = 0.9
 """Part of the frames, or of the poses where they are fewer, that find a partner where the clock is the right one."""
 UNITS = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
+"""Units in which times may be given, and how many make a second."""
 
 Poses = Float64[np.ndarray, " poses"]
 Frames = Float64[np.ndarray, " frames"]

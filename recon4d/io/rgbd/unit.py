@@ -1,4 +1,7 @@
-"""The unit of 16-bit depth images, found from their values where nobody states it."""
+"""The unit of 16-bit depth images, found from their values where nobody states it.
+
+Numbers here that name no source were set by hand.
+"""
 
 import math
 from collections.abc import Sequence
@@ -22,6 +25,7 @@ USUAL_M = (0.6, 1.8, 4.0)
 """Metres of the depth that 5, 50 and 95 % of a depth camera's values are nearer than: rooms and things held in front
 of a phone."""
 PERCENTILES = (5, 50, 95)
+"""Of the values of depth images, which are compared with `USUAL_M`."""
 DOUBTFUL_RATIO = 1.25
 """A factor that is found so near to the middle between both (in ratio) is said to be doubtful."""
 LOOKED_AT = 16

@@ -1,4 +1,7 @@
-"""Sizes of networks of the CroCo family, and how a checkpoint says them: read as literals, never evaluated."""
+"""Sizes of networks of the CroCo family, and how a checkpoint says them: read as literals, never evaluated.
+
+Numbers here that name no source were set by hand.
+"""
 
 import ast
 import json

@@ -13,7 +13,7 @@ from torch import Tensor
 LONG_SIDE = 512
 """Of the images that the released weights were trained with, in pixels."""
 MULTIPLE = 16
-"""Sides are multiples of it."""
+"""Pixels; sides are multiples of it: the patches of the released weights."""
 FRACTION_BITS = 22
 """Of a coefficient in fixed point: 32 less 8 of a pixel, less 2 for overshoot."""
 

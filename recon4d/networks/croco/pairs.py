@@ -14,6 +14,7 @@ from recon4d.networks.croco.config import CrocoConfig
 from recon4d.networks.croco.network import Croco, Decoded, Predicted, View
 
 FLOAT_BYTES = 4
+"""Bytes of a single-precision number."""
 
 
 @dataclass(frozen=True)

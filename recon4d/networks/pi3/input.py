@@ -1,4 +1,7 @@
-"""Images as pi3 gets them, and how many of them at once."""
+"""Images as pi3 gets them, and how many of them at once.
+
+Numbers here that name no source were set by hand.
+"""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

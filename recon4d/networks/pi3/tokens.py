@@ -1,4 +1,7 @@
-"""Tokens of pi3, for D2MIF: a frame and its neighbour are a sequence of two."""
+"""Tokens of pi3, for D2MIF: a frame and its neighbour are a sequence of two.
+
+Numbers here that name no source were set by hand.
+"""
 
 from collections.abc import Iterator, Sequence
 

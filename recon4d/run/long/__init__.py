@@ -7,6 +7,8 @@
    common scale, and its frames are written (`between.finish_clip`).
 
 Clips are independent of each other: they run in worker processes, in any order. Memory is that of one clip per worker.
+
+Numbers here that name no source were set by hand.
 """
 
 import time

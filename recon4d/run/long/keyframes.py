@@ -1,4 +1,7 @@
-"""The job between the two passes over the clips of a long video: align the keyframes of all clips together."""
+"""The job between the two passes over the clips of a long video: align the keyframes of all clips together.
+
+Numbers here that name no source were set by hand.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
