@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from scipy.spatial.transform import Rotation, Slerp
 
-from recon4d.core.geometry import invert_rigid, view_angle
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.pinhole import view_angle
 from recon4d.core.scene import KnownPoses, Notice, Scene, Video
 from recon4d.optim.given_poses import pose_notices, turned_to_given
 from recon4d.optim.objective.noise import FLOW_SIGMA_PX

@@ -10,12 +10,18 @@ from recon4d.core.geometry import (
     normalised,
     project,
     rays,
-    rays_array,
     rays_by_column,
     relative_cameras,
     scene_rays,
     static_pixels,
     transfer,
+)
+from recon4d.core.pinhole import (
+    field_of_view,
+    length_at,
+    project_array,
+    rays_array,
+    view_angle,
 )
 from recon4d.core.scene import Scene
 
@@ -50,6 +56,24 @@ def test_back_projection_is_the_same_in_every_layout() -> None:
     assert torch.equal(normalised(uv.T, intrinsics).T, expected[:, :2])
     assert (rays_array(uv.numpy(), intrinsics.numpy()) == expected.numpy()).all()
     torch.testing.assert_close(project(expected, intrinsics), uv)
+    behind = expected.numpy() * np.linspace(-2, 3, POINTS)[:, None]
+    found = project_array(behind, intrinsics.numpy())
+    assert (found == project(torch.from_numpy(behind), intrinsics).numpy()).all()
+
+
+def test_lengths_in_pixels_are_lengths_at_a_depth() -> None:
+    intrinsics = np.array([100.0, 110.0, 64.0, 48.0])
+    ends = rays_array(np.array([(3.0, 7.0), (8.0, 7.0)]), intrinsics) * 4.0
+    assert np.isclose(length_at(4.0, 5.0, 100.0), np.linalg.norm(ends[1] - ends[0]))
+    assert length_at(1.0, 5.0, 100.0) == view_angle(5.0, 100.0)
+
+
+def test_the_field_of_view_is_that_between_the_first_and_the_last_row() -> None:
+    down, aspect = field_of_view((128, 96), np.array([100.0, 110.0, 64.0, 48.0]))
+    upper, lower = rays_array(np.array([(64.0, 0.0), (64.0, 96.0)]), np.array([1e2, 110, 64, 48]))
+    cosine = upper @ lower / (np.linalg.norm(upper) * np.linalg.norm(lower))
+    assert np.isclose(down, np.arccos(cosine))
+    assert np.isclose(aspect, (128 / 100) / (96 / 110))
 
 
 def test_static_pixels_of_many_frames_are_those_of_transfer() -> None:

@@ -19,6 +19,8 @@ from recon4d import choices
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("optim", "masks")
+PROJECTION = ("recon4d.core.geometry", "recon4d.core.pinhole")
+FOCAL = {"fx", "fy", "focal", "focals", "focal_px", "intrinsics"}
 LONGEST_FILE, LONGEST_FUNCTION = 350, 50
 """Lines."""
 
@@ -107,6 +109,49 @@ def test_files_and_functions_are_short() -> None:
                 if lines > LONGEST_FUNCTION:
                     long.append(f"{module}.{node.name}: {lines}")
     assert not long, "\n".join(long)
+
+
+def test_projection_stands_in_two_modules_alone() -> None:
+    others = [
+        f"{module}: {expression}"
+        for module, path in structure.modules().items()
+        if module not in PROJECTION
+        for expression in divisions_by_focal(ast.parse(path.read_text()))
+    ]
+    assert not others, "\n".join(others)
+
+
+def divisions_by_focal(module: ast.Module) -> Iterator[str]:
+    """Divisions by what is called a focal length, or intrinsics; the ratio of two of them is none."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            above, below = (names_in(side) & FOCAL for side in (node.left, node.right))
+            if below and not above:
+                yield ast.unparse(node)
+
+
+def names_in(expression: ast.AST) -> set[str]:
+    """Names of variables and attributes."""
+    nodes = list(ast.walk(expression))
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return attributes | {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("x = (u - cx) / fx", True),
+        ("x = (u - size / 2) / focal_px[frame]", True),
+        ("x = 2 * width / (2 * lens.focal)", True),
+        ("x = length / float(r.intrinsics[0, 0])", True),
+        ("x = view_angle(width, focal)", False),
+        ("x = sigma_px / self.focal_sigma", False),
+        ("x = scene.intrinsics / other.intrinsics", False),
+        ("path = folder / 'intrinsics.txt'", False),
+    ],
+)
+def test_divisions_by_a_focal_length_are_found(text: str, found: bool) -> None:
+    assert bool(list(divisions_by_focal(ast.parse(text)))) == found
 
 
 def test_every_number_says_what_it_is() -> None:

@@ -3,8 +3,16 @@
 import numpy as np
 import torch
 
-from recon4d.core.geometry import rays_array
-from recon4d.core.sampling import cell_of, image_size, sample_at, sample_index, sample_px, shrink
+from recon4d.core.pinhole import rays_array
+from recon4d.core.sampling import (
+    cell_of,
+    image_size,
+    sample_at,
+    sample_index,
+    sample_place,
+    sample_px,
+    shrink,
+)
 from recon4d.core.tensors import cells_of, depth_at_samples, nearest_cells, sample_grid_px
 
 ROWS, COLS = 5, 7
@@ -36,6 +44,7 @@ def test_tensors_and_arrays_agree() -> None:
 def test_places_in_samples_are_whole_at_samples() -> None:
     u = sample_px(ROWS, COLS)[..., 0]
     assert (sample_index(u) == np.arange(COLS)).all()
+    assert (sample_place(np.arange(COLS)) == u).all()
     assert image_size(ROWS, COLS) == (2 * COLS, 2 * ROWS)
 
 

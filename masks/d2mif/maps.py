@@ -19,8 +19,8 @@ from recon4d.core.geometry import (
     relative_cameras,
     scene_rays,
     static_pixels,
-    view_angle,
 )
+from recon4d.core.pinhole import view_angle
 from recon4d.core.sampling import sample_index
 from recon4d.core.scene import Flow, Scene
 from recon4d.core.tensors import flow_targets, sample_grid_px

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from recon4d.core.geometry import orthonormal_array, rays_array, view_angle
+from recon4d.core.geometry import orthonormal_array
 from recon4d.core.parallel import each
+from recon4d.core.pinhole import rays_array, view_angle
 
 MIN_CONFIDENCE = 0.3
 """Flow samples below this confidence take no part in the relative pose."""

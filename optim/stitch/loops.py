@@ -16,7 +16,8 @@ from jaxtyping import Float32, Float64, Int64
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from recon4d.core.geometry import invert_rigid, rays_array
+from recon4d.core.geometry import invert_rigid
+from recon4d.core.pinhole import rays_array
 from recon4d.core.sampling import cell_of, sample_px
 from recon4d.core.similarity import Similarity
 from recon4d.optim.start.one_camera import Sightings, fit_pose

@@ -1,10 +1,9 @@
 """Projective geometry on batches of torch tensors: SE(3), pinhole cameras, ego-flow.
 
 Poses map points from the second-named frame to the first: `x_a = a_from_b @ x_b`. Twists are (rotation, translation).
-Optimizer, masks and flow divide by a focal length here alone: back-projection, projection, transfer of static pixels.
+Back-projection, projection and transfer of static pixels: nothing but this and `recon4d.core.pinhole`, which has the
+same for numpy arrays, divides by a focal length.
 """
-
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +15,6 @@ from recon4d.core.scene import Scene
 MIN_DEPTH_RATIO = 0.05
 """A point nearer to the target camera than this part of its depth in the source is treated as behind it: the derivative
 of its pixel by inverse depth grows with the square of the ratio's inverse, here 400. Nothing measured set it."""
-
-Length = TypeVar("Length", float, Tensor)
 
 
 def invert_rigid(a_from_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
@@ -130,19 +127,6 @@ def normalised(
 ) -> Float[Tensor, "*batch 2 samples"]:
     """Image coordinates of pixels on the plane z = 1."""
     return (uv_px - intrinsics[..., 2:, None]) / intrinsics[..., :2, None]
-
-
-def rays_array(
-    uv_px: Float[np.ndarray, "*points 2"], intrinsics: Float[np.ndarray, "4"]
-) -> Float[np.ndarray, "*points 3"]:
-    """`rays` of numpy arrays, of one camera."""
-    xy = (uv_px - intrinsics[2:]) / intrinsics[:2]
-    return np.concatenate((xy, np.ones_like(xy[..., :1])), axis=-1)
-
-
-def view_angle(length_px: Length, focal_px: Length) -> Length:
-    """Small angle in radians, or length on the plane z = 1, that a length in pixels stands for."""
-    return length_px / focal_px
 
 
 def project(

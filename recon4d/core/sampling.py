@@ -6,7 +6,7 @@ pixel (u, v) = `FLOW_STRIDE` * (col + 0.5, row + 0.5). Halves of powers of two a
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from recon4d.core.scene import FLOW_STRIDE
 
@@ -29,7 +29,7 @@ def sample_at(
     samples: Int64[np.ndarray, "*batch 2"],
 ) -> Float32[np.ndarray, "*batch 2"]:
     """Pixel (u, v) where a sample (row, col) lies."""
-    return ((samples[..., ::-1] + 0.5) * FLOW_STRIDE).astype(np.float32)
+    return sample_place(samples[..., ::-1]).astype(np.float32)
 
 
 def sample_px(rows: int, cols: int) -> Float32[np.ndarray, "rows cols 2"]:
@@ -45,6 +45,11 @@ def cell_of(px: Float[np.ndarray, "*batch 2"]) -> Int64[np.ndarray, "*batch 2"]:
 def sample_index(px: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
     """Place along an axis, in samples, of a pixel: whole numbers are where samples lie."""
     return np.asarray(px / FLOW_STRIDE - 0.5)
+
+
+def sample_place(index: Int64[np.ndarray, "*batch"]) -> Float64[np.ndarray, "*batch"]:
+    """Pixel along an axis where a sample lies; `sample_index` is its inverse."""
+    return (index + 0.5) * FLOW_STRIDE
 
 
 def in_samples(length_px: Float32[np.ndarray, "*batch"]) -> Float32[np.ndarray, "*batch"]:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int16, Int64, UInt8
 
+from recon4d.core.pinhole import project_array, rays_array
+
 BACKGROUND = -1
 """Solid index of a ray that meets nothing."""
 LIGHT_DIRECTION = np.array([-0.45, -0.8, -0.4]) / np.linalg.norm([0.45, 0.8, 0.4])
@@ -81,17 +83,16 @@ class Camera:
         self, uv_px: Float[np.ndarray, "rows cols 2"]
     ) -> Float[np.ndarray, "rows cols 3"]:
         """World directions of pixels; their length is such that the ray parameter is z-depth."""
-        fx, fy, cx, cy = self.intrinsics.astype(uv_px.dtype)
         right, down, ahead = self.world_from_cam[:3, :3].T.astype(uv_px.dtype)
-        rays = ((uv_px[..., 0] - cx) / fx)[..., None] * right + ahead
-        rays += ((uv_px[..., 1] - cy) / fy)[..., None] * down
-        return np.asarray(rays)
+        rays = rays_array(uv_px, self.intrinsics.astype(uv_px.dtype))
+        directions = rays[..., :1] * right + ahead
+        directions += rays[..., 1:2] * down
+        return np.asarray(directions)
 
     def project(self, points: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
         """Pixel (u, v) and z-depth of world points."""
         in_cam = (points - self.world_from_cam[:3, 3]) @ self.world_from_cam[:3, :3]
-        uv = in_cam[..., :2] / in_cam[..., 2:] * self.intrinsics[:2] + self.intrinsics[2:]
-        return np.concatenate((uv, in_cam[..., 2:]), axis=-1)
+        return np.concatenate((project_array(in_cam, self.intrinsics), in_cam[..., 2:]), axis=-1)
 
 
 @dataclass(frozen=True)

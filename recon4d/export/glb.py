@@ -19,6 +19,7 @@ from jaxtyping import Float32, Float64, UInt8
 
 from recon4d.core.errors import MissingDependencyError
 from recon4d.core.files import writing
+from recon4d.core.pinhole import field_of_view, rays_array
 from recon4d.core.sampling import spread_evenly
 from recon4d.export.glb_animation import shown_one_by_one
 from recon4d.export.nerfstudio import GL_FROM_CV
@@ -118,11 +119,10 @@ def add_gltf_cameras(tree: dict[str, Any], export: Export) -> None:
 
 def _perspective(export: Export, row: int, far: float) -> dict[str, float]:
     """A glTF camera with the field of view of a frame; its principal point is the centre of the image."""
-    fx, fy = (float(focal) for focal in export.intrinsics[row, :2])
-    width, height = export.size
+    down, aspect = field_of_view(export.size, export.intrinsics[row])
     return {
-        "yfov": float(2 * np.arctan(height / (2 * fy))),
-        "aspectRatio": (width / fx) / (height / fy),
+        "yfov": down,
+        "aspectRatio": aspect,
         "znear": far * 1e-5,
         "zfar": far,
     }
@@ -154,11 +154,9 @@ def _add_cameras(scene: Any, export: Export) -> None:
 def _frustum(export: Export, row: int) -> Float64[np.ndarray, "5 3"]:
     """Centre and image corners in glTF's camera axes, the image plane at `SIZE` of the scene's depth."""
     width, height = export.size
-    fx, fy, cx, cy = export.intrinsics[row]
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
-    rays = np.concatenate(((corners - (cx, cy)) / (fx, fy), np.ones((4, 1))), axis=1)
-    depth = SIZE * median_depth(export.result)
-    return np.concatenate((np.zeros((1, 3)), rays * depth)) @ GL_FROM_CV[:3, :3]
+    in_cam = rays_array(corners, export.intrinsics[row]) * (SIZE * median_depth(export.result))
+    return np.concatenate((np.zeros((1, 3)), in_cam)) @ GL_FROM_CV[:3, :3]
 
 
 def _lines(points: Float64[np.ndarray, "points 3"], edges: tuple[tuple[int, int], ...]) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from recon4d.core.pinhole import project_array
 from recon4d.results.result import Result
 
 SAME_SURFACE = 0.03
@@ -56,9 +57,9 @@ def project(
     pose = result.world_from_cam[frame]
     in_cam = (points - pose[:3, 3]) @ pose[:3, :3]
     z = in_cam[:, 2]
-    safe = np.where(z > 0, z, 1.0)[:, None]
-    place = in_cam[:, :2] / safe * result.intrinsics[frame, :2] + result.intrinsics[frame, 2:]
-    return np.where(z[:, None] > 0, place, -1.0), z
+    is_ahead = z[:, None] > 0
+    place = project_array(np.where(is_ahead, in_cam, 1.0), result.intrinsics[frame])
+    return np.where(is_ahead, place, -1.0), z
 
 
 def sees(

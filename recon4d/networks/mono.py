@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from recon4d.core.errors import ConfigError, DegenerateError
+from recon4d.core.pinhole import view_angle
 from recon4d.weights.pretrained import load_pretrained, transformers_package
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -64,7 +65,7 @@ class MonoNetwork:
         inverse, focal = _enlarged(found.predicted_depth, (height, width)), None
         if found.field_of_view is not None:
             focal = focal_of(float(found.field_of_view), width)
-            inverse = inverse * width / focal
+            inverse = inverse * view_angle(float(width), focal)
         return MonoDepth(np.maximum(inverse, MIN_INVERSE).astype(np.float32), focal)
 
 

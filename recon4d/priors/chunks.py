@@ -14,7 +14,9 @@ from jaxtyping import Bool, Float, Float32, Float64
 
 from recon4d.core.arrays import create_array
 from recon4d.core.errors import DegenerateError
-from recon4d.core.scene import FLOW_STRIDE, DepthPrior, Flow, Notice
+from recon4d.core.pinhole import rays_array
+from recon4d.core.sampling import sample_place
+from recon4d.core.scene import DepthPrior, Flow, Notice
 from recon4d.networks.pi3.load import load_pi3
 from recon4d.optim.pairwise.start import shared_focal
 from recon4d.priors import Prior, Question
@@ -162,9 +164,8 @@ def gaps(
         size: (width, height) of the images whose pixels are the unit.
     """
     step = slice(GAP_STEP // 2, None, GAP_STEP)
-    rows, cols = (np.arange(count)[step] for count in flow.confidence.shape[1:])
-    v, u = (FLOW_STRIDE * (grid + 0.5) for grid in np.meshgrid(rows, cols, indexing="ij"))
-    source_px = np.stack((u, v), axis=-1)
+    v, u = (sample_place(np.arange(count)[step]) for count in flow.confidence.shape[1:])
+    source_px = np.stack(np.meshgrid(u, v), axis=-1)
     found: list[list[float]] = [[] for _ in views.depth]
     for edge, (n, m) in enumerate(flow.edges):
         if not np.isfinite(focal_px[[n, m]]).all():
@@ -193,11 +194,11 @@ def _points(
     size: tuple[int, int],
 ) -> Float64[np.ndarray, "points 3"]:
     """Points of a frame at pixels of the working size, in its own camera; 0 where depth is unknown."""
-    height, width = views.depth.shape[1:]
-    u, v = (pixels * (width / size[0], height / size[1])).astype(int).T
+    rows, cols = views.depth.shape[1:]
+    u, v = (pixels * (cols / size[0], rows / size[1])).astype(int).T
     z = np.asarray(views.depth[frame][v, u], np.float64)[:, None]
-    planar = (pixels - np.array(size) / 2) / focal_px[frame]
-    return np.concatenate((planar * z, z), axis=1)
+    focal, (width, height) = focal_px[frame], size
+    return rays_array(pixels, np.array([focal, focal, width / 2, height / 2])) * z
 
 
 def _enlarged(

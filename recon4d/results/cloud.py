@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
+from recon4d.core.pinhole import length_at, project_array, view_angle
 from recon4d.results.result import Result
 
 MIN_CONFIDENCE = 64
@@ -89,7 +90,7 @@ def median_depth(reconstruction: Result) -> float:
 def default_voxel(reconstruction: Result) -> float:
     """Edge of a voxel in scene units: `VOXEL_PX` pixels at the median depth."""
     focal_px = float(np.median(reconstruction.intrinsics[:, :2]))
-    return VOXEL_PX * median_depth(reconstruction) / focal_px
+    return length_at(median_depth(reconstruction), VOXEL_PX, focal_px)
 
 
 def usable_confidence(reconstruction: Result, min_confidence: int) -> int:
@@ -224,8 +225,8 @@ def _in_cam(reconstruction: Result, frame: int, stride: int) -> Float32[np.ndarr
     depth = reconstruction.depth[frame, ::stride, ::stride]
     fx, fy, cx, cy = reconstruction.intrinsics[frame]
     rows, cols = depth.shape
-    x = ((np.arange(cols) * stride + 0.5 - cx) / fx).astype(np.float32) * depth
-    y = ((np.arange(rows) * stride + 0.5 - cy) / fy).astype(np.float32)[:, None] * depth
+    x = view_angle(np.arange(cols) * stride + 0.5 - cx, fx).astype(np.float32) * depth
+    y = view_angle(np.arange(rows) * stride + 0.5 - cy, fy).astype(np.float32)[:, None] * depth
     return np.stack((x, y, depth), axis=-1)
 
 
@@ -270,14 +271,14 @@ def _is_solid(
     height, width = reconstruction.depth.shape[1:]
     for other in others:
         pose = reconstruction.world_from_cam[other].astype(np.float32)
-        fx, fy, cx, cy = reconstruction.intrinsics[other].astype(np.float32)
+        intrinsics = reconstruction.intrinsics[other].astype(np.float32)
         in_cam = (cloud.points - pose[:3, 3]) @ pose[:3, :3]
         z = in_cam[:, 2]
-        safe = np.where(z > 0, z, np.float32(1))
-        u = np.floor(in_cam[:, 0] / safe * fx + cx)
-        v = np.floor(in_cam[:, 1] / safe * fy + cy)
-        seen = np.flatnonzero((z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height))
-        row, col = v[seen].astype(np.int64), u[seen].astype(np.int64)
+        front = np.flatnonzero(z > 0)
+        u, v = np.floor(project_array(in_cam[front], intrinsics)).T
+        inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+        seen = front[inside]
+        row, col = v[inside].astype(np.int64), u[inside].astype(np.int64)
         there = reconstruction.depth[other][row, col]
         usable = (there > 0) & ~reconstruction.is_dynamic[other][row, col]
         ratio = z[seen] / np.where(usable, there, 1)

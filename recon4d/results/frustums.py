@@ -6,6 +6,7 @@ Numbers here that name no source were set by hand.
 import numpy as np
 from jaxtyping import Float, Float64
 
+from recon4d.core.pinhole import rays_array
 from recon4d.core.sampling import spread_evenly
 from recon4d.results.cloud import median_depth
 from recon4d.results.colours import has_known_position, percent, position_covariance
@@ -26,9 +27,8 @@ MAX_MAGNIFICATION_LOG10 = 3
 def frustum_corners(reconstruction: Result, frame: int) -> Float64[np.ndarray, "5 3"]:
     """Centre and image corners of one camera in the world, the image plane at `SIZE` of the scene's depth."""
     height, width = reconstruction.depth.shape[1:]
-    fx, fy, cx, cy = reconstruction.intrinsics[frame]
     pixels = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
-    rays = np.concatenate(((pixels - (cx, cy)) / (fx, fy), np.ones((4, 1))), axis=1)
+    rays = rays_array(pixels, reconstruction.intrinsics[frame])
     in_cam = np.concatenate((np.zeros((1, 3)), rays * SIZE * median_depth(reconstruction)))
     pose = reconstruction.world_from_cam[frame]
     return np.asarray(in_cam @ pose[:3, :3].T + pose[:3, 3])

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
+from recon4d.core.pinhole import project_array, view_angle
 from recon4d.io.pictures.files import write_image
 from recon4d.results.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
 from recon4d.results.colours import PLAIN, StdScale, Style, missing_uncertainty, styled, viridis
@@ -97,7 +98,8 @@ def draw(
     has_legend = style.color == "uncertainty"
     size = (size[0], size[1] - LEGEND_PX) if has_legend else size
     focal = size[0] / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
-    view_from_world = path_view(reconstruction, cloud, (size[0] / 2 / focal, size[1] / 2 / focal))
+    reach = view_angle(size[0] / 2, focal), view_angle(size[1] / 2, focal)
+    view_from_world = path_view(reconstruction, cloud, reach)
     shown = styled(cloud, style, StdScale.of(reconstruction))
     picture = (draw_points or splat)(shown, view_from_world, focal, size)
     drawings = [
@@ -221,8 +223,7 @@ def splat(
     in_view = cloud.points @ pose[:3, :3].T + pose[:3, 3]
     front = in_view[:, 2] > 1e-6
     in_view, colors = in_view[front], cloud.colors[front]
-    u = np.floor(in_view[:, 0] / in_view[:, 2] * focal + width / 2).astype(np.int64)
-    v = np.floor(in_view[:, 1] / in_view[:, 2] * focal + height / 2).astype(np.int64)
+    u, v = np.floor(project_array(in_view, _lens(focal, size))).astype(np.int64).T
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     index, z, colors = (v * width + u)[inside], in_view[inside, 2], colors[inside]
     far_first = np.argsort(-z, kind="stable")
@@ -230,6 +231,11 @@ def splat(
     picture = np.full((width * height, 3), BACKGROUND, np.uint8)
     depth[index[far_first]], picture[index[far_first]] = z[far_first], colors[far_first]
     return _grow(depth.reshape(height, width), picture.reshape(height, width, 3))
+
+
+def _lens(focal: float, size: tuple[int, int]) -> Float64[np.ndarray, "4"]:
+    """Intrinsics of the view."""
+    return np.array([focal, focal, size[0] / 2, size[1] / 2])
 
 
 def _grow(
@@ -257,7 +263,7 @@ def _draw_lines(
 ) -> None:
     height, width = picture.shape[:2]
     ends = lines @ view_from_world[:3, :3].T + view_from_world[:3, 3]
-    for a, b in ends[(ends[..., 2] > 1e-6).all(axis=1)]:
-        p, q = (end[:2] / end[2] * focal + (width / 2, height / 2) for end in (a, b))
+    ahead = ends[(ends[..., 2] > 1e-6).all(axis=1)]
+    for p, q in project_array(ahead, _lens(focal, (width, height))):
         if max(np.abs(p).max(), np.abs(q).max()) < 1e5:
             cv2.line(picture, p.astype(int).tolist(), q.astype(int).tolist(), color, 1, cv2.LINE_AA)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from recon4d.core.pinhole import field_of_view, length_at
 from recon4d.results.cloud import PointCloud, join, median_depth, moving_cloud, static_cloud
 from recon4d.results.colours import (
     COLORS,
@@ -53,9 +54,8 @@ class Page:
         self._levels = Levels.of(StdScale.of(reconstruction))
         self.missing = missing_uncertainty(reconstruction)
         """What the result does not say; the page says it too."""
-        self._size = (
-            POINT_PX * median_depth(reconstruction) / float(reconstruction.intrinsics[0, 0])
-        )
+        focal_px = float(reconstruction.intrinsics[0, 0])
+        self._size = length_at(median_depth(reconstruction), POINT_PX, focal_px)
         server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
         self._set_first_view(frame)
         self._add_controls(frame)
@@ -150,11 +150,11 @@ class Page:
         height, width = r.depth.shape[1:]
         pose = r.world_from_cam[frame]
         x, y, z, w = Rotation.from_matrix(pose[:3, :3]).as_quat()
-        fov = float(2 * np.arctan2(height / 2, r.intrinsics[frame, 1]))
+        fov, aspect = field_of_view((width, height), r.intrinsics[frame])
         return self._server.scene.add_camera_frustum(
             "/current",
             fov=fov,
-            aspect=(width / r.intrinsics[frame, 0]) / (height / r.intrinsics[frame, 1]),
+            aspect=aspect,
             scale=SIZE * median_depth(r),
             thickness=CURRENT_PX,
             thickness_units="screen",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recon4d.core.pinhole import length_at
 from recon4d.masks.train.worlds.light import random_light
 from recon4d.masks.train.worlds.material import Material
 from recon4d.masks.train.worlds.paths import Track, mover_track
@@ -55,4 +56,4 @@ def make_scenery(rng: np.random.Generator, material: Material, frames: int, lens
 def _track(rng: np.random.Generator, thing: Thing, frames: int, lens: Lens) -> Track:
     """Movement of a mover; its speed is drawn in pixels per frame, from hardly to fast."""
     speed_px = float(np.exp(rng.uniform(np.log(0.4), np.log(14)))) * lens.size[0] / 512
-    return mover_track(rng, frames, thing.middle, speed_px * thing.middle[2] / lens.focal)
+    return mover_track(rng, frames, thing.middle, length_at(thing.middle[2], speed_px, lens.focal))

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from scipy.spatial.transform import Rotation
 
+from recon4d.core.pinhole import length_at
 from recon4d.masks.train.worlds.cutouts import Cutout
 from recon4d.masks.train.worlds.material import Material, recoloured
 from recon4d.masks.train.worlds.planes import Bend, Patch
@@ -132,7 +133,8 @@ def _backdrop(rng: np.random.Generator, material: Material, lens: Lens) -> Space
     depth = rng.uniform(3, 8)
     height, width = photograph.shape[:2]
     margin = rng.uniform(1.0, 1.35)
-    scale = margin * max(lens.size[0] / width, lens.size[1] / height) * depth / lens.focal
+    pixel = margin * max(lens.size[0] / width, lens.size[1] / height)
+    scale = length_at(depth, pixel, lens.focal)
     tint = int(rng.integers(2**31))
     picture = photograph if not own else _without(photograph, own[0])
     picture = recoloured(picture, np.random.default_rng(tint))

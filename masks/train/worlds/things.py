@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy.spatial.transform import Rotation
 
+from recon4d.core.pinhole import length_at, view_angle
 from recon4d.masks.train.worlds.cutouts import random_outline
 from recon4d.masks.train.worlds.light import Affine, Ground, Light
 from recon4d.masks.train.worlds.material import Material, recoloured
@@ -54,12 +55,12 @@ def random_thing(rng: np.random.Generator, material: Material, space: Space, len
     """A thing that stands somewhere in view."""
     share = float(np.exp(rng.uniform(np.log(0.12), np.log(0.95))))
     z = space.depth * rng.uniform(0.2, 0.85)
-    tall = share * z * lens.size[1] / lens.focal
-    reach = 0.5 * lens.size[0] / lens.focal * z
+    tall = length_at(share * z, float(lens.size[1]), lens.focal)
+    reach = view_angle(0.5 * lens.size[0], lens.focal) * z
     x = rng.uniform(-reach, reach)
     foot = space.floor
     if not space.has_floor or rng.random() < 0.4:  # not on the ground
-        foot = rng.uniform(-0.5, 0.5) * lens.size[1] / lens.focal * z + tall / 2
+        foot = view_angle(rng.uniform(-0.5, 0.5) * lens.size[1], lens.focal) * z + tall / 2
     where = np.array([x, foot, z])
     if rng.random() < SOLID:
         parts = random_body(rng, material, where, tall)
