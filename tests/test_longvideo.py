@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from recon4d.core.scene import Notice, Scene
-from recon4d.core.similarity import take
+from recon4d.core.similarity import scene_part
 from recon4d.core.stages import run_stage
 from recon4d.evaluate.poses import pose_errors
 from recon4d.evaluate.stated import stated_poses
@@ -211,7 +211,7 @@ def test_clips_whose_scales_differ_are_named(tmp_path: Path) -> None:
     clips = divide(26, optim)
     whole = make_scene(26, SIZE, seed=5).scene
     for clip, scale in zip(clips, (1.0, 1.01, 1.2), strict=True):
-        part = take(whole, np.arange(clip.first, clip.last))
+        part = scene_part(whole, np.arange(clip.first, clip.last))
         grown = replace(part, inverse_depth=part.inverse_depth / scale)
         run_stage(clip.folder(tmp_path), "aligned", Scene, partial(lambda g, _: g, grown))
     np.testing.assert_allclose(scale_gaps(tmp_path, clips), np.log([1.01, 1.2 / 1.01]), rtol=1e-3)

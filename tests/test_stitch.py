@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from recon4d.core.scene import Scene
-from recon4d.core.similarity import Similarity, join, relate, take
+from recon4d.core.similarity import Similarity, concatenated, scene_part, similarity_between
 from recon4d.optim.stitch.loops import balance
 from recon4d.optim.stitch.pieces import (
     Link,
@@ -41,7 +41,7 @@ def similarity(seed: int, scale: float) -> Similarity:
 
 def part(truth: Scene, first: int, last: int, world: Similarity) -> Scene:
     """Frames first..last-1 in another world."""
-    return world.scene(take(truth, np.arange(first, last)))
+    return world.scene(scene_part(truth, np.arange(first, last)))
 
 
 def test_similarities_are_a_group() -> None:
@@ -54,7 +54,7 @@ def test_similarities_are_a_group() -> None:
 
 def test_the_similarity_between_two_exact_scenes_is_found(truth: Scene) -> None:
     there = similarity(3, 2.5)
-    found, measured = relate(take(truth, np.arange(6)), part(truth, 0, 6, there))
+    found, measured = similarity_between(scene_part(truth, np.arange(6)), part(truth, 0, 6, there))
     assert measured
     np.testing.assert_allclose(found.scale, 1 / 2.5, rtol=1e-6)
     np.testing.assert_allclose(found.rotation, there.rotation.T, atol=1e-9)
@@ -62,12 +62,12 @@ def test_the_similarity_between_two_exact_scenes_is_found(truth: Scene) -> None:
 
 
 def test_a_third_of_wrong_depths_and_one_wrong_pose_do_not_matter(truth: Scene) -> None:
-    here, there = take(truth, np.arange(8)), part(truth, 0, 8, similarity(3, 2.5))
+    here, there = scene_part(truth, np.arange(8)), part(truth, 0, 8, similarity(3, 2.5))
     depth = there.inverse_depth.copy()
     depth[:, ::3] *= 5
     poses = there.world_from_cam.copy()
     poses[2] = similarity(8, 1.0).poses(poses[2:3])[0]
-    found, _ = relate(here, replace(there, inverse_depth=depth, world_from_cam=poses))
+    found, _ = similarity_between(here, replace(there, inverse_depth=depth, world_from_cam=poses))
     # exact samples are in the majority: the median is one of them
     np.testing.assert_allclose(found.scale, 1 / 2.5, rtol=1e-5)
     np.testing.assert_allclose(found.rotation, similarity(3, 1.0).rotation.T, atol=1e-6)
@@ -77,15 +77,16 @@ def test_a_third_of_wrong_depths_and_one_wrong_pose_do_not_matter(truth: Scene) 
 
 
 def test_depth_in_metres_needs_no_scale(truth: Scene) -> None:
-    here = replace(take(truth, np.arange(4)), is_metric=True)
+    here = replace(scene_part(truth, np.arange(4)), is_metric=True)
     there = replace(part(truth, 0, 4, similarity(5, 1.0)), is_metric=True)
     wrong = replace(there, inverse_depth=there.inverse_depth * 3)
-    assert relate(here, wrong)[0].scale == 1.0
+    assert similarity_between(here, wrong)[0].scale == 1.0
 
 
 def test_unmeasured_depth_is_said_to_tell_no_scale(truth: Scene) -> None:
     blind = replace(truth, inverse_depth_std=np.full_like(truth.inverse_depth, np.inf))
-    assert not relate(take(truth, np.arange(4)), take(blind, np.arange(4)))[1]
+    here, there = (scene_part(scene, np.arange(4)) for scene in (truth, blind))
+    assert not similarity_between(here, there)[1]
 
 
 def pieces(truth: Scene, worlds: list[Similarity]) -> list[Piece]:
@@ -106,7 +107,7 @@ def test_clips_are_chained_where_they_overlap(truth: Scene) -> None:
     assert placed.notices == ()
     keys = [(0, 0), (0, 5), (1, 12), (2, 20)]
     common = key_scene_of(parts, placed, keys)
-    expected = WORLDS[0].scene(take(truth, np.array([0, 5, 12, 20])))
+    expected = WORLDS[0].scene(scene_part(truth, np.array([0, 5, 12, 20])))
     np.testing.assert_allclose(common.world_from_cam, expected.world_from_cam, atol=1e-5)
     np.testing.assert_allclose(common.inverse_depth, expected.inverse_depth, rtol=RTOL)
 
@@ -165,35 +166,35 @@ def test_a_clip_follows_its_keyframes(truth: Scene) -> None:
     keys = np.array([1, 5, 9])
     local = part(truth, 7, 17, WORLDS[1])
     target = similarity(21, 0.7)
-    wanted = target.scene(take(truth, keys + 7))
+    wanted = target.scene(scene_part(truth, keys + 7))
     found = carry(local, keys, wanted, np.arange(10) / 30)
     assert (found.world_from_cam[keys] == wanted.world_from_cam).all()
     assert (found.inverse_depth[keys] == wanted.inverse_depth).all()
-    expected = target.scene(take(truth, np.arange(7, 17)))
+    expected = target.scene(scene_part(truth, np.arange(7, 17)))
     np.testing.assert_allclose(found.world_from_cam, expected.world_from_cam, atol=1e-5)
     np.testing.assert_allclose(found.inverse_depth, expected.inverse_depth, rtol=1e-4)
 
 
 def test_a_shared_focal_length_is_the_keyframes_bit_by_bit(truth: Scene) -> None:
-    local = take(truth, np.arange(10))
+    local = scene_part(truth, np.arange(10))
     focal = truth.intrinsics[:2] * np.array([1.013, 1.013, 1, 1])
-    wanted = replace(take(truth, np.array([2, 8])), intrinsics=focal)
+    wanted = replace(scene_part(truth, np.array([2, 8])), intrinsics=focal)
     found = carry(local, np.array([2, 8]), wanted, np.arange(10) / 30)
     assert (found.intrinsics == focal[0]).all()
 
 
 def test_own_focal_lengths_keep_their_shape_between_keyframes(truth: Scene) -> None:
     zoom = np.linspace(1, 1.5, 10)[:, None] ** np.array([1, 1, 0, 0])
-    local = take(truth, np.arange(10))
+    local = scene_part(truth, np.arange(10))
     local = replace(local, intrinsics=local.intrinsics * zoom)
     keys = np.array([0, 9])
-    wanted = take(local, keys)
+    wanted = scene_part(local, keys)
     wanted = replace(wanted, intrinsics=wanted.intrinsics * np.array([1.1, 1.1, 1, 1]))
     found = carry(local, keys, wanted, np.arange(10) / 30)
     np.testing.assert_allclose(found.intrinsics[:, 0], 1.1 * local.intrinsics[:, 0], rtol=1e-9)
 
 
 def test_parts_of_a_scene_join_to_the_whole(truth: Scene) -> None:
-    both = join([take(truth, np.arange(5)), take(truth, np.arange(5, FRAMES))])
+    both = concatenated([scene_part(truth, np.arange(5)), scene_part(truth, np.arange(5, FRAMES))])
     for name in ("world_from_cam", "intrinsics", "inverse_depth", "component", "is_posed"):
         assert (getattr(both, name) == getattr(truth, name)).all()

@@ -10,7 +10,13 @@ from jaxtyping import Float64, Int64
 from scipy.spatial.transform import Rotation, Slerp
 
 from recon4d.core.scene import Notice, Scene
-from recon4d.core.similarity import Similarity, depth_scale, join, relate, take
+from recon4d.core.similarity import (
+    Similarity,
+    concatenated,
+    depth_scale,
+    scene_part,
+    similarity_between,
+)
 
 MIN_SHARED_FRAMES = 2
 """Posed frames that two pieces must share to be related."""
@@ -55,7 +61,7 @@ def pieces_of(clip: int, first: int, scene: Scene) -> list[Piece]:
     found = []
     for name in names:
         own = np.flatnonzero(scene.component == name)
-        found.append(Piece(clip, int(name), own + first, take(scene, own)))
+        found.append(Piece(clip, int(name), own + first, scene_part(scene, own)))
     return found
 
 
@@ -69,7 +75,9 @@ def link(pieces: list[Piece]) -> list[Link]:
                 continue
             _, mine, theirs = np.intersect1d(here.frames, there.frames, return_indices=True)
             if len(mine) >= MIN_SHARED_FRAMES:
-                same, measured = relate(take(here.scene, mine), take(there.scene, theirs))
+                same, measured = similarity_between(
+                    scene_part(here.scene, mine), scene_part(there.scene, theirs)
+                )
                 links.append(Link(at, other, same, measured))
     return links
 
@@ -225,9 +233,9 @@ def key_scene_of(
     for at, frame in keys:
         piece = pieces[at]
         place_in_piece = np.flatnonzero(piece.frames == frame)
-        part = placement.world_from_piece[at].scene(take(piece.scene, place_in_piece))
+        part = placement.world_from_piece[at].scene(scene_part(piece.scene, place_in_piece))
         parts.append(replace(part, component=np.array([int(placement.group[at])])))
-    scene = join(parts)
+    scene = concatenated(parts)
     measured = np.isfinite(scene.inverse_depth_std).any(1)
     if not own_focals:
         known = scene.intrinsics[measured if measured.any() else slice(None)]

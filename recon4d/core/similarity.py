@@ -62,7 +62,7 @@ class Similarity:
         )
 
 
-def take(scene: Scene, frames: Int64[np.ndarray, " frames"]) -> Scene:
+def scene_part(scene: Scene, frames: Int64[np.ndarray, " frames"]) -> Scene:
     """Some frames of a scene, without its notices and what became of given poses."""
     return replace(
         scene,
@@ -79,7 +79,7 @@ def take(scene: Scene, frames: Int64[np.ndarray, " frames"]) -> Scene:
     )
 
 
-def join(scenes: list[Scene]) -> Scene:
+def concatenated(scenes: list[Scene]) -> Scene:
     """The frames of all scenes, one after the other."""
     return replace(
         scenes[0],
@@ -96,7 +96,7 @@ def join(scenes: list[Scene]) -> Scene:
     )
 
 
-def relate(here: Scene, there: Scene) -> tuple[Similarity, bool]:
+def similarity_between(here: Scene, there: Scene) -> tuple[Similarity, bool]:
     """The similarity that brings `there` into the world of `here`, from the same frames in both.
 
     The scale comes from depth, sample by sample (the samples of a frame depend on its image alone), rotation and
@@ -136,5 +136,8 @@ def mean_rotation(rotations: Float64[np.ndarray, "frames 3 3"]) -> Float64[np.nd
 
 def depth_scale(here: Scene, there: Scene, frame_here: int, frame_there: int) -> float:
     """Factor that brings the depth of a frame there to the same frame's here."""
-    ratio = _log_ratio(take(here, np.array([frame_here])), take(there, np.array([frame_there])))
+    ratio = _log_ratio(
+        scene_part(here, np.array([frame_here])),
+        scene_part(there, np.array([frame_there])),
+    )
     return float(np.exp(np.median(ratio)))

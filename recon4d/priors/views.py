@@ -108,7 +108,7 @@ def views_of(predicted: Predicted) -> Views:
     )
 
 
-def relate(here: Views, there: Views) -> tuple[Similarity, float]:
+def similarity_between(here: Views, there: Views) -> tuple[Similarity, float]:
     """The similarity that brings `there` into the world of `here`, from the same frames in both.
 
     The scale comes from depth, pixel by pixel, rotation and translation from the cameras; medians throughout, because
@@ -144,7 +144,7 @@ def _add(views: Views, part: Views, first: int, done: int) -> Notice | None:
         views.write(0, part)
         return None
     shared = done - first
-    similarity, spread = relate(views.of(slice(first, done)), part.of(slice(0, shared)))
+    similarity, spread = similarity_between(views.of(slice(first, done)), part.of(slice(0, shared)))
     own = part.of(slice(shared // 2, None))
     moved = replace(
         own,

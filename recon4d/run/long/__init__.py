@@ -21,7 +21,7 @@ from jaxtyping import Float64
 from recon4d.core.progress import Progress
 from recon4d.core.sampling import spread_evenly
 from recon4d.core.scene import Notice, Scene, Video
-from recon4d.core.similarity import join, take
+from recon4d.core.similarity import concatenated, scene_part
 from recon4d.core.stages import stage_costs
 from recon4d.optim.assemble import interpolate_lost, lost_notices
 from recon4d.optim.given_poses import pose_notices
@@ -149,9 +149,9 @@ def _whole_scene(run: Run) -> Scene:
             inverse_depth=scene.inverse_depth[:, :0],
             inverse_depth_std=scene.inverse_depth_std[:, :0],
         )
-        parts.append(take(slim, own))
+        parts.append(scene_part(slim, own))
         covariances.append(_own_covariance(scene, clip))
-    scene, covariance = join(parts), np.concatenate(covariances)
+    scene, covariance = concatenated(parts), np.concatenate(covariances)
     covariance[0] = 0
     poses = interpolate_lost(scene.world_from_cam, scene.component >= 0, run.video.timestamps_s)
     notices = _key_notices(run)

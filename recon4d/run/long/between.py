@@ -8,7 +8,7 @@ import torch
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import Progress
 from recon4d.core.scene import MotionMasks, Notice, Scene
-from recon4d.core.similarity import take
+from recon4d.core.similarity import scene_part
 from recon4d.masks import Seen
 from recon4d.masks.given import outlines
 from recon4d.optim.align import pose_covariance
@@ -63,7 +63,7 @@ def _align_between(job: ClipJob, progress: Progress) -> Scene:
         nearest = np.abs(keyframes.frames - (clip.first + clip.last) / 2).argmin()
         intrinsics = np.repeat(key_scene.intrinsics[nearest][None], len(component), axis=0)
         return dataclasses.replace(local, intrinsics=intrinsics)
-    scene = carry(local, keys, take(key_scene, np.flatnonzero(inside)), video.timestamps_s)
+    scene = carry(local, keys, scene_part(key_scene, np.flatnonzero(inside)), video.timestamps_s)
     motion = MOTION.load(job.own)
     held = np.zeros(len(component), bool)
     held[keys if job.config.optim.keyframes == "fixed" else keys[:1]] = True
@@ -98,7 +98,7 @@ def _write(job: ClipJob, progress: Progress) -> Written:
     moving[part] = outlines(is_dynamic).probability
     device = torch.device(align_options(job.config).device)
     dense = densify(video, flow, scene, MotionMasks(moving), 1, progress, device, own)
-    cameras = take(scene, np.array(own))
+    cameras = scene_part(scene, np.array(own))
     spread = depth_spread(cameras, dense, is_dynamic)
     std = spread.std(dense, is_dynamic, seen.sensor_depth is not None)
     for at, frame in enumerate(range(job.clip.own_first, job.clip.own_last)):
