@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
-from recon4d.core.scene import FLOW_STRIDE, MotionMasks
+from recon4d.core.sampling import sample_shape
+from recon4d.core.scene import MotionMasks
 from recon4d.masks import MaskMethod
 
 
@@ -21,9 +22,9 @@ def given_masks(is_dynamic: Bool[np.ndarray, "frames height width"]) -> MotionMa
 def outlines(is_dynamic: Bool[np.ndarray, "frames height width"]) -> MotionMasks:
     """Finished masks at the sampling of `Flow`: the part of each sample that moves."""
     height, width = is_dynamic.shape[1:]
-    size = (width // FLOW_STRIDE, height // FLOW_STRIDE)
+    rows, cols = sample_shape((width, height))
     small = [
-        cv2.resize(frame.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        cv2.resize(frame.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
         for frame in is_dynamic
     ]
     return MotionMasks(np.stack(small))

@@ -18,8 +18,8 @@ from torch import Tensor
 from recon4d.core.arrays import create_array
 from recon4d.core.parallel import each
 from recon4d.core.progress import Progress, no_progress
-from recon4d.core.sampling import shrink
-from recon4d.core.scene import FLOW_STRIDE, Flow, MotionMasks, Scene, Video
+from recon4d.core.sampling import image_size, shrink
+from recon4d.core.scene import Flow, MotionMasks, Scene, Video
 from recon4d.masks import Features
 from recon4d.masks.d2mif.maps import geometry_maps, motion_maps, partner_edges
 from recon4d.masks.d2mif.network import Tokens, add, over_partners
@@ -150,7 +150,7 @@ def _decode(
     edges = partner_edges(flow, frame)
     if len(edges) == 0:
         return np.full((rows, cols), NO_PARTNER_LOG_ODDS, np.float32)
-    size = _network_size_of(cols * FLOW_STRIDE, rows * FLOW_STRIDE)
+    size = _network_size_of(*image_size(rows, cols))
     shapes = _shapes(trained, size)
     evidence = _unflat(features.evidence[frame], shapes)
     if "geometry" in trained.network.config.branches:

@@ -75,7 +75,7 @@ def guided_flow(
     height, width = images.shape[1:3]
     with progress("guided flow", total=len(pairs)) as counter:
         both = chain(_both_ways(flow, kept), counted(measured, counter))
-        return store_flow(enumerate(both), every, (height, width), folder)
+        return store_flow(enumerate(both), every, (width, height), folder)
 
 
 def guided_pairs(

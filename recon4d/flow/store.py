@@ -8,7 +8,8 @@ from jaxtyping import Int64, UInt8
 
 from recon4d.core.arrays import create_array
 from recon4d.core.progress import Progress, no_progress
-from recon4d.core.scene import FLOW_STRIDE, Flow
+from recon4d.core.sampling import sample_shape
+from recon4d.core.scene import Flow
 from recon4d.flow import FlowMethod, Measured
 
 
@@ -24,11 +25,11 @@ def store_flow(
     Args:
         measured: Every pair once, in any order.
         pairs: Unordered pairs of frames.
-        size: Height and width of the images, pixels.
+        size: (width, height) of the images, pixels.
         folder: Where the memory maps are written.
         progress: Told about every pair.
     """
-    shape = (2 * len(pairs), size[0] // FLOW_STRIDE, size[1] // FLOW_STRIDE)
+    shape = (2 * len(pairs), *sample_shape(size))
     flow_px = create_array(folder / "flow_px.npy", np.float16, (*shape, 2))
     confidence = create_array(folder / "confidence.npy", np.uint8, shape)
     with progress("flow", total=len(pairs)) as counter:
@@ -59,5 +60,5 @@ def measured_flow(
     """
     height, width = images.shape[1:3]
     return store_flow(
-        method.pairs(images, pairs, threads), pairs, (height, width), folder, progress
+        method.pairs(images, pairs, threads), pairs, (width, height), folder, progress
     )

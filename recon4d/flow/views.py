@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float16, Float32, UInt8
 
-from recon4d.core.sampling import shrink
-from recon4d.core.scene import FLOW_STRIDE
+from recon4d.core.sampling import in_samples, shrink
 
 CONSISTENCY_PX = 0.5
 """Forward-backward error at which the confidence has fallen to 1/e, pixels, for short displacements."""
@@ -114,8 +113,8 @@ def consistency(
     grid_u, grid_v = np.meshgrid(
         np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32)
     )
-    map_u = grid_u + forward[..., 0] / FLOW_STRIDE
-    map_v = grid_v + forward[..., 1] / FLOW_STRIDE
+    map_u = grid_u + in_samples(forward[..., 0])
+    map_v = grid_v + in_samples(forward[..., 1])
     back, worth = (
         cv2.remap(x, map_u, map_v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for x in (backward, there)

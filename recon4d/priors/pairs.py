@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recon4d.core.arrays import create_array
 from recon4d.core.errors import ConfigError, DegenerateError
+from recon4d.core.sampling import in_samples, sample_place
 from recon4d.core.scene import FLOW_STRIDE, DepthPrior, Flow, Video
 from recon4d.networks.croco.align3r_points import mono_notice, point_maps
 from recon4d.networks.croco.input import network_images, network_size
@@ -108,7 +109,7 @@ def sample_indices(
     """
     found = []
     for side, count, wanted in zip(size, samples, network, strict=True):
-        place = FLOW_STRIDE * (np.arange(count) + 0.5) * wanted / side
+        place = sample_place(np.arange(count)) * wanted / side
         found.append(np.minimum(place.astype(np.int64), wanted - 1))
     return found[0], found[1]
 
@@ -145,7 +146,7 @@ def _pair_flow(flow: Flow) -> Float16[np.ndarray, "edges 2 rows cols"]:
     """Flow in pixels of its own sampling; not a number where it is not to be trusted."""
     out = np.empty((len(flow.edges), 2, *flow.confidence.shape[1:]), np.float16)
     for e in range(len(flow.edges)):
-        found = np.asarray(flow.flow_px[e], np.float32).transpose(2, 0, 1) / FLOW_STRIDE
+        found = in_samples(np.asarray(flow.flow_px[e], np.float32)).transpose(2, 0, 1)
         out[e] = np.where(flow.confidence[e] > 0, found, np.nan)
     return out
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from recon4d.core.errors import DegenerateError
 from recon4d.core.parallel import one_torch_thread
-from recon4d.core.sampling import sample_at
-from recon4d.core.scene import FLOW_STRIDE, MotionMasks, Scene, Video
+from recon4d.core.sampling import sample_at, sample_shape
+from recon4d.core.scene import MotionMasks, Scene, Video
 from recon4d.optim.objective.problem import sample_positions
 from recon4d.run.long.kept import ALONE_NOTE, HISTORY, LOCAL, MOTION, ClipJob, History
 from recon4d.run.methods import Methods
@@ -41,7 +41,7 @@ def _align_alone(job: ClipJob) -> Scene:
 
 
 def _no_motion(video: Video) -> MotionMasks:
-    shape = (video.num_frames, video.size[1] // FLOW_STRIDE, video.size[0] // FLOW_STRIDE)
+    shape = (video.num_frames, *sample_shape(video.size))
     return MotionMasks(np.zeros(shape, np.float32))
 
 

@@ -237,4 +237,4 @@ def _key_flow(
     if not len(pairs):
         return Flow(pairs, np.zeros((*shape, 2), np.float16), np.zeros(shape, np.uint8))
     measured = guided_pairs(video.images, pairs, scene, inverse_depth, method)
-    return store_flow(enumerate(measured), pairs, (video.size[1], video.size[0]), folder)
+    return store_flow(enumerate(measured), pairs, video.size, folder)
