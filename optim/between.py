@@ -11,23 +11,22 @@ from recon4d.core.progress import Progress, no_progress
 from recon4d.core.scene import Flow, MotionMasks, Scene, Video
 from recon4d.optim.align import static_problem
 from recon4d.optim.assemble import interpolate_lost, inverse_depth_std
-from recon4d.optim.objective.problem import Problem, Term
+from recon4d.optim.objective.problem import Term
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.setting import AlignOptions, Setting
 from recon4d.optim.solve.jackknife import HeldMoves, Moves
 
 
-def optimise_between(
+def setting_between(
     video: Video,
     flow: Flow,
     scene: Scene,
     motion: MotionMasks,
     held: Bool[np.ndarray, " frames"],
     options: AlignOptions,
-    progress: Progress = no_progress,
     terms: tuple[Term, ...] = (),
-) -> Scene:
-    """Optimise the frames that are not held; poses, depth and focal length of the others come back bit by bit.
+) -> Setting:
+    """The optimization of a clip in which some frames are held.
 
     A focal length that all frames share is the keyframes': it is held throughout. Where every frame has its own, those
     of the frames that are not held are free.
@@ -41,74 +40,69 @@ def optimise_between(
         motion: Of the clip.
         held: Keyframes.
         options: Of the optimizer.
-        progress: Told about both runs.
         terms: More terms of the objective, in the frame and scale of the scene.
     """
     problem = static_problem(video, flow, scene, motion, options)
-    setting = _setting(problem, scene, video, options, held)
+    setting = Setting(problem, scene.component, video, options, held=held, terms=terms)
+    return replace(setting, turns_only=_turns_only(scene))
+
+
+def optimise_between(setting: Setting, scene: Scene, progress: Progress = no_progress) -> Scene:
+    """Optimise the frames that are not held; poses, depth and focal length of the others come back bit by bit.
+
+    Args:
+        setting: Made by `setting_between`.
+        scene: Where to start, as there.
+        progress: Told about both runs.
+    """
     state = start = State.of(scene)
-    task = replace(setting, terms=terms).task(start)
+    task, held = setting.task(start), _held(setting)
     free = torch.from_numpy((scene.component >= 0) & ~held)
     with progress("align clip", total=2) as counter:
         # not narrowed to the noise: keyframes, held where they may be off by more, have to pull at what lies between
-        for kernel_px in (3 * options.kernel_px, options.kernel_px):
+        for kernel_px in (3 * setting.options.kernel_px, setting.options.kernel_px):
             if bool(free.any()):
-                starts = _starts(state, scene, held, video) if state is start else [state]
+                starts = _starts(setting, state, scene) if state is start else [state]
                 ends = [_restored(task.solve(s, kernel_px), start, ~free) for s in starts]
                 costs = [task.cost(end, kernel_px) for end in ends]
                 state = ends[int(np.argmin(costs))]
             counter.advance()
-    return _finish(problem, state, scene, ~free.numpy(), setting.turns_only)
+    return _finish(setting, state, scene, ~free.numpy())
 
 
-def moves_between(
-    video: Video,
-    flow: Flow,
-    scene: Scene,
-    motion: MotionMasks,
-    held: HeldMoves,
-    options: AlignOptions,
-    terms: tuple[Term, ...] = (),
-) -> Moves:
+def moves_between(setting: Setting, scene: Scene, of_held: Moves) -> Moves:
     """Jackknife replicates of the cameras when held ones are off as they are said to be.
 
     Args:
-        video: As for `optimise_between`.
-        flow: As there.
+        setting: That of `optimise_between`.
         scene: What it found.
-        motion: As there.
-        held: The frames that it held.
-        options: As there.
-        terms: As there.
+        of_held: Replicates of the held frames.
     """
-    problem, state = static_problem(video, flow, scene, motion, options), State.of(scene)
-    setting = _setting(problem, scene, video, options, held.is_held)
-    task = replace(setting, terms=terms).task(state)
-    return task.moves(state, options.kernel_px, keeps_scale=False, held=held)
+    state = State.of(scene)
+    task = replace(setting, turns_only=_turns_only(scene)).task(state)
+    held = HeldMoves(_held(setting), of_held)
+    return task.moves(state, setting.options.kernel_px, keeps_scale=False, held=held)
 
 
-def _setting(
-    problem: Problem,
-    scene: Scene,
-    video: Video,
-    options: AlignOptions,
-    held: Bool[np.ndarray, " frames"],
-) -> Setting:
+def _held(setting: Setting) -> Bool[np.ndarray, " frames"]:
+    assert setting.held is not None, "frames are held"
+    return setting.held
+
+
+def _turns_only(scene: Scene) -> bool:
     """Where no depth is measured (the camera stands or only turns), frames turn, nothing else."""
-    turns_only = not np.isfinite(scene.inverse_depth_std[scene.component >= 0]).any()
-    return Setting(problem, scene.component, video, options, held=held, turns_only=turns_only)
+    return not np.isfinite(scene.inverse_depth_std[scene.component >= 0]).any()
 
 
-def _starts(
-    state: State, scene: Scene, held: Bool[np.ndarray, " frames"], video: Video
-) -> list[State]:
+def _starts(setting: Setting, state: State, scene: Scene) -> list[State]:
     """Where frames may be that are not held: as they came, or on the way from keyframe to keyframe.
 
     The second is right where the clip alone went wrong and the keyframes, which see farther, did not.
     """
+    held = _held(setting)
     if held.sum() < 2 or not (scene.component == scene.component[0]).all():
         return [state]
-    poses = interpolate_lost(np.array(scene.world_from_cam), held, video.timestamps_s)
+    poses = interpolate_lost(np.array(scene.world_from_cam), held, setting.video.timestamps_s)
     between = invert_rigid(torch.from_numpy(poses))
     keep = torch.from_numpy(held)[:, None, None]
     return [state, replace(state, cam_from_world=torch.where(keep, state.cam_from_world, between))]
@@ -125,19 +119,15 @@ def _restored(state: State, start: State, held: Bool[torch.Tensor, " frames"]) -
 
 
 def _finish(
-    problem: Problem,
-    state: State,
-    scene: Scene,
-    held: Bool[np.ndarray, " frames"],
-    turns_only: bool,
+    setting: Setting, state: State, scene: Scene, held: Bool[np.ndarray, " frames"]
 ) -> Scene:
     """The scene with held frames as they were; nothing is known of depth where the camera only turns."""
     poses = np.linalg.inv(np.asarray(state.cam_from_world.cpu()))
     poses[held] = scene.world_from_cam[held]
     rho = np.asarray(state.inverse_depth.cpu(), np.float32).copy()
     rho[held] = scene.inverse_depth[held]
-    std = inverse_depth_std(problem, state).astype(np.float32)
-    if turns_only:
+    std = inverse_depth_std(setting.problem, state).astype(np.float32)
+    if setting.turns_only:
         std[:] = np.inf
     std[scene.component < 0] = np.inf
     return replace(

@@ -13,7 +13,7 @@ from recon4d.core.errors import ConfigError
 from recon4d.core.scene import MotionMasks, Scene
 from recon4d.optim import setting
 from recon4d.optim.align import optimise, static_problem
-from recon4d.optim.between import optimise_between
+from recon4d.optim.between import optimise_between, setting_between
 from recon4d.optim.objective.camera_terms import MOVE, Linear, Rows
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.sample_terms import OfDepth
@@ -48,7 +48,7 @@ def solved(made: SyntheticScene, start: Scene, options: AlignOptions = OPTIONS) 
     video = made.video
     if options.own_focals:
         video = replace(video, intrinsics=None)
-    return optimise_between(video, made.flow, start, still, HELD, options)
+    return optimise_between(setting_between(video, made.flow, start, still, HELD, options), start)
 
 
 def test_keyframes_do_not_move_by_a_bit(made: SyntheticScene) -> None:
@@ -113,7 +113,8 @@ def test_a_term_of_ones_own_moves_what_is_free_and_lowers_its_stated_deviation(
     start, term = disturbed(made.scene, ~HELD), Still(1e6)
     rows, cols = made.flow.confidence.shape[1:]
     still = MotionMasks(np.zeros((FRAMES, rows, cols), np.float32))
-    found = optimise_between(made.video, made.flow, start, still, HELD, OPTIONS, terms=(term,))
+    task = setting_between(made.video, made.flow, start, still, HELD, OPTIONS, terms=(term,))
+    found = optimise_between(task, start)
     centres = found.world_from_cam[:, :3, 3]
     assert np.abs(centres[~HELD]).max() < 0.2 * np.abs(made.scene.world_from_cam[:, :3, 3]).max()
     assert (centres[HELD] == start.world_from_cam[HELD, :3, 3]).all()
@@ -148,7 +149,8 @@ def test_the_device_of_the_options_is_where_the_solver_runs(
     options = replace(OPTIONS, device="meta")
     with pytest.raises(Ended):
         if between:
-            optimise_between(made.video, made.flow, made.scene, still, HELD, options)
+            task = setting_between(made.video, made.flow, made.scene, still, HELD, options)
+            optimise_between(task, made.scene)
         else:
             optimise(made.video, made.flow, made.scene, still, options)
     assert seen == [("meta", "meta")]

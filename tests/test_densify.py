@@ -24,11 +24,12 @@ from recon4d.optim.dense.geodesic import Barriers, geodesic_sums, local_planes
 from recon4d.optim.dense.known import KNOWN, KnownDepth, join_known, known_confidence
 from recon4d.optim.dense.movers import moving_depth
 from recon4d.optim.dense.observed import Observed, relative_range
+from recon4d.optim.setting import AlignOptions
 from recon4d.run.spread import depth_spread
 from tests import needs
 from tests.synthetic import SyntheticScene, make_scene
 
-CPU = torch.device("cpu")
+OPTIONS = AlignOptions(threads=1)
 
 
 @cache
@@ -47,7 +48,7 @@ def no_motion(scene: SyntheticScene) -> MotionMasks:
 @cache
 def dense(mover: bool) -> DenseDepth:
     scene = scene_of(mover)
-    return densify(scene.video, scene.flow, scene.scene, masks_of(scene))
+    return densify(scene.video, scene.flow, scene.scene, masks_of(scene), OPTIONS)
 
 
 def abs_rel(depth: np.ndarray, truth: np.ndarray) -> float:
@@ -112,7 +113,7 @@ def test_scaling_the_poses_scales_the_depth() -> None:
         inverse_depth=scene.scene.inverse_depth / 5,
         inverse_depth_std=scene.scene.inverse_depth_std / 5,
     )
-    found = densify(scene.video, scene.flow, large, masks_of(scene))
+    found = densify(scene.video, scene.flow, large, masks_of(scene), OPTIONS)
     ratio = found.depth / dense(mover=True).depth
     # float32 rounding may turn the choice of a side at single pixels
     assert np.quantile(np.abs(ratio / 5 - 1), 0.995) < 1e-3
@@ -159,7 +160,7 @@ def test_a_moving_region_that_the_image_border_cuts_is_not_behind_the_lowest_flo
 def test_everything_moving_still_gives_finite_depth() -> None:
     scene = scene_of(mover=False)
     found = densify(
-        scene.video, scene.flow, scene.scene, MotionMasks(np.ones((8, 60, 80), np.float32))
+        scene.video, scene.flow, scene.scene, MotionMasks(np.ones((8, 60, 80), np.float32)), OPTIONS
     )
     assert np.isfinite(found.depth).all() and (found.depth > 0).all()
     assert found.confidence.max() < 128
@@ -170,7 +171,7 @@ def test_frames_without_a_pose_have_depth_but_no_confidence() -> None:
     is_posed, component = scene.scene.is_posed.copy(), scene.scene.component.copy()
     is_posed[3], component[3] = False, -1
     partly = replace(scene.scene, is_posed=is_posed, component=component)
-    found = densify(scene.video, scene.flow, partly, no_motion(scene))
+    found = densify(scene.video, scene.flow, partly, no_motion(scene), OPTIONS)
     assert (found.confidence[3] == 0).all()
     assert np.isfinite(found.depth).all() and (found.depth > 0).all()
     assert (found.confidence[[0, 1, 2, 4, 5, 6, 7]] > 100).mean() > 0.4
@@ -185,7 +186,7 @@ def test_a_still_camera_gives_the_prior_at_confidence_zero() -> None:
         inverse_depth_std=np.full_like(scene.scene.inverse_depth, np.inf),
     )
     flow = replace(scene.flow, flow_px=np.zeros_like(scene.flow.flow_px))
-    found = densify(scene.video, flow, still, no_motion(scene))
+    found = densify(scene.video, flow, still, no_motion(scene), OPTIONS)
     assert (found.confidence == 0).all()
     assert np.allclose(found.depth, 4.0)
 
@@ -197,7 +198,9 @@ def test_sensor_depth_keeps_the_metric_scale_and_fills_in_where_flow_cannot() ->
     sensor[:, :, :60] = 0
     flow = replace(scene.flow, confidence=scene.flow.confidence.copy())
     flow.confidence[:, :, 45:60] = 0
-    found = densify(replace(scene.video, sensor_depth=sensor), flow, scene.scene, no_motion(scene))
+    found = densify(
+        replace(scene.video, sensor_depth=sensor), flow, scene.scene, no_motion(scene), OPTIONS
+    )
     measured = sensor > 0
     assert abs_rel(found.depth[measured], scene.depth[measured]) < 0.011
     assert found.confidence[measured].min() > 200
@@ -232,7 +235,7 @@ def test_predicted_depth_follows_the_scale_of_the_scene_and_yields_to_flow() -> 
     predicted[:, :40] *= 1.2  # and its errors
     sigma = np.full(predicted.shape, 0.1, np.float16)
     video = replace(scene.video, predicted_depth=DepthPrior(predicted, False, sigma))
-    found = densify(video, scene.flow, scene.scene, no_motion(scene))
+    found = densify(video, scene.flow, scene.scene, no_motion(scene), OPTIONS)
     # flow of 0.1 px is ten times as exact as the prior, so that little of the 20 % is left
     assert abs_rel(found.depth, scene.depth) < 0.02
 
@@ -362,13 +365,13 @@ class _Counting:
 
 def test_progress_counts_every_frame_once() -> None:
     scene, counting = scene_of(mover=False), _Counting()
-    densify(scene.video, scene.flow, scene.scene, no_motion(scene), 1, counting, CPU)
+    densify(scene.video, scene.flow, scene.scene, no_motion(scene), OPTIONS, counting)
     assert counting.stages == [("depth", 8)] and counting.done == 8
 
 
 def test_running_twice_gives_identical_results() -> None:
     scene = scene_of(mover=True)
-    again = densify(scene.video, scene.flow, scene.scene, masks_of(scene))
+    again = densify(scene.video, scene.flow, scene.scene, masks_of(scene), OPTIONS)
     assert (again.depth == dense(mover=True).depth).all()
     assert (again.confidence == dense(mover=True).confidence).all()
 
@@ -378,6 +381,6 @@ def test_running_twice_gives_identical_results() -> None:
 def test_cuda_gives_what_the_cpu_gives() -> None:
     scene = scene_of(mover=True)
     gpu = densify(
-        scene.video, scene.flow, scene.scene, masks_of(scene), device=torch.device("cuda")
+        scene.video, scene.flow, scene.scene, masks_of(scene), replace(OPTIONS, device="cuda")
     )
     assert np.quantile(np.abs(gpu.depth / dense(mover=True).depth - 1), 0.99) < 1e-2

@@ -23,6 +23,8 @@ PROJECTION = ("recon4d.core.geometry", "recon4d.core.pinhole")
 FOCAL = {"fx", "fy", "focal", "focals", "focal_px", "intrinsics"}
 LONGEST_FILE, LONGEST_FUNCTION = 350, 50
 """Lines."""
+MOST_ARGUMENTS = 7
+"""Of a function: more belong into a record."""
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -108,6 +110,9 @@ def test_files_and_functions_are_short() -> None:
                 lines = (node.end_lineno or 0) - node.lineno + 1
                 if lines > LONGEST_FUNCTION:
                     long.append(f"{module}.{node.name}: {lines}")
+                takes = {each.arg for each in (*node.args.args, *node.args.kwonlyargs)}
+                if len(takes - {"self", "cls"}) > MOST_ARGUMENTS:
+                    long.append(f"{module}.{node.name} takes {len(takes)}")
     assert not long, "\n".join(long)
 
 

@@ -28,6 +28,7 @@ from recon4d.optim.dense.fuse import fuse, observe
 from recon4d.optim.dense.known import join_known, known_confidence, known_depth
 from recon4d.optim.dense.movers import MOVING, moving_depth
 from recon4d.optim.dense.observed import Observed
+from recon4d.optim.setting import AlignOptions
 
 CHUNK_FRAMES = 8
 """Frames that are completed at once: enough to keep vector units busy, few enough for the memory budget."""
@@ -73,9 +74,8 @@ def densify(
     flow: Flow,
     scene: Scene,
     motion: MotionMasks,
-    threads: int = 1,
+    options: AlignOptions,
     progress: Progress = no_progress,
-    device: torch.device | None = None,
     only: range | None = None,
 ) -> DenseDepth:
     """Find the depth of every pixel of the working size, in every frame.
@@ -87,18 +87,17 @@ def densify(
         flow: Edges in both directions.
         scene: Cameras, taken as exact. Its samples decide whether a frame has any parallax.
         motion: Moving pixels are not triangulated.
-        threads: Frames that are looked at at the same time.
+        options: Of the optimizer: how many frames are looked at at the same time, and on which device.
         progress: Told about every finished frame.
-        device: Where to compute; CPU if not given.
         only: Consecutive frames that are wanted, all if not given; the others help to see them.
     """
     wanted = only or range(video.num_frames)
-    inputs = _Inputs(video, flow, scene, motion, device or torch.device("cpu"))
+    inputs = _Inputs(video, flow, scene, motion, torch.device(options.device))
     width, height = video.size
     depth = np.empty((len(wanted), height, width), np.float32)
     confidence = np.zeros((len(wanted), height, width), np.uint8)
     with (
-        ThreadPoolExecutor(max_workers=threads) as pool,
+        ThreadPoolExecutor(max_workers=options.threads) as pool,
         progress("depth", len(wanted)) as counter,
     ):
         running: deque[tuple[list[int], Future[_Maps]]] = deque()
@@ -112,7 +111,7 @@ def densify(
 
         for frames, observed in _chunks(inputs, wanted, pool):
             running.append((frames, pool.submit(_finish, inputs, frames, observed)))
-            while len(running) > threads:
+            while len(running) > options.threads:
                 collect()
         while running:
             collect()

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool
 
 from recon4d.core.errors import ConfigError
@@ -64,10 +63,8 @@ def reconstruct_in(config: RunConfig, methods: Methods, folder: Path, progress: 
     seen = Seen(video, flow, None, options.threads, progress)
     final = REFINE.run(folder, lambda f: finish_masks(methods, seen, motion, given))
     notices = (*motion.notices, *final.notices, *rounds.notices)
-    moving, device = outlines(final.is_dynamic), torch.device(options.device)
-    dense = DEPTH.run(
-        folder, lambda f: densify(video, flow, scene, moving, options.threads, progress, device)
-    )
+    moving = outlines(final.is_dynamic)
+    dense = DEPTH.run(folder, lambda f: densify(video, flow, scene, moving, options, progress))
     spread = SPREAD.run(folder, lambda f: depth_spread(scene, dense, final.is_dynamic))
     check = CHECK.run(
         folder,

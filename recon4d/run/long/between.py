@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import torch
 
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import Progress
@@ -12,9 +11,8 @@ from recon4d.core.similarity import scene_part
 from recon4d.masks import Seen
 from recon4d.masks.given import outlines
 from recon4d.optim.align import pose_covariance
-from recon4d.optim.between import moves_between, optimise_between
+from recon4d.optim.between import moves_between, optimise_between, setting_between
 from recon4d.optim.dense import densify
-from recon4d.optim.solve.jackknife import HeldMoves
 from recon4d.optim.stitch.pieces import carry
 from recon4d.results.folder import Frame, write_frame
 from recon4d.run.check import check_flow
@@ -68,9 +66,10 @@ def _align_between(job: ClipJob, progress: Progress) -> Scene:
     held = np.zeros(len(component), bool)
     held[keys if job.config.optim.keyframes == "fixed" else keys[:1]] = True
     options, flow = align_options(job.config), last_flow(job.own)
-    scene = optimise_between(video, flow, scene, motion, held, options, progress)
+    setting = setting_between(video, flow, scene, motion, held, options)
+    scene = optimise_between(setting, scene, progress)
     of_keys = KEY_MOVES.load(job.folder).of(np.flatnonzero(inside)[held[keys]])
-    moves = moves_between(video, flow, scene, motion, HeldMoves(held, of_keys), options)
+    moves = moves_between(setting, scene, of_keys)
     return dataclasses.replace(scene, pose_covariance=pose_covariance(moves, scene))
 
 
@@ -96,8 +95,8 @@ def _write(job: ClipJob, progress: Progress) -> Written:
     is_dynamic = final.is_dynamic
     moving = np.array(motion.probability)
     moving[part] = outlines(is_dynamic).probability
-    device = torch.device(align_options(job.config).device)
-    dense = densify(video, flow, scene, MotionMasks(moving), 1, progress, device, own)
+    options = dataclasses.replace(align_options(job.config), threads=1)  # a process of its own
+    dense = densify(video, flow, scene, MotionMasks(moving), options, progress, own)
     cameras = scene_part(scene, np.array(own))
     spread = depth_spread(cameras, dense, is_dynamic)
     std = spread.std(dense, is_dynamic, seen.sensor_depth is not None)
