@@ -35,7 +35,7 @@ MIN_OVERLAP = 0.3
 OVERLAP_STEP = 8
 """Every how many samples that part is taken over."""
 FARTHEST = 4.0
-"""Predictions are clipped to this, image widths: farther away nothing is seen."""
+"""Predictions are clipped to this, image widths: farther away nothing is seen. Set by hand, as are those above."""
 
 
 def guided_flow(
