@@ -20,7 +20,7 @@ import torch
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""
 _LARGEST_KEPT = 2**30
-"""Bytes of a freed block that stay with the process: more than the largest arrays of a step, which come and go."""
+"""Bytes up to which blocks have no mapping of their own, and freed memory is not handed back."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

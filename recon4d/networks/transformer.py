@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from recon4d.core.errors import InputError
 
 NORM_EPS = 1e-6
-"""Of every layer norm but that of queries and keys."""
+"""Of every layer norm but that of queries and keys; this and the next are those of the official networks."""
 QK_NORM_EPS = 1e-5
 """Of the layer norm of queries and keys."""
 ROPE_BASE = 100.0

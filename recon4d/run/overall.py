@@ -9,10 +9,10 @@ from recon4d.core.progress import Counter
 Plan = tuple[tuple[str, float], ...]
 """The stages of a piece of work in their order, by the names that they give a `Progress`, and what each costs."""
 ROUND: Plan = (("masks", 20.0), ("optimise", 5.0))
-"""The first round, seconds; these and those below were measured in a run of 90 frames of 512x384 px with the usual
-options on two cores."""
+"""The first round, seconds. Shares are as measured in a run of 90 frames of 512x384 px with the usual options on two
+cores."""
 LATER_ROUND: Plan = (("masks", 1.0), ("optimise", 8.0))
-"""Each of the rounds after it, seconds: the masks' network has its features then."""
+"""Each of the rounds after it, seconds."""
 BEGIN: Plan = (("flow", 17.0), ("initialise", 11.0), ("features", 11.0), *ROUND)
 """From the flow to the first round, seconds."""
 GUIDED: Plan = (("guided flow", 15.0),)
