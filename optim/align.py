@@ -23,18 +23,17 @@ from recon4d.optim.objective.problem import (
     sample_positions,
 )
 from recon4d.optim.objective.unknowns import State
-from recon4d.optim.setting import USUAL_FOCAL, AlignOptions, Setting
+from recon4d.optim.setting import START_KERNEL_PX, USUAL_FOCAL, AlignOptions, Setting
 from recon4d.optim.solve.jackknife import Moves
 from recon4d.optim.start.focal import search_focal, usual_intrinsics
-from recon4d.optim.start.grow import initialise
+from recon4d.optim.start.grow import Start, initialise
+from recon4d.optim.start.kind import explain, with_zoom
 from recon4d.optim.start.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.start.seed import pair_geometry, seed_pairs
 from recon4d.optim.unrelated import unrelated_frames
 
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75
 """Probabilities of motion at which a pixel has its whole weight, and none."""
-START_KERNEL_PX = 1.0
-"""Scale of the robust kernel while the start is polished, pixels: three times the final one."""
 
 
 def initial_scene(
@@ -58,10 +57,27 @@ def initial_scene(
         )
     if not start.is_posed.any():
         raise unrelated_frames(video)
-    problem = problem.with_static_weight(start.static)
-    setting = Setting(problem, start.components, video, options)
-    state = setting.task(start.state).solve(start.state, START_KERNEL_PX)
+    setting, state = _polished(problem, start, video, options)
+    if _may_turn_only(video):
+        setting, state = explain(setting, state, problem)
+        if options.finds_zoom and video.intrinsics is None:
+
+            def zooming() -> tuple[Setting, State]:
+                own = replace(options, own_focals=True, finds_zoom=False)
+                grown = initialise(problem, pairs, geometry, intrinsics, own_focals=True)
+                return _polished(problem, grown, video, own)
+
+            setting, state = with_zoom(setting, state, problem, zooming)
     return _placed(setting, state)
+
+
+def _polished(
+    problem: Problem, start: Start, video: Video, options: AlignOptions
+) -> tuple[Setting, State]:
+    """A start of all frames, optimised on what agrees with it."""
+    agreeing = problem.with_static_weight(start.static)
+    setting = Setting(agreeing, start.components, video, options)
+    return setting, setting.task(start.state).solve(start.state, START_KERNEL_PX)
 
 
 def _first_intrinsics(
@@ -106,7 +122,15 @@ def optimise(
     """
     state, known = State.of(scene), trusted_poses(video, scene)
     problem = static_problem(video, flow, scene, motion, options)
-    setting = Setting(problem, scene.component, video, options, known, terms=terms)
+    setting = Setting(
+        problem,
+        scene.component,
+        video,
+        options.following(scene),
+        known,
+        turns_only=_may_turn_only(video) and scene.turns_only,
+        terms=terms,
+    )
     with progress("optimise", total=2) as counter:
         state = setting.task(state).solve(state, 3 * options.kernel_px)
         counter.advance()
@@ -129,7 +153,8 @@ def place_by_poses(
         InputError: The given poses contradict the video.
     """
     problem = static_problem(video, flow, scene, motion, options)
-    return _placed(Setting(problem, scene.component, video, options), State.of(scene))
+    own = options.following(scene)
+    return _placed(Setting(problem, scene.component, video, own), State.of(scene))
 
 
 def _placed(setting: Setting, state: State) -> Scene:
@@ -177,7 +202,7 @@ def _finish(setting: Setting, state: State, *, is_final: bool) -> Scene:
 
     Only the final optimization's relative poses are given a covariance.
     """
-    if setting.known is None and _turns_only(setting, state):
+    if setting.known is None and not setting.turns_only and _turns_only(setting, state):
         setting, start = replace(setting, turns_only=True), state.centred()
         state = setting.task(start).solve(start, setting.options.kernel_px)
     video, known = setting.video, setting.known
@@ -202,7 +227,7 @@ def scene_moves(
     """Jackknife replicates of the cameras of an optimised scene, region of the image by region."""
     problem = static_problem(video, flow, scene, motion, options)
     state, known = State.of(scene), trusted_poses(video, scene)
-    setting = Setting(problem, scene.component, video, options, known)
+    setting = Setting(problem, scene.component, video, options.following(scene), known)
     turns_only = known is None and _turns_only(setting, state)
     return _moves(replace(setting, turns_only=turns_only), state, scene.is_metric)
 
@@ -213,10 +238,15 @@ def _moves(setting: Setting, state: State, is_metric: bool) -> Moves:
     return setting.task(state).moves(state, kernel_px, keeps_scale)
 
 
+def _may_turn_only(video: Video) -> bool:
+    """Whether nothing but flow tells where cameras are and how deep things lie."""
+    return video.poses is None and video.depth_prior is None
+
+
 def _turns_only(setting: Setting, state: State) -> bool:
-    """Whether rotations alone explain the flow; a prior tells depth all the same."""
-    if setting.video.depth_prior is not None:
-        return False
+    """Whether rotations alone explain the flow: decided when cameras were first found, but where poses are given."""
+    if setting.turns_only or setting.video.depth_prior is not None or setting.video.poses is None:
+        return setting.turns_only
     main = main_piece(setting.component)
     return unexplained_parallax_px(setting.problem, state, main) < NO_PARALLAX_PX
 

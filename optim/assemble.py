@@ -18,6 +18,8 @@ from recon4d.optim.objective.problem import GUESS_PX, Problem
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.start.parallax import parallax_px
 
+FAR_FROM_ONE = 5.0
+"""A median depth beyond this, or below its inverse, is brought to 1, scene units."""
 LOW_PARALLAX_DEG = 1.0
 """Median parallax angle between the farthest compared frames below which depth is said to be weak."""
 
@@ -50,6 +52,10 @@ def assemble(
     std[~main] = np.inf
     if not is_metric:
         _place_pieces(world_from_cam, rho, component)
+    if not is_metric and known is None:
+        scale = _sane_scale(rho[main], std[main])
+        rho, std = rho / scale, std / scale
+        world_from_cam[:, :3, 3] *= scale
     world_from_cam = interpolate_lost(world_from_cam, posed, video.timestamps_s)
     intrinsics = np.asarray(state.intrinsics.cpu())
     focal_px = float(np.median(intrinsics[:, 0]))
@@ -72,6 +78,15 @@ def assemble(
         + lost_notices(component)
         + pose_notices(video.poses, known, turns_only),
     )
+
+
+def _sane_scale(
+    rho: Float64[np.ndarray, "frames samples"], std: Float64[np.ndarray, "frames samples"]
+) -> float:
+    """What lengths are multiplied by so that the median depth of what is measured is 1, where it is far from it."""
+    measured = np.isfinite(std)
+    depth = 1 / np.median(rho[measured]) if measured.any() else 1.0
+    return float(1.0 if 1 / FAR_FROM_ONE < depth < FAR_FROM_ONE else 1 / depth)
 
 
 def main_piece(component: Int64[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:

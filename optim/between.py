@@ -43,8 +43,9 @@ def setting_between(
         terms: More terms of the objective, in the frame and scale of the scene.
     """
     problem = static_problem(video, flow, scene, motion, options)
-    setting = Setting(problem, scene.component, video, options, held=held, terms=terms)
-    return replace(setting, turns_only=_turns_only(scene))
+    own = options.following(scene)
+    setting = Setting(problem, scene.component, video, own, held=held, terms=terms)
+    return replace(setting, turns_only=scene.turns_only)
 
 
 def optimise_between(setting: Setting, scene: Scene, progress: Progress = no_progress) -> Scene:
@@ -79,7 +80,7 @@ def moves_between(setting: Setting, scene: Scene, of_held: Moves) -> Moves:
         of_held: Replicates of the held frames.
     """
     state = State.of(scene)
-    task = replace(setting, turns_only=_turns_only(scene)).task(state)
+    task = replace(setting, turns_only=scene.turns_only).task(state)
     held = HeldMoves(_held(setting), of_held)
     return task.moves(state, setting.options.kernel_px, keeps_scale=False, held=held)
 
@@ -87,11 +88,6 @@ def moves_between(setting: Setting, scene: Scene, of_held: Moves) -> Moves:
 def _held(setting: Setting) -> Bool[np.ndarray, " frames"]:
     assert setting.held is not None, "frames are held"
     return setting.held
-
-
-def _turns_only(scene: Scene) -> bool:
-    """Where no depth is measured (the camera stands or only turns), frames turn, nothing else."""
-    return not np.isfinite(scene.inverse_depth_std[scene.component >= 0]).any()
 
 
 def _starts(setting: Setting, state: State, scene: Scene) -> list[State]:

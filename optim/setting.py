@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int64
 
-from recon4d.core.scene import KnownPoses, Video
+from recon4d.core.scene import KnownPoses, Scene, Video
 from recon4d.core.tensors import on_device
 from recon4d.optim.given_poses import held_poses, pose_prior, unpulling_scale
 from recon4d.optim.objective.camera_terms import CameraTerm, Smoothness, focal_term
@@ -20,13 +20,24 @@ from recon4d.optim.solve import uncertainty
 from recon4d.optim.solve.jackknife import HeldMoves, Moves
 from recon4d.optim.solve.solver import solve
 
+START_KERNEL_PX = 1.0
+"""Scale of the robust kernel while a start is polished, pixels: three times the final one."""
 USUAL_FOCAL = 1.0
 """Focal length over the long side of the image, where nothing is known: 53 degrees of view, a phone's main camera."""
 SMOOTHNESS_PX = 10.0
 """Weight of the camera's acceleration, pixels per median depth: nothing beside a frame with texture (thousands of
 samples), enough to carry a nearly blank one. Not used across cuts."""
+FOCAL_PRIOR_PX = 0.04
+"""Cost of a focal length that is e times the usual one, pixels of every measurement: what flow, lens and shutter are
+off together, whatever their number. Exact clips tell their focal length a thousand times better; a dashcam does not."""
 TOLERANCE = 5e-4
 """An optimization ends when a step lowers the cost by less than this part of it."""
+
+
+def usual_focal(problem: Problem, usual_px: float, *, shared: bool) -> CameraTerm:
+    """What is expected of a focal length that is not known, beside the measurements of a problem."""
+    weight_px = FOCAL_PRIOR_PX * float(problem.weight.sum()) ** 0.5
+    return focal_term(usual_px, weight_px, shared=shared)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,12 @@ class AlignOptions:
     """Torch device of the batch optimization."""
     own_focals: bool = False
     """Every frame has a focal length of its own, where intrinsics are not known."""
+    finds_zoom: bool = False
+    """Where intrinsics are not known, every frame gets a focal length of its own if zoom explains the flow."""
+
+    def following(self, scene: Scene) -> "AlignOptions":
+        """The same for a scene in which it is decided whether the camera zooms."""
+        return replace(self, own_focals=self.own_focals or scene.zooms, finds_zoom=False)
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,7 @@ class Setting:
             terms.append(Smoothness(SMOOTHNESS_PX, problem.prior_inverse_depth.median()))
         if self._frees_focal:
             usual_px = USUAL_FOCAL * max(self.video.size)
-            terms.append(focal_term(usual_px, shared=not self.options.own_focals))
+            terms.append(usual_focal(problem, usual_px, shared=not self.options.own_focals))
         return tuple(terms)
 
     def _freedom(self) -> Freedom:

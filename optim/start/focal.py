@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64
 
-from recon4d.optim.objective.camera_terms import focal_term
 from recon4d.optim.objective.normal_equations import SolveOptions, objective
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom
-from recon4d.optim.setting import USUAL_FOCAL, AlignOptions
+from recon4d.optim.setting import USUAL_FOCAL, AlignOptions, usual_focal
 from recon4d.optim.solve.solver import solve
 from recon4d.optim.start.grow import initialise
 from recon4d.optim.start.parallax import NO_PARALLAX_PX, residual_px
@@ -104,7 +103,9 @@ def _calibrate(
     problem = window.connected(np.where(start.components == 0, 0, -1)).with_static_weight(
         start.static
     )
-    problem = problem.with_terms(focal_term(float(usual[0]), shared=not options.own_focals))
+    problem = problem.with_terms(
+        usual_focal(problem, float(usual[0]), shared=not options.own_focals)
+    )
     free = SolveOptions(
         kernel_px=1.0,
         max_steps=20,

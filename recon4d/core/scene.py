@@ -153,6 +153,16 @@ class Scene:
     """As `Result.pose_covariance`; None: not computed."""
     notices: tuple[Notice, ...] = ()
 
+    @property
+    def turns_only(self) -> bool:
+        """The camera stands or only turns: no depth is measured."""
+        return not np.isfinite(self.inverse_depth_std[self.component >= 0]).any()
+
+    @property
+    def zooms(self) -> bool:
+        """Frames have focal lengths of their own."""
+        return bool((self.intrinsics[:, 0] != self.intrinsics[0, 0]).any())
+
 
 @dataclass(frozen=True)
 class MotionMasks:

@@ -55,4 +55,5 @@ def align_options(config: RunConfig) -> AlignOptions:
         threads=threads(config),
         device=device(config),
         own_focals=config.focal == "per-frame",
+        finds_zoom=config.focal == "auto",
     )

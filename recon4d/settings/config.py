@@ -17,7 +17,7 @@ CHOICES = {
     "geometry": Choice(now=tuple(table("geometry"))),
     "flow": Choice(now=tuple(table("flow"))),
     "refine": Choice(now=tuple(table("refine"))),
-    "focal": Choice(now=("shared", "per-frame")),
+    "focal": Choice(now=("auto", "shared", "per-frame")),
     "device": Choice(now=("auto", "cpu", "cuda")),
     "executor": Choice(now=("local", "ray")),
 }
@@ -103,7 +103,7 @@ class RunConfig:
     focal: str = option(
         CHOICES["focal"].now[0],
         "{focal}",
-        "one focal length, or one for each frame of a zooming video",
+        "one focal length, or one for each frame of a zooming video; auto: what explains the video",
         group=1,
     )
     poses: Path | None = option(

@@ -63,7 +63,7 @@ class _Locals:
     def scene(self, placement: Placement) -> Scene:
         """The keyframes, where the pieces are placed."""
         keys = list(zip(self.piece_of.tolist(), self.frames.tolist(), strict=True))
-        own_focals = self.job.config.focal == "per-frame"
+        own_focals = any(scene.zooms for scene in self.scenes)
         return key_scene_of(self.pieces, placement, keys, own_focals)
 
 

@@ -1,0 +1,292 @@
+"""What kind of motion a video shows: cameras that turn, turn and zoom, or move; and which of several starts is right.
+
+Every start is judged by how well it explains the flow, not by the cost that led to it: a mover that is explained beside
+the static world lowers the cost, and makes the static world fit worse. Where turning cameras explain the flow as well
+as its own errors allow, they are right (Torr, Fitzgibbon and Zisserman, IJCV 1999).
+
+Numbers here that name no source were set by hand.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Float64
+
+from recon4d.optim.objective.flow_term import flow_term
+from recon4d.optim.objective.problem import Problem
+from recon4d.optim.objective.unknowns import State
+from recon4d.optim.setting import START_KERNEL_PX, USUAL_FOCAL, AlignOptions, Setting
+from recon4d.optim.start.focal import usual_intrinsics
+from recon4d.optim.start.growth import Growth, agreement, depth_of
+from recon4d.optim.start.relief import from_relief
+from recon4d.optim.start.turning import fit_turning, turn_between
+
+logger = logging.getLogger(__name__)
+
+NEAR_BELOW = "near below"
+
+SAMPLES = 190
+"""Samples per frame, about, that explanations are found and judged on."""
+EXPLAINED_SHARE = 0.75
+"""Part of the measurements whose residual judges a start: movers may fill the rest."""
+SAME = 0.02
+"""Starts whose residuals differ by less than this part are the same."""
+ALIKE = 1.15
+"""Starts that leave up to this many times the least cannot be told apart: errors of lens and shutter are as large."""
+EXPLAINED_PX, MISSED_PX = 1.0, 2.0
+"""A measurement is explained below the one, and surely not above the other, pixels."""
+MISSED_SHARE = 0.05
+"""Turning cameras may miss this part of what moving ones explain: one object that seems to be static."""
+NOISIER = 2.5
+"""... and leave so much more of the flow, times: less parallax than twice the flow's own error is not measured."""
+NEARLY_TURNS_PX = 1.0
+"""Median flow, of frames at most `SHORT` apart, that turning cameras leave where both orders of depth are tried."""
+MEASURED = 0.3
+"""Measurements of at least this weight, of 1, count."""
+MEANINGFUL = 100
+"""Fewer measurements than this say nothing."""
+QUIET_PX = 0.1
+"""Errors of the flow are never taken to be smaller than this, pixels."""
+MOSTLY = 0.5
+"""Frames so far apart count where moving cameras explain at least this part of their flow: else it is broken."""
+HELPED = 0.9
+"""Zoom is found where it leaves less than this part of the residual."""
+ZOOMED = 1.05
+"""... and the longest focal length is at least so many times the shortest."""
+HARDLY_TURNS_PX = {False: (1, 1.5), True: (5, 3.0)}
+"""Frames apart, and the median flow that turning, or turning with zoom, leaves there at a usual focal length above
+which cameras surely move, pixels: next to each other zoom explains most motion."""
+SHORT = 2
+"""Frames apart."""
+USUAL_LENSES = (0.35, 6.0)
+"""Focal lengths over the long side of the image that lenses have: from 110 to 10 degrees of view."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Cameras, and depth unless they only turn, on some of the samples."""
+
+    name: str
+    setting: Setting
+    state: State
+    residual_px: Float32[np.ndarray, " measurements"]
+    """Of every measurement that has weight, in the order of the problem."""
+
+    @property
+    def level_px(self) -> float:
+        """Residual that judges it."""
+        return float(np.quantile(self.residual_px, EXPLAINED_SHARE))
+
+
+def explain(setting: Setting, state: State, problem: Problem) -> tuple[Setting, State]:
+    """The right one of several explanations of a video's flow, the one that was grown among them.
+
+    Args:
+        setting: Of the grown start; no poses or depth are given.
+        state: The grown start.
+        problem: Its measurements, not weighted by what moves.
+
+    Returns:
+        The setting and the state, on all samples, of what explains the flow; where that is another than the grown one,
+        depth is coarse, and the setting's problem is weighted by what agrees.
+    """
+    step = max(1, round(problem.samples_px.shape[2] / SAMPLES))
+    thin = problem.connected(setting.component).thinned(step)
+    judged = _Judge(thin)
+    grown = judged.of("grown", replace(setting, problem=thin), _thinned(state, step))
+    turning = _turning(judged, setting, thin)
+    best = next((x for x in turning if judged.explains_as_well(x, grown)), None)
+    if best is None:
+        reliefs = _reliefs(judged, turning, setting.options.own_focals)
+        best = _likeliest(grown, reliefs)
+        best = next((x for x in turning if reliefs and judged.explains_as_well(x, best)), best)
+    logger.debug("motion: %s", best.name)
+    if best is grown:
+        return setting, state
+    return _with_all_samples(best, setting, problem)
+
+
+def with_zoom(
+    setting: Setting, state: State, problem: Problem, zooming: Callable[[], tuple[Setting, State]]
+) -> tuple[Setting, State]:
+    """Moving cameras that zoom, where that explains the flow better.
+
+    Args:
+        setting: Of cameras that share a focal length.
+        state: They.
+        problem: The measurements, not weighted by what moves.
+        zooming: Finds moving cameras with focal lengths of their own; called where freeing those of `state` helps.
+    """
+    step = max(1, round(problem.samples_px.shape[2] / SAMPLES))
+    thin = problem.connected(setting.component).thinned(step)
+    if setting.turns_only or setting.options.own_focals:
+        return setting, state
+    judged, start = _Judge(thin), _thinned(state, step)
+    own = replace(setting, problem=thin, options=_zooming(setting.options, True))
+    shared = judged.of("shared focal", own, start)
+    freed = judged.of("freed focals", own, own.task(start).solve(start, START_KERNEL_PX))
+    if freed.level_px > HELPED * shared.level_px or not _zooms(freed.state):
+        return setting, state
+    found, cameras = zooming()
+    grown = judged.of("grown with zoom", found, _thinned(cameras, step))
+    is_better = grown.level_px < HELPED * shared.level_px and _zooms(grown.state)
+    return (found, cameras) if is_better else (setting, state)
+
+
+def _zooms(state: State) -> bool:
+    """Whether focal lengths differ by more than what flow's errors make of them."""
+    focals = state.intrinsics[:, 0]
+    return float(focals.max() / focals.min()) > ZOOMED
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Measures how well cameras explain a problem's flow."""
+
+    problem: Problem
+
+    @property
+    def apart(self) -> np.ndarray:
+        """Frames apart of every measurement that has weight."""
+        problem = self.problem
+        own = torch.arange(problem.num_frames)[:, None]
+        apart = (problem.partners - own).abs()[..., None].expand_as(problem.weight)
+        return np.asarray(apart[problem.weight > MEASURED])
+
+    def of(self, name: str, setting: Setting, state: State) -> Explanation:
+        """An explanation with its residuals."""
+        found = []
+        for frame in range(self.problem.num_frames):
+            term = flow_term(self.problem, state, frame)
+            residual = torch.where(term.in_front > 0, term.squared().sqrt(), torch.inf)
+            found.append(residual[self.problem.weight[frame] > MEASURED])
+        made = Explanation(name, setting, state, torch.cat(found).numpy())
+        focal_px = float(state.intrinsics[:, 0].median())
+        logger.debug("%s: %.3f px, focal %.0f", name, made.level_px, focal_px)
+        return made
+
+    def nearly_turns(self, turning: Explanation) -> bool:
+        """Whether turning cameras explain most of the flow between neighbours."""
+        short = turning.residual_px[self.apart <= SHORT]
+        return len(short) > 0 and float(np.median(short)) < NEARLY_TURNS_PX
+
+    def explains_as_well(self, simple: Explanation, moving: Explanation) -> bool:
+        """Whether turning cameras miss hardly anything of what moving ones explain, however far frames are apart."""
+        apart = self.apart
+        for offset in np.unique(apart):
+            these = apart == offset
+            explained = these & (moving.residual_px < EXPLAINED_PX)
+            if explained.sum() < max(MEANINGFUL, MOSTLY * these.sum()):
+                continue
+            left, noise = simple.residual_px[explained], moving.residual_px[explained]
+            missed = float((left > MISSED_PX).mean())
+            louder = float(np.median(left) / max(np.median(noise), QUIET_PX))
+            logger.debug(
+                "%s, %d apart: misses %.3f, %.2f times", simple.name, offset, missed, louder
+            )
+            if missed > MISSED_SHARE or louder > NOISIER:
+                return False
+        return True
+
+
+def _turning(judged: _Judge, setting: Setting, thin: Problem) -> list[Explanation]:
+    """Cameras that turn, and that turn and zoom, the simpler first; none whose focal lengths no lens has."""
+    video, options = setting.video, setting.options
+    usual = usual_intrinsics(video.size, USUAL_FOCAL)
+    known, found = video.intrinsics, []
+    may_zoom = known is None and (options.own_focals or options.finds_zoom)
+    kinds = [zooms for zooms in (False, True) if (may_zoom if zooms else not options.own_focals)]
+    start, usual_px = (usual, float(usual[0])) if known is None else (known, None)
+    posed = setting.component >= 0
+    for zooms in kinds:
+        apart, most_px = HARDLY_TURNS_PX[zooms]
+        if _left_by_pairs(thin, posed, start, zooms, apart) > most_px:
+            continue
+        few = fit_turning(thin.thinned(2), start, posed, usual_px, zooms=zooms)
+        state = replace(few, inverse_depth=torch.ones_like(thin.prior_inverse_depth))
+        if known is None and not _is_usual(state, video.size):
+            continue
+        own = replace(setting, problem=thin, turns_only=True, options=_zooming(options, zooms))
+        found.append(judged.of("turning and zooming" if zooms else "turning", own, state))
+    return found
+
+
+def _left_by_pairs(
+    thin: Problem,
+    posed: Bool[np.ndarray, " frames"],
+    intrinsics: Float64[np.ndarray, "4"],
+    zooms: bool,
+    apart: int,
+) -> float:
+    """Median flow that is left between frames where each pair turns as it likes, pixels: cameras leave more."""
+    frames = np.flatnonzero(posed)
+    left = [
+        turn_between(thin, (int(a), int(b)), intrinsics, zooms)[2]
+        for a, b in zip(frames[:-apart], frames[apart:], strict=True)
+    ]
+    together = np.concatenate([np.zeros(0), *left])
+    return float(np.median(together)) if len(together) else 0.0
+
+
+def _zooming(options: AlignOptions, zooms: bool) -> AlignOptions:
+    return replace(options, own_focals=zooms, finds_zoom=False)
+
+
+def _is_usual(state: State, size: tuple[int, int]) -> bool:
+    """Whether lenses have such focal lengths."""
+    low, high = (ratio * max(size) for ratio in USUAL_LENSES)
+    focals = state.intrinsics[:, 0]
+    return bool((focals > low).all() and (focals < high).all())
+
+
+def _reliefs(judged: _Judge, turning: list[Explanation], own_focals: bool) -> list[Explanation]:
+    """Both orders of depth, where there is little parallax; with focal lengths of their own or a shared one."""
+    alike = [x for x in turning if x.setting.options.own_focals == own_focals]
+    if not alike or not judged.nearly_turns(alike[0]):
+        return []
+    base = alike[0]
+    own = replace(base.setting, turns_only=False)
+    return [
+        judged.of(name, own, from_relief(own, base.state, near_below=below))
+        for name, below in ((NEAR_BELOW, True), ("near above", False))
+    ]
+
+
+def _likeliest(grown: Explanation, reliefs: list[Explanation]) -> Explanation:
+    """What leaves least, and near below of those that leave about as much; what was grown where another is the same."""
+    others = [x for x in reliefs if abs(x.level_px / grown.level_px - 1) >= SAME]
+    best = min((grown, *others), key=lambda x: x.level_px)
+    below = next((x for x in others if x.name == NEAR_BELOW), best)
+    return below if below.level_px < ALIKE * best.level_px else best
+
+
+def _thinned(state: State, step: int) -> State:
+    return replace(state, inverse_depth=state.inverse_depth[:, ::step].contiguous())
+
+
+def _with_all_samples(
+    found: Explanation, setting: Setting, problem: Problem
+) -> tuple[Setting, State]:
+    """The cameras of an explanation, with depth and agreement of every sample of the whole problem."""
+    cameras, posed = found.state, torch.from_numpy(setting.component >= 0)
+    growth = Growth(
+        problem=problem.connected(setting.component),
+        intrinsics=cameras.intrinsics,
+        cam_from_world=cameras.cam_from_world,
+        inverse_depth=torch.ones_like(problem.prior_inverse_depth),
+        posed=posed,
+        static=torch.ones_like(problem.prior_inverse_depth),
+        min_sightings=0.0,
+        own_focals=found.setting.options.own_focals,
+    )
+    usual = float(cameras.inverse_depth[posed].median())
+    for frame in torch.nonzero(posed)[:, 0].tolist():
+        if not found.setting.turns_only:
+            growth.inverse_depth[frame] = depth_of(growth, frame, usual)
+        growth.static[frame] = agreement(growth, frame)
+    whole = replace(found.setting, problem=problem.with_static_weight(growth.static))
+    state = growth.state(0, problem.num_frames)
+    return whole, whole.task(state).solve(state, START_KERNEL_PX)
