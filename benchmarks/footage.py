@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
 def run_shot(shot: Shot, options: Sequence[str], result: Path) -> Row:
     """Reconstruct a clip and take its figures; a failure becomes a row like any other."""
     words = [*options, "--seed", str(SEED)]
-    row: Row = {"command": shlex.join(["recon4d run", shot.name, *words]), **provenance(SEED)}
+    row: Row = {"command": shlex.join(["recon4d", "run", shot.name, *words]), **provenance(SEED)}
     measured = measure(
         recon4d("run", str(shot.source), *words, "--out", str(result), "--overwrite")
     )
