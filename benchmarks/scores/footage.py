@@ -12,6 +12,7 @@ from recon4d.core.geometry import transfer
 from recon4d.core.sampling import ONE_PER_CELL, sample_index, sample_px
 from recon4d.evaluate.masks import jaccard
 from recon4d.flow import FlowMethod, window_pairs
+from recon4d.results.overlay import known_depth
 from recon4d.results.result import Result
 
 STEPS = (1, 5, 10)
@@ -126,9 +127,10 @@ def upright(result: Result) -> float | None:
     Frames in which a third has no static depth are not upright; None where no frame has both.
     """
     third = result.depth.shape[1] // 3
+    known = known_depth(result.depth, result.confidence)
     ratios = []
-    for depth, moving in zip(result.depth, result.is_dynamic, strict=True):
-        usable = (depth > 0) & ~moving
+    for depth, is_known, moving in zip(result.depth, known, result.is_dynamic, strict=True):
+        usable = is_known & ~moving
         parts = [depth[top : top + third][usable[top : top + third]] for top in (third, 2 * third)]
         middle, bottom = (float(np.median(part)) if len(part) else np.nan for part in parts)
         ratios.append(middle / bottom)
@@ -138,7 +140,7 @@ def upright(result: Result) -> float | None:
 
 def path_over_depth(result: Result) -> float | None:
     """Length of the camera's path over the median depth of what is measured; None where nothing is."""
-    measured = result.depth[(result.confidence > 0) & (result.depth > 0)]
+    measured = result.depth[known_depth(result.depth, result.confidence)]
     if not len(measured):
         return None
     steps = np.diff(result.world_from_cam[:, :3, 3], axis=0)
