@@ -112,10 +112,21 @@ def test_focal_lengths_that_no_lens_has_are_named(
 
 
 def test_too_much_that_moves_is_named(made: SyntheticScene) -> None:
-    moving = np.repeat([0.1, 0.7, 0.65], 4).astype(np.float32)
-    result = finished(made, moving=moving)
-    assert said(result) == {"much_moving": (4, 5, 6, 7, 8, 9, 10, 11)}
-    assert "In frames 4 to 11, up to 70% of the picture" in message_of(result)
+    passing = np.repeat([0.1, 0.9], (9, 3)).astype(np.float32)
+    assert said(finished(made, moving=passing)) == {}
+    result = finished(made, moving=np.full(FRAMES, 0.7, np.float32))
+    assert said(result) == {"much_moving": ()}
+    assert "Around all frames, up to 70% of all pixels" in message_of(result)
+
+
+def test_too_much_in_a_part_of_a_long_video_is_named(made: SyntheticScene) -> None:
+    share = np.repeat([0.1, 0.9], (200, 100)).astype(np.float32)
+    few = figures_of(made)
+    many = {key: np.repeat(value, 25, axis=0) for key, value in vars(few).items()}
+    figures = FrameFigures(**(many | {"moving": share}))
+    (row,) = [doubt for doubt in DOUBTS if doubt.code == "much_moving"]
+    beyond = np.flatnonzero(row.value(Finished(made.scene, figures, SIZE, "given")) > row.limits[1])
+    assert beyond[0] in range(200, 210) and beyond[-1] == 299
 
 
 def test_a_range_of_depth_that_no_scene_has_is_named(made: SyntheticScene) -> None:
@@ -212,7 +223,7 @@ def test_a_doubt_is_on_screen_in_run_json_and_on_the_preview(
     monkeypatch.chdir(tmp_path)
     write_images(Path("in"), textured_frames(4))
     masks = np.zeros((4, 96, 128), np.uint8)
-    masks[2:, :68] = 255
+    masks[:, :68] = 255
     write_images(Path("own"), masks[..., None].repeat(3, axis=3))
     drawn: list[list[str]] = []
     monkeypatch.setattr(
@@ -221,6 +232,6 @@ def test_a_doubt_is_on_screen_in_run_json_and_on_the_preview(
     assert cli.main(["run", "in", "--masks", "own", "--loop", "0", "--out", "out"]) == 0
     warnings = json.loads(Path("out/run.json").read_text())["warnings"]
     (found,) = [each for each in warnings if each["code"] == "much_moving"]
-    assert found["frames"] == [2, 3] and "up to 71% of the picture" in found["message"]
+    assert found["frames"] == [] and "up to 71% of all pixels" in found["message"]
     assert f"warning:    {found['message']}" in capsys.readouterr().out
     assert drawn and "much_moving" in drawn[0]
