@@ -203,6 +203,17 @@ def test_the_residual_of_a_frame_is_that_of_the_pairs_that_begin_beside_it(
     assert (check.figures.residual_px > 3).all()
 
 
+def test_a_step_whose_flow_is_chance_is_not_judged(made: SyntheticScene) -> None:
+    edge = next(e for e, (a, b) in enumerate(made.flow.edges) if (a, b) == (5, 6))
+    confidence = made.flow.confidence.copy()
+    kept = np.random.default_rng(0).random(confidence[edge].shape) < 0.05
+    confidence[edge] = np.where(kept, 255, 0)
+    flow = dataclasses.replace(made.flow, confidence=confidence)
+    dense = DenseDepth(made.depth, np.full(made.depth.shape, 255, np.uint8))
+    ties = frame_figures(flow, dense, made.is_dynamic, residual(FRAMES)).ties
+    assert np.isnan(ties).all(axis=(1, 2)).tolist() == [at in (5, 11) for at in range(FRAMES)]
+
+
 def test_spans_of_frames_are_short() -> None:
     assert spans(()) == "all frames"
     assert spans((3,)) == "frame 3"

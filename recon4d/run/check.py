@@ -15,7 +15,7 @@ from recon4d.core.sampling import ONE_PER_CELL, sample_px, spread_evenly
 from recon4d.core.scene import DenseDepth, Flow, Scene, Video
 from recon4d.core.tensors import depth_at_samples
 from recon4d.flow import FlowMethod
-from recon4d.run.figures import FrameFigures, frame_figures
+from recon4d.run.figures import LEAST_FOLLOWED, FrameFigures, frame_figures
 
 CHECKED_OFFSETS = (1, 5, 10)
 """Frames apart at which the result's predicted motion is compared with the flow."""
@@ -25,10 +25,6 @@ CHECKED_PAIRS = 20
 
 NEIGHBOUR_PAIRS = 2
 """Pairs on either side that a pair is smoothed with (a median): the flow of single ones is wrong there and back."""
-LEAST_FOLLOWED = 0.1
-"""Share of a pair's static pixels that the flow must follow, there and back, for the pair to count: 15 to 90 % where it
-works; between pictures that share nothing it seems to follow up to 8 %, by chance (at 256 px, 10 to 30 frames apart).
-"""
 
 
 @dataclass(frozen=True)
