@@ -211,6 +211,7 @@ def run_job(job: Job, shots: Sequence[Shot], folder: Path) -> None:
             print(f"{shot.name} ...", flush=True)
             rows[shot.name] = run_shot(shot, job.options, result)
             print(f"  {rows[shot.name]}", flush=True)
+            rows = dict(sorted(rows.items()))
         write_whole(job.store, json.dumps({"settings": settings, "rows": rows}, indent=2) + "\n")
         write_whole(job.page, report(rows, job.command))
         if (result / "preview.png").is_file() and "failure" not in rows[shot.name]:

@@ -211,6 +211,10 @@ def test_every_clip_is_a_row_and_its_preview_is_on_the_sheet(
     sheet = read_rgb(keep / "previews.png")
     assert sheet[:, :960].std() > 10 and sheet[:, 972:].std() > 1
 
+    make_davis(tmp_path / "davis", "bear")
+    footage.main([*words, "--size", "64", "--only", "bear"])
+    rows = json.loads(out.with_suffix(".json").read_text())["rows"]
+    assert list(rows) == ["davis/bear", "davis/goat", "davis/lost"]
     count = len(runs.commands)
     footage.main([*words, "--size", "64", "--resume", "--only", "goat"])
     assert len(runs.commands) == count, "goat was finished"
