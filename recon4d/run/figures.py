@@ -14,9 +14,10 @@ TIES = 64
 """Static points of a frame that the flow follows into the next: their median is good to a tenth of their spread."""
 SURE = 128
 """Flow confidence (of 255) from which on a point counts."""
-LEAST_FOLLOWED = 0.1
-"""Share of a pair's static pixels that the flow must follow, there and back, for the pair to count: 15 to 90 % where it
-works; between pictures that share nothing it seems to follow up to 8 %, by chance (at 256 px, 10 to 30 frames apart).
+LEAST_FOLLOWED = 0.2
+"""Share of a pair's static pixels that the flow must follow, there and back, for the pair to count: 20 to 90 % where it
+works. Between pictures that share nothing it seems to follow up to 8 % by chance; where it begins to fail 10 to 15 %,
+with errors of its own of 3 to 30 px (15 clips of 256 and 512 px, 5 to 30 frames apart).
 """
 DEPTH_STRIDE = 4
 """Pixels between those whose depth is looked at."""
