@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from benchmarks.measure.common import PAGES, PROJECT
 
 PAGE = PROJECT / "docs/RESULTS.md"
-ORDER = ("readme_tables", "results", "loop", "ablation", "alignment", "longloop", "backbones")
+ORDER = (
+    "readme_tables",
+    "results",
+    "footage",
+    "loop",
+    "ablation",
+    "alignment",
+    "longloop",
+    "backbones",
+)
 """Pages that come first, in this order; others follow by name."""
 HEAD = """\
 # Results

@@ -3,6 +3,7 @@
 Numbers here that name no source were set by hand.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -44,6 +45,14 @@ def initial_scene(
     Raises:
         DegenerateError: The flow connects no two frames (black or textureless video).
     """
+    with progress("initialise", total=video.num_frames) as counter:
+        return _first_scene(video, flow, options, counter.advance)
+
+
+def _first_scene(
+    video: Video, flow: Flow, options: AlignOptions, advance: Callable[[int], None]
+) -> Scene:
+    """As `initial_scene`; told how many frames have grown."""
     samples = sample_positions(video.images, options.grid_px)
     problem = _measurements(video, flow, samples, options)
     pairs, slots = seed_pairs(problem)
@@ -51,10 +60,7 @@ def initial_scene(
     if intrinsics is None:
         intrinsics = _first_intrinsics(problem, pairs, slots, video, options)
     geometry = pair_geometry(problem, pairs, slots, intrinsics, options)
-    with progress("initialise", total=video.num_frames) as counter:
-        start = initialise(
-            problem, pairs, geometry, intrinsics, counter.advance, own_focals=options.own_focals
-        )
+    start = initialise(problem, pairs, geometry, intrinsics, advance, own_focals=options.own_focals)
     if not start.is_posed.any():
         raise unrelated_frames(video)
     setting, state = _polished(problem, start, video, options)

@@ -24,7 +24,8 @@ from recon4d.evaluate.stated import stated_poses
 from recon4d.io.poses.trajectory import Trajectory, write_trajectory
 from recon4d.optim.register import Tolerance, register
 from recon4d.results.folder import read_result
-from recon4d.run import long, pipeline
+from recon4d.run import long, pipeline, report
+from recon4d.run.doubts import Finished, doubts
 from recon4d.run.long.clips import Clip, divide
 from recon4d.run.long.kept import ClipJob
 from recon4d.run.long.seams import scale_gaps, scale_notices
@@ -233,6 +234,13 @@ def test_a_clip_without_texture_is_lost_alone(
     images = made.video.images.copy()
     images[10:] = 90
     folder = write_images(source.parent / "blank", images)
+    looked_at: list[Finished] = []
+
+    def look(finished: Finished, said: Sequence[Notice]) -> tuple[Notice, ...]:
+        looked_at.append(finished)
+        return doubts(finished, said)
+
+    monkeypatch.setattr(report, "doubts", look)
     found = run(monkeypatch, settings(folder, source.parent / "blank_out"), InOrder())
     lost = notices(found)["lost_frames"]
     assert lost == list(range(lost[0], FRAMES))
@@ -240,6 +248,11 @@ def test_a_clip_without_texture_is_lost_alone(
     result = read_result(found)
     assert not result.confidence[12:].any()
     assert np.isfinite(result.world_from_cam).all()
+    (checked,) = looked_at
+    np.testing.assert_array_equal(
+        checked.figures.is_flat, ~result.confidence.any(axis=(1, 2)), "of all clips"
+    )
+    assert set(notices(found)) <= {"lost_frames", "low_parallax"}, "flat frames are said to be lost"
 
 
 @pytest.mark.slow

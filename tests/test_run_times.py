@@ -3,14 +3,18 @@
 import io
 import json
 import logging
+import re
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recon4d import cli
 from recon4d.cli.info import describe_result
 from recon4d.cli.screen import show_run
+from recon4d.optim.start.seed import pair_geometry
 from recon4d.run.overall import run_plan
 from tests.media import textured_frames, write_images
 from tests.test_run_refused import INTRINSICS, run_command
@@ -42,6 +46,24 @@ def test_every_stage_is_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> 
     stages = json.loads(Path("out/run.json").read_text())["stages"]
     named = [line.split()[1].rstrip(":") for line in lines]
     assert set(named) == set(stages) - {"start", "write", "preview"}
+
+
+def test_the_screen_tells_the_whole_time_of_the_first_cameras(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What comes before the growing of the reconstruction is a part of it."""
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.5)
+        return pair_geometry(*arguments)
+
+    monkeypatch.setattr("recon4d.optim.align.pair_geometry", slowly)
+    write_images(Path("in"), textured_frames(4))
+    assert cli.main(RUN) == 0
+    (shown_s,) = re.findall(r"^initialise: done in (.*) s$", capsys.readouterr().err, re.MULTILINE)
+    stages = json.loads(Path("out/run.json").read_text())["stages"]
+    assert float(shown_s) >= 0.5
+    assert float(shown_s) == pytest.approx(stages["initialise"]["seconds"], abs=0.3)
 
 
 class Terminal(io.StringIO):

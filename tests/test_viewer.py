@@ -24,6 +24,7 @@ from recon4d.core.errors import ConfigError
 from recon4d.io.pictures.files import read_rgb
 from recon4d.results.cloud import join, median_depth, moving_cloud, static_cloud
 from recon4d.results.colours import (
+    MOVER_COLOR,
     UNKNOWN_COLOR,
     StdScale,
     missing_uncertainty,
@@ -40,7 +41,7 @@ from recon4d.results.frustums import (
     magnification,
 )
 from recon4d.results.reconstruction import Reconstruction
-from recon4d.viewer import PLAIN, Address, Style, render_png
+from recon4d.viewer import PLAIN, Address, Style, headless, render_png
 from recon4d.viewer.desktop import Playback, explanation, title
 from recon4d.viewer.levels import LEVELS, Levels
 from recon4d.viewer.web import serve
@@ -194,6 +195,21 @@ def test_points_of_unknown_deviation_are_grey(uncertain: Reconstruction) -> None
     shown = styled(mover, Style("uncertainty"), scale_of(result))
     assert (shown.colors == UNKNOWN_COLOR).all()
     assert styled(mover, Style(max_std=10.0), scale_of(result)).num_points == 0
+
+
+def test_moving_points_have_a_colour_that_is_none_of_the_scale(uncertain: Reconstruction) -> None:
+    mover = moving_cloud(uncertain, 0)
+    shown = styled(mover, Style("uncertainty"), scale_of(uncertain), moves=True)
+    assert mover.num_points and (shown.colors == MOVER_COLOR).all()
+    ramp = viridis(np.linspace(0, 1, 256)).astype(int)
+    assert np.abs(ramp - MOVER_COLOR).sum(axis=1).min() > 100
+    assert "red: moving" in scale_of(uncertain).legend
+    assert styled(mover, PLAIN, scale_of(uncertain), moves=True) is mover
+    pictures = [
+        headless.draw(uncertain, 0, (320, 240), style) for style in (Style("uncertainty"), PLAIN)
+    ]
+    in_red, not_in_red = ((picture == MOVER_COLOR).all(axis=2).sum() for picture in pictures)
+    assert in_red > 20 and not_in_red == 0
 
 
 def test_a_scale_of_equal_deviations_has_two_ends(plain: Reconstruction) -> None:

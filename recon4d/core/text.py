@@ -38,6 +38,15 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def plain_number(value: float) -> str:
+    """A number with three digits that count, without exponent: 0.0123, 4.56, 789, 12,300."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    rounded = float(f"{value:.3g}")
+    digits = 2 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(digits, 0)}f}"
+
+
 def storable_name(name: str) -> str:
     """A name as one word or more of a line of text: as it is, or, where a line would not keep it, as a JSON string."""
     is_plain = name == name.strip() and not name.startswith('"') and printable(name) == name

@@ -28,6 +28,9 @@ LEAST_RATIO = 1.5
 """Of the two ends of the colours, where all pixels are alike."""
 UNKNOWN_COLOR = (128, 128, 128)
 """RGB; viridis has no grey."""
+MOVER_COLOR = (255, 45, 85)
+"""RGB of moving points, as in the preview; viridis has no red. Their depth is not measured, so that their standard
+deviations, all alike, say nothing beside those of static points."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class StdScale:
         """What the colours mean."""
         return (
             f"relative std of depth {percent(self.low)} (purple) to {percent(self.high)} (yellow), "
-            "grey: not known"
+            "grey: not known, red: moving"
         )
 
 
@@ -121,14 +124,25 @@ def viridis(share: Float[np.ndarray, " values"]) -> UInt8[np.ndarray, "values 3"
     return np.ascontiguousarray(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1])
 
 
-def styled(cloud: PointCloud, style: Style, scale: StdScale | None) -> PointCloud:
-    """The points that a style shows, in its colours; all and unchanged where nothing is known of them."""
+def styled(
+    cloud: PointCloud, style: Style, scale: StdScale | None, moves: bool = False
+) -> PointCloud:
+    """The points that a style shows, in its colours; all and unchanged where nothing is known of them.
+
+    Args:
+        cloud: Static points, or moving ones.
+        style: How they are shown.
+        scale: Of the result.
+        moves: Whether they are the moving ones, which have one colour.
+    """
     if scale is None:
         return cloud
     if style.max_std is not None:
         cloud = cloud.select(cloud.relative_std <= style.max_std)
     if style.color == "image":
         return cloud
+    if moves:
+        return replace(cloud, colors=np.full_like(cloud.colors, MOVER_COLOR))
     return replace(cloud, colors=scale.colors(cloud.relative_std))
 
 

@@ -17,8 +17,10 @@ RANGE_PERCENT = (2.0, 98.0)
 """Percentiles of inverse depth that get the ends of the colours; beyond them are outliers."""
 RANGE_STRIDE = 4
 """Pixels between those that the range is taken from."""
-UNKNOWN_GREY = 40
-"""Of 255; no colour of the scale is so dark."""
+UNKNOWN_GREYS = (40, 78)
+"""Stripes of unknown depth, of 255; no colour of the scale is grey."""
+STRIPES = 40
+"""Of unknown depth, per long side of the image."""
 DIMMED = 0.5
 """Brightness of depth at confidence 0."""
 
@@ -38,12 +40,23 @@ def tint_moving(
     return out
 
 
-def depth_range(depth: Float32[np.ndarray, "frames height width"]) -> tuple[float, float]:
-    """Nearest and farthest depth that get a colour of their own, for the whole video; (1, 1) if none is known."""
-    sampled = depth[:, ::RANGE_STRIDE, ::RANGE_STRIDE]
-    known = sampled[sampled > 0]
+def known_depth(
+    depth: Float32[np.ndarray, "*frames height width"],
+    confidence: UInt8[np.ndarray, "*frames height width"],
+) -> Bool[np.ndarray, "*frames height width"]:
+    """Pixels whose depth means something: at confidence 0 it is a constant, or that of a frame without a pose."""
+    return np.asarray((depth > 0) & (confidence > 0))
+
+
+def depth_range(
+    depth: Float32[np.ndarray, "frames height width"],
+    confidence: UInt8[np.ndarray, "frames height width"],
+) -> tuple[float, float] | None:
+    """Nearest and farthest depth that get a colour of their own, for the whole video; None if none is known."""
+    part = np.s_[:, ::RANGE_STRIDE, ::RANGE_STRIDE]
+    known = depth[part][known_depth(depth[part], confidence[part])]
     if known.size == 0:
-        return 1.0, 1.0
+        return None
     low, high = np.percentile(known, RANGE_PERCENT)
     return float(low), float(high)
 
@@ -51,23 +64,35 @@ def depth_range(depth: Float32[np.ndarray, "frames height width"]) -> tuple[floa
 def color_depth(
     depth: Float32[np.ndarray, "height width"],
     confidence: UInt8[np.ndarray, "height width"],
-    limits: tuple[float, float],
+    limits: tuple[float, float] | None,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Colour depth from red (near) to blue (far), even in inverse depth.
 
     Args:
-        depth: z-depth; unknown pixels become dark grey.
+        depth: z-depth; unknown pixels (`known_depth`) get grey stripes.
         confidence: Pixels with little of it are dimmed.
         limits: Nearest and farthest depth, from `depth_range`.
     """
+    height, width = depth.shape
+    is_known = known_depth(depth, confidence)
+    if limits is None or not is_known.any():
+        return stripes(height, width)
     near, far = 1 / limits[0], 1 / limits[1]
-    inverse = np.divide(1, depth, out=np.zeros_like(depth), where=depth > 0)
+    inverse = np.divide(1, depth, out=np.zeros_like(depth), where=is_known)
     share = (inverse - far) / max(near - far, np.finfo(np.float32).eps * near)
     colors = turbo(np.clip(share, 0, 1).astype(np.float32))
     brightness = DIMMED + (1 - DIMMED) * confidence[..., None] / np.float32(255)
     out = np.rint(colors * brightness).astype(np.uint8)
-    out[depth <= 0] = UNKNOWN_GREY
-    return out
+    return np.where(is_known[..., None], out, stripes(height, width))
+
+
+def stripes(height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    """The pattern of unknown depth."""
+    period = max(2, round(max(height, width) / STRIPES))
+    is_light = np.add.outer(np.arange(height), np.arange(width)) % period >= period // 2
+    dark, light = UNKNOWN_GREYS
+    grey = np.where(is_light, light, dark).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def turbo(

@@ -12,20 +12,30 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from recon4d.core.sampling import spread_evenly
-from recon4d.core.text import printable
+from recon4d.core.text import plain_number, printable
 from recon4d.io.pictures.files import write_image
 from recon4d.results.cloud import depth_edges, lift_points, near_moving
-from recon4d.results.overlay import color_depth, depth_range, tint_moving, turbo
+from recon4d.results.overlay import (
+    color_depth,
+    depth_range,
+    known_depth,
+    stripes,
+    tint_moving,
+    turbo,
+)
 from recon4d.results.result import Result
 
 COLUMNS = 5
 """Frames that are shown, spread over the video."""
 THUMB_AREA_PX = 320 * 240
 """Pixels per small picture, whatever its shape."""
-GAP_PX, HEADER_PX, FOOTER_PX = 10, 52, 40
-"""Between pictures, and height of the lines above and below them."""
+GAP_PX, HEADER_PX, WARNINGS_PX, FOOTER_PX = 10, 52, 30, 40
+"""Between pictures, and height of the title, of the line that names warnings, and of the line below the pictures."""
 BACKGROUND, TEXT, FAINT = (24, 24, 27), (228, 228, 231), (140, 140, 148)
 """RGB of the page, of what is written, and of what matters less."""
+AMBER = (250, 190, 60)
+"""RGB of warnings."""
+NO_DEPTH = "no depth is known"
 PLAN_FRAMES = 24
 """Frames whose static points are seen from above."""
 PLAN_STRIDE = 3
@@ -65,11 +75,15 @@ def draw_preview(reconstruction: Result, names: Sequence[int] | None = None) -> 
     pictures = _pictures(reconstruction, names)
     panel = _draw_plan(_plan(reconstruction), side=pictures.shape[0])
     height, width = pictures.shape[0], pictures.shape[1] + GAP_PX + panel.shape[1]
-    sheet = np.full((height + HEADER_PX + FOOTER_PX, width + 2 * GAP_PX, 3), BACKGROUND, np.uint8)
-    body = sheet[HEADER_PX : HEADER_PX + height, GAP_PX:-GAP_PX]
+    warned = [notice.code for notice in reconstruction.warnings]
+    top = HEADER_PX + (WARNINGS_PX if warned else 0)
+    sheet = np.full((height + top + FOOTER_PX, width + 2 * GAP_PX, 3), BACKGROUND, np.uint8)
+    body = sheet[top : top + height, GAP_PX:-GAP_PX]
     body[:, : pictures.shape[1]] = pictures
     body[:, pictures.shape[1] + GAP_PX :] = panel
     write_text(sheet, _title(reconstruction, names[-1] + 1), (GAP_PX + 4, 34), 22)
+    if warned:
+        _write_codes(sheet, warned)
     _draw_legend(sheet, reconstruction)
     return sheet
 
@@ -80,14 +94,17 @@ def _pictures(reconstruction: Result, names: Sequence[int]) -> Image:
     frames = spread_evenly(count, COLUMNS)
     scale = np.sqrt(THUMB_AREA_PX / (height * width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    limits = depth_range(reconstruction.depth)
+    limits = depth_range(reconstruction.depth, reconstruction.confidence)
     columns = []
     for frame in frames:
         image, moving = reconstruction.images[frame], reconstruction.is_dynamic[frame]
-        depth = color_depth(reconstruction.depth[frame], reconstruction.confidence[frame], limits)
-        rows = [_resize(rgb, size) for rgb in (image, tint_moving(image, moving), depth)]
+        found = reconstruction.depth[frame], reconstruction.confidence[frame]
+        colored = color_depth(*found, limits)
+        rows = [_resize(rgb, size) for rgb in (image, tint_moving(image, moving), colored)]
         time_s = reconstruction.timestamps_s[frame] - reconstruction.timestamps_s[0]
         _label(rows[0], f"{names[int(frame)]}   {time_s:.2f} s")
+        if not known_depth(*found).any():
+            _label(rows[2], NO_DEPTH)
         columns.append(_stack(rows, axis=0))
     return _stack(columns, axis=1)
 
@@ -107,6 +124,7 @@ def _plan(reconstruction: Result) -> Plan:
     points = []
     for frame in spread_evenly(len(poses), PLAN_FRAMES):
         usable = ~near_moving(reconstruction.is_dynamic[frame])
+        usable &= reconstruction.confidence[frame] > 0
         usable &= ~depth_edges(reconstruction.depth[frame])
         grid = np.zeros_like(usable)
         grid[::PLAN_STRIDE, ::PLAN_STRIDE] = True
@@ -129,7 +147,7 @@ def _draw_plan(plan: Plan, side: int) -> Image:
 
     _shade_points(panel, to_panel(plan.points))
     _draw_path(panel, to_panel(plan.path), plan.heading * (1, -1))
-    _label(panel, "from above")
+    _label(panel, "from above" if len(plan.points) else "from above, cameras alone")
     return panel
 
 
@@ -161,18 +179,34 @@ def _draw_path(
         cv2.circle(panel, fixed[index].tolist(), 5 * 16, colors[index], -1, cv2.LINE_AA, shift=4)
 
 
+def _write_codes(sheet: Image, codes: Sequence[str]) -> None:
+    """Name the warnings of the run in the line below the title, as many as there is room for."""
+    place, different = (GAP_PX + 4, HEADER_PX + 12), list(dict.fromkeys(codes))
+    for count in range(len(different), -1, -1):
+        rest = f" and {len(different) - count} more" if count < len(different) else ""
+        text = f"warnings: {', '.join(different[:count])}{rest}"
+        if (
+            write_text(np.zeros_like(sheet[:WARNINGS_PX]), text, (place[0], 20), 18)
+            < sheet.shape[1]
+        ):
+            write_text(sheet, text, place, 18, AMBER)
+            return
+
+
 def _draw_legend(sheet: Image, reconstruction: Result) -> None:
     """Say what the colours mean, at the bottom."""
-    near, far = depth_range(reconstruction.depth)
+    limits = depth_range(reconstruction.depth, reconstruction.confidence)
     unit = " m" if reconstruction.is_metric else ""
     base = sheet.shape[0] - FOOTER_PX + 26
-    known = bool((reconstruction.depth > 0).any())
-    text = (f"depth {near:.3g}{unit}", f"{far:.3g}{unit}") if known else ("no depth is known", "")
-    x = write_text(sheet, text[0], (GAP_PX + 4, base), 16, FAINT) + 8
-    if known:
-        x = write_text(
-            sheet, text[1], (_gradient(sheet, x, base, reverse=True) + 8, base), 16, FAINT
-        )
+    if limits is None:
+        x = write_text(sheet, NO_DEPTH, (GAP_PX + 4, base), 16, FAINT)
+    else:
+        near, far = (f"{plain_number(depth)}{unit}" for depth in limits)
+        x = write_text(sheet, f"depth {near}", (GAP_PX + 4, base), 16, FAINT) + 8
+        x = write_text(sheet, far, (_gradient(sheet, x, base, reverse=True) + 8, base), 16, FAINT)
+        if not known_depth(reconstruction.depth, reconstruction.confidence).all():
+            sheet[base - 11 : base, x + 20 : x + 60] = stripes(320, 320)[:11, :40]
+            x = write_text(sheet, "not known", (x + 68, base), 16, FAINT)
     x = write_text(sheet, "time  start", (x + 50, base), 16, FAINT) + 8
     x = write_text(sheet, "end", (_gradient(sheet, x, base, reverse=False) + 8, base), 16, FAINT)
     share = reconstruction.is_dynamic.mean() * 100

@@ -3,6 +3,7 @@
 Numbers here that name no source were set by hand.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from recon4d.core.sampling import ONE_PER_CELL, sample_px, spread_evenly
 from recon4d.core.scene import DenseDepth, Flow, Scene, Video
 from recon4d.core.tensors import depth_at_samples
 from recon4d.flow import FlowMethod
+from recon4d.run.figures import LEAST_FOLLOWED, FrameFigures, frame_figures
 
 CHECKED_OFFSETS = (1, 5, 10)
 """Frames apart at which the result's predicted motion is compared with the flow."""
@@ -21,11 +23,18 @@ CHECKED_PAIRS = 20
 """Pairs per offset, spread evenly over the video."""
 
 
+NEIGHBOUR_PAIRS = 2
+"""Pairs on either side that a pair is smoothed with (a median): the flow of single ones is wrong there and back."""
+
+
 @dataclass(frozen=True)
 class Check:
-    """Median static flow residual of the finished result, pixels of the working size, by frames apart."""
+    """What the finished result shows of itself."""
 
     residual_px: dict[str, float]
+    """Median static flow residual, pixels of the working size, by frames apart; of distances that the flow bridges."""
+    figures: FrameFigures
+    """Of every frame."""
 
 
 def _forward(
@@ -51,6 +60,7 @@ def check_flow(
     """
     edge_of = {(int(a), int(b)): edge for edge, (a, b) in enumerate(flow.edges)}
     out: dict[str, float] = {}
+    of_frames = np.full(video.num_frames, np.nan)
     for offset in CHECKED_OFFSETS:
         count = video.num_frames - offset
         if count < 1:
@@ -70,7 +80,23 @@ def check_flow(
         together = np.concatenate(errors)
         if len(together):
             out[str(offset)] = float(np.median(together))
-    return Check(out)
+        of_frames = np.fmax(of_frames, by_frame(starts, errors, video.num_frames))
+    return Check(out, frame_figures(flow, dense, is_dynamic, of_frames))
+
+
+def by_frame(
+    starts: Int64[np.ndarray, " pairs"], errors: Sequence[np.ndarray], count: int
+) -> Float64[np.ndarray, " frames"]:
+    """Median error of the pair that begins nearest to each frame, or of its neighbours where most are better or worse.
+
+    nan where neither it nor its neighbours have one.
+    """
+    medians = np.array([np.median(each) if len(each) else np.nan for each in errors])
+    wide = np.pad(medians, NEIGHBOUR_PAIRS, constant_values=np.nan)
+    beside = np.lib.stride_tricks.sliding_window_view(wide, 2 * NEIGHBOUR_PAIRS + 1)
+    known = [row[np.isfinite(row)] for row in beside]
+    smooth = np.array([np.median(row) if len(row) else np.nan for row in known])
+    return np.asarray(smooth[np.abs(np.arange(count)[:, None] - starts).argmin(axis=1)])
 
 
 def _residual(
@@ -80,13 +106,19 @@ def _residual(
     pair: Int64[np.ndarray, "2"],
     measured_flow: tuple[Float16[np.ndarray, "rows cols 2"], UInt8[np.ndarray, "rows cols"]],
 ) -> Float64[np.ndarray, " pixels"]:
-    """Distance of the predicted from the measured motion of one pair's confident static pixels, pixels."""
+    """Distance of the predicted from the measured motion of one pair's confident static pixels, pixels.
+
+    Empty where they are too few to be more than chance.
+    """
     flow_px, confidence = measured_flow
     source, target = int(pair[0]), int(pair[1])
     rows, cols = confidence.shape
     depth = depth_at_samples(torch.from_numpy(np.array(dense.depth[source]))).numpy()
     moving = is_dynamic[source][ONE_PER_CELL][:rows, :cols]
-    use = (confidence > 127) & (depth > 0) & ~moving
+    static = (depth > 0) & ~moving
+    use = (confidence > 127) & static
+    if use.sum() < LEAST_FOLLOWED * static.sum():
+        return np.zeros(0)
     uv = torch.from_numpy(sample_px(rows, cols)[use].astype(np.float64))
     relative = np.linalg.inv(scene.world_from_cam[target]) @ scene.world_from_cam[source]
     k = torch.from_numpy(np.array(scene.intrinsics))

@@ -14,6 +14,7 @@ from recon4d.core.scene import (
     Video,
 )
 from recon4d.run.check import Check
+from recon4d.run.doubts import Finished, doubts
 from recon4d.run.focal_source import focal_notices, focal_source
 from recon4d.run.rounds import Round
 from recon4d.run.stages import POSES
@@ -40,13 +41,15 @@ def report(
         scene: The last cameras.
         rounds: What each round of masks and optimization did.
         notices: Of masks, their refinement and the rounds; those of the frames and cameras are added here.
-        check: The residual of the result.
+        check: What the result shows of itself; doubts about it are added to the warnings.
     """
     prediction = () if video.predicted_depth is None else video.predicted_depth.notices
     source = focal_source(video, scene)
     given = () if config.poses is None else POSES.load(folder).notices
     of_scene = (*scene.notices, *focal_notices(source, scene))
     every = (*video.notices, *given, *prediction, *of_scene, *notices)
+    finished = Finished(scene, check.figures, video.size, source, check.residual_px)
+    every += doubts(finished, every)
     width, height = video.size
     return {
         "format": 1,

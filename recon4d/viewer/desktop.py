@@ -166,7 +166,7 @@ class _Window:
 
     def _draw_movers(self) -> Any:
         cloud = moving_cloud(self._reconstruction, self._state.frame)
-        return _points(self._o3d, styled(cloud, self._state.style, self._scale))
+        return _points(self._o3d, styled(cloud, self._state.style, self._scale, moves=True))
 
     def _bind(self) -> None:
         """Connect keys with changes of the state."""

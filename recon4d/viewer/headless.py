@@ -94,13 +94,15 @@ def draw(
         style: How points are shown.
         draw_points: What draws the points; `splat` by default.
     """
-    cloud = join([static_cloud(reconstruction), moving_cloud(reconstruction, frame)])
+    static, moving = static_cloud(reconstruction), moving_cloud(reconstruction, frame)
+    cloud = join([static, moving])
     has_legend = style.color == "uncertainty"
     size = (size[0], size[1] - LEGEND_PX) if has_legend else size
     focal = size[0] / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
     reach = view_angle(size[0] / 2, focal), view_angle(size[1] / 2, focal)
     view_from_world = path_view(reconstruction, cloud, reach)
-    shown = styled(cloud, style, StdScale.of(reconstruction))
+    scale = StdScale.of(reconstruction)
+    shown = join([styled(static, style, scale), styled(moving, style, scale, moves=True)])
     picture = (draw_points or splat)(shown, view_from_world, focal, size)
     drawings = [
         (camera_lines(reconstruction), CAMERA_COLOR),

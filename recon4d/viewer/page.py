@@ -99,8 +99,8 @@ class Page:
         """Without the points that are hidden for good."""
         return styled(cloud, replace(self._style, color="image"), self._levels.scale)
 
-    def _colored(self, cloud: PointCloud) -> PointCloud:
-        return styled(cloud, Style(str(self._color.value)), self._levels.scale)
+    def _colored(self, cloud: PointCloud, moves: bool = False) -> PointCloud:
+        return styled(cloud, Style(str(self._color.value)), self._levels.scale, moves)
 
     def _add_points(self, name: str, cloud: PointCloud, is_visible: bool) -> Any:
         return self._server.scene.add_point_cloud(
@@ -127,7 +127,7 @@ class Page:
         cloud = self._limited(moving_cloud(self._reconstruction, frame))
         parts = self._levels.split(cloud).items()
         shown = join([part for level, part in parts if level <= int(self._shown.value)])
-        return self._add_points("/moving", self._colored(shown), True)
+        return self._add_points("/moving", self._colored(shown, moves=True), True)
 
     def _add_lines(
         self, name: str, lines: np.ndarray, color: tuple[int, int, int], thickness: float = LINE_PX

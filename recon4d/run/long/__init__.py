@@ -30,6 +30,7 @@ from recon4d.results.preview import write_preview
 from recon4d.results.result import Cameras, Result
 from recon4d.run.check import Check
 from recon4d.run.executor import executor
+from recon4d.run.figures import join_figures
 from recon4d.run.finish import Clock, costs
 from recon4d.run.long.alone import align_alone
 from recon4d.run.long.between import finish_clip
@@ -254,17 +255,14 @@ def _merged(code: str, entries: list[tuple[Clip, Notice]]) -> Notice:
 
 
 def _check(run: Run) -> Check:
-    """Median over the clips of their residuals."""
-    parts = [WRITTEN.load(clip.folder(run.folder)) for clip in run.clips]
+    """Median over the clips of their residuals, and the figures of all frames."""
+    parts = [WRITTEN.load(clip.folder(run.folder)).check for clip in run.clips]
     offsets = dict.fromkeys(offset for part in parts for offset in part.residual_px)
-    return Check(
-        {
-            offset: float(
-                np.median([p.residual_px[offset] for p in parts if offset in p.residual_px])
-            )
-            for offset in offsets
-        }
-    )
+    residual_px = {
+        offset: float(np.median([p.residual_px[offset] for p in parts if offset in p.residual_px]))
+        for offset in offsets
+    }
+    return Check(residual_px, join_figures([part.figures for part in parts]))
 
 
 def _clip_costs(run: Run) -> dict[str, dict[str, float]]:

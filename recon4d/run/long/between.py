@@ -108,4 +108,4 @@ def _write(job: ClipJob, progress: Progress) -> Written:
     first_flow = FLOW.load(job.own)
     first_flow = dataclasses.replace(first_flow, edges=first_flow.edges - own.start)
     check = check_flow(seen, first_flow, cameras, dense, is_dynamic, methods.flow, 1)
-    return Written(check.residual_px, shifted(final.notices, own.start))
+    return Written(check, shifted(final.notices, own.start))

@@ -9,6 +9,7 @@ from jaxtyping import Int64
 from recon4d.core.scene import Flow, MotionMasks, Notice, Scene, Video
 from recon4d.core.stages import Stage
 from recon4d.optim.solve.jackknife import Moves
+from recon4d.run.check import Check
 from recon4d.run.long.clips import Clip
 from recon4d.run.reconstruct import with_prediction
 from recon4d.run.stages import READ
@@ -76,8 +77,8 @@ class Keyframes:
 class Written:
     """What finishing a clip leaves besides the files of its frames."""
 
-    residual_px: dict[str, float]
-    """As `recon4d.run.check.Check`."""
+    check: Check
+    """What its frames show of themselves."""
     notices: tuple[Notice, ...] = ()
     """Of the refinement of the masks; frames of the clip."""
 
