@@ -13,7 +13,7 @@ from jaxtyping import Float32, Float64, Int64
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.sampling import cell_of
 from recon4d.core.scene import Flow, KnownPoses, MotionMasks, Scene, Video
-from recon4d.optim.assemble import assemble, main_piece
+from recon4d.optim.assemble import assemble, main_piece, sanely_scaled
 from recon4d.optim.given_poses import place, regained, snapped, trusted_poses
 from recon4d.optim.objective.depth_prior import prior_at
 from recon4d.optim.objective.noise import noise_kernel_px
@@ -213,7 +213,9 @@ def _finish(setting: Setting, state: State, *, is_final: bool) -> Scene:
         state = setting.task(start).solve(start, setting.options.kernel_px)
     video, known = setting.video, setting.known
     scene = assemble(setting.problem, state, setting.component, video, setting.turns_only, known)
-    if not is_final or video.num_frames < 2:
+    if not is_final:
+        return sanely_scaled(scene)
+    if video.num_frames < 2:
         return scene
     moves = _moves(setting, state, scene.is_metric)
     return replace(scene, pose_covariance=pose_covariance(moves, scene))

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from recon4d.core.geometry import invert_rigid
 from recon4d.core.pinhole import view_angle
 from recon4d.core.scene import KnownPoses, Notice, Scene, Video
+from recon4d.core.similarity import Similarity
 from recon4d.optim.given_poses import pose_notices, turned_to_given
 from recon4d.optim.objective.noise import FLOW_SIGMA_PX
 from recon4d.optim.objective.normal_equations import SolveOptions, depth_information
@@ -52,10 +53,6 @@ def assemble(
     std[~main] = np.inf
     if not is_metric:
         _place_pieces(world_from_cam, rho, component)
-    if not is_metric and known is None:
-        scale = _sane_scale(rho[main], std[main])
-        rho, std = rho / scale, std / scale
-        world_from_cam[:, :3, 3] *= scale
     world_from_cam = interpolate_lost(world_from_cam, posed, video.timestamps_s)
     intrinsics = np.asarray(state.intrinsics.cpu())
     focal_px = float(np.median(intrinsics[:, 0]))
@@ -80,13 +77,15 @@ def assemble(
     )
 
 
-def _sane_scale(
-    rho: Float64[np.ndarray, "frames samples"], std: Float64[np.ndarray, "frames samples"]
-) -> float:
-    """What lengths are multiplied by so that the median depth of what is measured is 1, where it is far from it."""
-    measured = np.isfinite(std)
-    depth = 1 / np.median(rho[measured]) if measured.any() else 1.0
-    return float(1.0 if 1 / FAR_FROM_ONE < depth < FAR_FROM_ONE else 1 / depth)
+def sanely_scaled(scene: Scene) -> Scene:
+    """The same with the median of the depth that is measured at 1, where it is far from that and the scale is free."""
+    measured = np.isfinite(scene.inverse_depth_std)
+    if scene.is_metric or scene.is_pose_trusted is not None or not measured.any():
+        return scene
+    depth = float(1 / np.median(scene.inverse_depth[measured]))
+    if 1 / FAR_FROM_ONE < depth < FAR_FROM_ONE:
+        return scene
+    return Similarity(1 / depth, np.eye(3), np.zeros(3)).scene(scene)
 
 
 def main_piece(component: Int64[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:

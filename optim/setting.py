@@ -12,7 +12,12 @@ from jaxtyping import Bool, Int64
 from recon4d.core.scene import KnownPoses, Scene, Video
 from recon4d.core.tensors import on_device
 from recon4d.optim.given_poses import held_poses, pose_prior, unpulling_scale
-from recon4d.optim.objective.camera_terms import CameraTerm, Smoothness, focal_term
+from recon4d.optim.objective.camera_terms import (
+    FOCAL_PRIOR_PX,
+    CameraTerm,
+    Smoothness,
+    focal_term,
+)
 from recon4d.optim.objective.normal_equations import SolveOptions, objective
 from recon4d.optim.objective.problem import Problem, Term
 from recon4d.optim.objective.unknowns import Freedom, State
@@ -27,16 +32,26 @@ USUAL_FOCAL = 1.0
 SMOOTHNESS_PX = 10.0
 """Weight of the camera's acceleration, pixels per median depth: nothing beside a frame with texture (thousands of
 samples), enough to carry a nearly blank one. Not used across cuts."""
-FOCAL_PRIOR_PX = 0.04
-"""Cost of a focal length that is e times the usual one, pixels of every measurement: what flow, lens and shutter are
-off together, whatever their number. Exact clips tell their focal length a thousand times better; a dashcam does not."""
+FOCAL_PRIOR = 0.01
+"""Cost of a focal length that is e times the usual one, over that of all the flow leaves: what lens, shutter and the
+flow itself are off together is a part of the residual, however many measurements there are. Of no weight where cameras
+explain the flow to its noise; a dashcam's focal length, which changes the residual by .5 % from 1 to 4 widths, stays
+usual."""
 TOLERANCE = 5e-4
 """An optimization ends when a step lowers the cost by less than this part of it."""
 
 
-def usual_focal(problem: Problem, usual_px: float, *, shared: bool) -> CameraTerm:
-    """What is expected of a focal length that is not known, beside the measurements of a problem."""
-    weight_px = FOCAL_PRIOR_PX * float(problem.weight.sum()) ** 0.5
+def usual_focal(problem: Problem, state: State, usual_px: float, *, shared: bool) -> CameraTerm:
+    """What is expected of a focal length that is not known.
+
+    Args:
+        problem: The measurements.
+        state: What they are explained by so far.
+        usual_px: Focal length that is expected, pixels.
+        shared: It is that of all frames; or else each has its own.
+    """
+    left = objective(problem, state, SolveOptions(kernel_px=START_KERNEL_PX))
+    weight_px = (FOCAL_PRIOR_PX**2 + FOCAL_PRIOR * left) ** 0.5
     return focal_term(usual_px, weight_px, shared=shared)
 
 
@@ -88,8 +103,13 @@ class Setting:
         problem = self.problem
         if not self.video.is_metric:
             problem = problem.with_prior_scaled(self._prior_scale(start))
-        terms = (*pose_prior(self.known, start), *self._usual_terms(problem), *self.terms)
-        problem = problem.connected(self.component).with_terms(*terms)
+        problem = problem.connected(self.component)
+        terms = (
+            *pose_prior(self.known, start),
+            *self._usual_terms(problem, start),
+            *self.terms,
+        )
+        problem = problem.with_terms(*terms)
         return Task(problem, self._freedom(), self._solve_options(), self.options.device)
 
     def _prior_scale(self, start: State) -> float:
@@ -104,14 +124,14 @@ class Setting:
         holds = self.held is not None and not self.options.own_focals
         return self.video.intrinsics is None and not holds
 
-    def _usual_terms(self, problem: Problem) -> tuple[CameraTerm, ...]:
+    def _usual_terms(self, problem: Problem, start: State) -> tuple[CameraTerm, ...]:
         """What is expected of every video: a smooth path where nothing cuts it, and a usual focal length if unknown."""
         terms: list[CameraTerm] = []
         if self.video.num_frames > 2 and (self.component == self.component[0]).all():
             terms.append(Smoothness(SMOOTHNESS_PX, problem.prior_inverse_depth.median()))
         if self._frees_focal:
             usual_px = USUAL_FOCAL * max(self.video.size)
-            terms.append(usual_focal(problem, usual_px, shared=not self.options.own_focals))
+            terms.append(usual_focal(problem, start, usual_px, shared=not self.options.own_focals))
         return tuple(terms)
 
     def _freedom(self) -> Freedom:

@@ -104,7 +104,7 @@ def _calibrate(
         start.static
     )
     problem = problem.with_terms(
-        usual_focal(problem, float(usual[0]), shared=not options.own_focals)
+        usual_focal(problem, start.state, float(usual[0]), shared=not options.own_focals)
     )
     free = SolveOptions(
         kernel_px=1.0,

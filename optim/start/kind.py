@@ -80,6 +80,11 @@ class Explanation:
         """Residual that judges it."""
         return float(np.quantile(self.residual_px, EXPLAINED_SHARE))
 
+    @property
+    def noise_px(self) -> float:
+        """Residual of its better half."""
+        return max(float(np.median(self.residual_px)), QUIET_PX)
+
 
 def explain(setting: Setting, state: State, problem: Problem) -> tuple[Setting, State]:
     """The right one of several explanations of a video's flow, the one that was grown among them.
@@ -257,7 +262,11 @@ def _reliefs(judged: _Judge, turning: list[Explanation], own_focals: bool) -> li
 
 def _likeliest(grown: Explanation, reliefs: list[Explanation]) -> Explanation:
     """What leaves least, and near below of those that leave about as much; what was grown where another is the same."""
-    others = [x for x in reliefs if abs(x.level_px / grown.level_px - 1) >= SAME]
+    others = [
+        x
+        for x in reliefs
+        if abs(x.level_px / grown.level_px - 1) >= SAME and x.noise_px < NOISIER * grown.noise_px
+    ]
     best = min((grown, *others), key=lambda x: x.level_px)
     below = next((x for x in others if x.name == NEAR_BELOW), best)
     return below if below.level_px < ALIKE * best.level_px else best

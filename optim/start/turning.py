@@ -55,8 +55,6 @@ def fit_turning(
     cameras = torch.from_numpy(np.tile(intrinsics, (frames, 1)))
     cameras[:, :2] *= torch.from_numpy(focals)[:, None]
     state = State(poses, torch.ones_like(problem.prior_inverse_depth), cameras)
-    if usual_px is not None:
-        problem = problem.with_terms(usual_focal(problem, usual_px, shared=not zooms))
     free = torch.from_numpy(posed.copy())
     pose = free.clone()
     pose[int(np.argmax(posed))] = False
@@ -67,7 +65,10 @@ def fit_turning(
             free_focal=usual_px is not None,
             shared_focal=not zooms,
         )
-        state = solve(problem, state, Freedom(pose, free).turning(), options)
+        seen = problem
+        if usual_px is not None:
+            seen = problem.with_terms(usual_focal(problem, state, usual_px, shared=not zooms))
+        state = solve(seen, state, Freedom(pose, free).turning(), options)
     return state
 
 
