@@ -70,9 +70,19 @@ def report(
         "focal_known": video.intrinsics is not None,
         "focal_source": source,
         "static_flow_residual_px": check.residual_px,
+        **_overlay(video),
         "rounds": [dataclasses.asdict(entry) for entry in rounds],
         "warnings": [dataclasses.asdict(notice) for notice in every],
     }
+
+
+def _overlay(video: Video) -> dict[str, object]:
+    """Share of the picture that is overlay, and the frames that it is in unless it is in all; nothing without one."""
+    found = video.overlay
+    if found is None:
+        return {}
+    frames = {} if found.frames is None else {"frames": list(found.frames)}
+    return {"overlay": {"share": found.share, **frames}}
 
 
 def _command() -> str:

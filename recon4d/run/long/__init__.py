@@ -128,6 +128,7 @@ def _write_whole(run: Run, clock: Clock) -> Path:
         run=_report(run, scene),
         config_toml=to_toml(run.config.anchored()),
         pose_covariance=scene.pose_covariance,
+        overlay=None if video.overlay is None else video.overlay.area,
     )
     begun_s = time.monotonic()
     _write_preview(cameras, finished)

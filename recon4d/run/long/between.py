@@ -102,7 +102,7 @@ def _write(job: ClipJob, progress: Progress) -> Written:
     std = spread.std(dense, is_dynamic, seen.sensor_depth is not None)
     for at, frame in enumerate(range(job.clip.own_first, job.clip.own_last)):
         content = Frame(
-            seen.images[at], dense.depth[at], dense.confidence[at], is_dynamic[at], std[at]
+            seen.pictures[at], dense.depth[at], dense.confidence[at], is_dynamic[at], std[at]
         )
         write_frame(job.folder / "result", frame, content)
     first_flow = FLOW.load(job.own)
