@@ -4,6 +4,7 @@ Conventions (docs/CONVENTIONS.md): OpenCV camera axes, `world_from_cam` poses, z
 centre of the first pixel at (0.5, 0.5). Files and user input have that centre at (0, 0); only `recon4d.io` converts.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,29 @@ class Overlay:
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """The frames of an input of which some repeat the one before."""
+
+    shown: Int64[np.ndarray, " input_frames"]
+    """The frame of the video that each shows, ascending."""
+    timestamps_s: Float64[np.ndarray, " input_frames"]
+    sources: tuple[str, ...]
+
+    @property
+    def again(self) -> Bool[np.ndarray, " input_frames"]:
+        """Whether each repeats the one before."""
+        return np.concatenate(([False], np.diff(self.shown) == 0))
+
+    def places(self, frames: Iterable[int]) -> tuple[int, ...]:
+        """All frames of the input that show some frames of the video."""
+        return tuple(np.flatnonzero(np.isin(self.shown, list(frames))).tolist())
+
+    def first(self, frame: int) -> int:
+        """The first frame of the input that shows a frame of the video."""
+        return int(np.searchsorted(self.shown, frame))
+
+
+@dataclass(frozen=True)
 class Video:
     """Frames at working size, undistorted, with what the source says about them."""
 
@@ -136,6 +160,8 @@ class Video:
     """What a network says about the depth of these frames; None where none was asked."""
     overlay: Overlay | None = None
     """What sticks to the picture, and is painted over in `images`; None where nothing does."""
+    repeats: Repeats | None = None
+    """The input's frames, where some of them are repeated and stand here once; None: none is."""
     originals: UInt8[np.ndarray, "frames height width 3"] | None = None
     """The images with the overlay; None: they are `images`."""
     notices: tuple[Notice, ...] = ()

@@ -29,6 +29,7 @@ from recon4d.run.check import check_flow
 from recon4d.run.methods import Methods
 from recon4d.run.options import align_options
 from recon4d.run.reading import given_masks, read_frames
+from recon4d.run.repeats import with_repeats
 from recon4d.run.report import report
 from recon4d.run.rounds import Rounds, next_round
 from recon4d.run.spread import depth_spread
@@ -74,7 +75,7 @@ def reconstruct_in(config: RunConfig, methods: Methods, folder: Path, progress: 
             video, first_flow, scene, dense, final.is_dynamic, methods.flow, options.threads
         ),
     )
-    return Result(
+    result = Result(
         world_from_cam=np.array(scene.world_from_cam),
         intrinsics=np.array(scene.intrinsics),
         timestamps_s=np.array(video.timestamps_s),
@@ -90,6 +91,7 @@ def reconstruct_in(config: RunConfig, methods: Methods, folder: Path, progress: 
         config_toml=to_toml(config.anchored()),
         overlay=None if video.overlay is None else video.overlay.area,
     )
+    return with_repeats(result, video.repeats)
 
 
 def read_stage(

@@ -40,6 +40,7 @@ class Clip:
             source_indices=indices[part],
             overlay=overlay,
             originals=None if video.originals is None else video.originals[part],
+            repeats=None,
             notices=(),
         )
 

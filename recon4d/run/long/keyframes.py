@@ -209,6 +209,7 @@ def _key_video(known: _Locals, folder: Path) -> Video:
         sensor_depth=None if video.sensor_depth is None else video.sensor_depth[frames],
         source_indices=tuple(range(len(frames))),
         originals=None,
+        repeats=None,
         overlay=None if video.overlay is None else video.overlay.of(frames),
         notices=(),
     )
