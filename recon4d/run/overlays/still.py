@@ -60,8 +60,9 @@ class Mark:
     """Something that sticks to the picture, by its edges."""
 
     edges: Bool[np.ndarray, "height width"]
-    outlines: Bool[np.ndarray, "height width"]
-    """Edges of the picture that may be of a mark: those of its border, behind which the scene passes by, stay less."""
+    steady: Float32[np.ndarray, "height width"]
+    """Share of each gradient's power that is its mean, 0 where there is no edge: less at the mark's own border, behind
+    which the scene passes by."""
     even: Bool[np.ndarray, "height width"]
     """Pixels of the picture that kept their colour in the frames in which it was found."""
     usual: Float32[np.ndarray, "edge_pixels 3"]
@@ -80,8 +81,6 @@ class _Sums:
     """Of the colour over time."""
 
 
-OUTLINE = 0.3
-"""Share of a gradient's power that is its mean, of an edge between a mark and what passes behind it."""
 EVEN = 2.5
 """Standard deviation over time up to which a pixel keeps its colour, grey levels."""
 
@@ -104,7 +103,6 @@ def still_marks(
     squared = sums.mean[..., 0] + sums.mean[..., 1]
     is_edge = sums.power > LEAST_EDGE**2
     stays = (squared > LEAST_EDGE**2) & (squared > limits.steady * sums.power)
-    outlines = (squared > LEAST_EDGE**2) & (squared > OUTLINE * sums.power)
     is_new = stays & ~known
     if is_new.sum() < limits.size_px or stays.sum() > limits.most_still * is_edge.sum():
         return []
@@ -122,7 +120,9 @@ def still_marks(
         details = np.stack([detail(images[frame][box]) for frame in frames])
         usual = _usual(edges[box], details, limits.there, most_px)
         if usual is not None:
-            marks.append(Mark(edges, outlines, sums.variance < EVEN**2, usual))
+            share = np.where(squared > LEAST_EDGE**2, squared / np.maximum(sums.power, 1e-6), 0)
+            even = sums.variance < EVEN**2
+            marks.append(Mark(edges, share.astype(np.float32), even, usual))
     return marks
 
 
