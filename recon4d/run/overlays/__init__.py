@@ -88,7 +88,7 @@ def _marks(
             known[_beside(area)] = True
 
     look(spread_evenly(count, MOST_FRAMES), WHOLE_VIDEO)
-    for first in range(0, count - STEP if count > PIECE else 0, STEP):
+    for first in range(0, count - STEP if count >= 2 * PIECE else 0, STEP):
         look(np.arange(first, min(first + PIECE, count), PIECE_STRIDE), SOME_FRAMES)
     return found
 

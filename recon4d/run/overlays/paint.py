@@ -46,10 +46,16 @@ def paint_over(
     if not area.any():
         return image
     box, side = around(area, BESIDE_PX), 2 * RIM_PX + 1
-    free = np.asarray(cv2.erode((~area[box]).astype(np.float32), np.ones((side, side))))
-    filled = _filled(image[box].astype(np.float32) * free[..., None], free)
+    hidden = np.asarray(cv2.dilate(area[box].astype(np.uint8), np.ones((side, side)))) > 0
     out = image.copy()
-    out[box] = np.rint(np.where(free[..., None] > 0, image[box], filled))
+    seen = out[box]
+    seen[hidden] = 0
+    half = (seen.shape[1] + 1) // 2, (seen.shape[0] + 1) // 2
+    weighted = cv2.resize(seen, half, interpolation=cv2.INTER_AREA).astype(np.float32)
+    weight = cv2.resize((~hidden).astype(np.float32), half, interpolation=cv2.INTER_AREA)
+    filled = _filled(weighted, np.asarray(weight, np.float32))
+    wide = cv2.resize(filled, seen.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    seen[hidden] = np.rint(wide[hidden])
     return out
 
 
