@@ -5,6 +5,7 @@ import numpy as np
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.sampling import shrink
 from recon4d.core.scene import Flow, MotionMasks, Scene, Video
+from recon4d.flow.overlay import hidden_samples
 from recon4d.masks import MaskMethod, Seen
 from recon4d.masks.evidence import look_around, probability
 from recon4d.weights.resolve import Resources
@@ -27,8 +28,9 @@ def residual_masks(
         progress: Told about every finished frame, twice.
     """
     images = np.stack([shrink(image) for image in video.images])
+    hidden = None if video.overlay is None else hidden_samples(video.overlay)
     with progress("masks", total=2 * video.num_frames) as counter:
-        found = look_around(images, flow, scene, threads, counter)
+        found = look_around(images, flow, scene, threads, counter, hidden)
     return MotionMasks(probability(np.stack([f.log_odds for f in found])))
 
 

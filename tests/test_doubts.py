@@ -68,6 +68,11 @@ def test_a_result_that_holds_is_not_doubted(made: SyntheticScene) -> None:
 def test_cameras_that_jump_are_torn_apart_where_they_do(made: SyntheticScene) -> None:
     result = finished(made, jumped(made, 5, 0.3))
     assert said(result) == {"cameras_torn": (4,)}
+    doubled = dataclasses.replace(
+        result, in_input=lambda frames: (2 * frames[0], 2 * frames[0] + 1)
+    )
+    assert said(doubled) == {"cameras_torn": (8, 9)}
+    assert "frames 8 to 9" in message_of(doubled)
     assert message_of(result).startswith(
         "After frame 4, the cameras move otherwise than the pictures"
     )

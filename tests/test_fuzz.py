@@ -3,6 +3,7 @@
 Seeded by `RECON4D_FUZZ_SEED` (0): other seeds are other variants of the same kinds.
 """
 
+import dataclasses
 import os
 import random
 import shutil
@@ -75,6 +76,7 @@ KINDS = (
             "confidence",
             "masks",
             "pose_covariance.npy",
+            "overlay.png",
             "config.toml",
         )
     ),
@@ -102,7 +104,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text(lines)
     config = f'input = "images"\nintrinsics = "{K}"\nmasks = "none"\nmax_frames = 2\nsize = 128\nloop = 0\n'
     (folder / "config.toml").write_text(config)
-    small_result().save(folder / "result")
+    small = small_result()
+    covered = np.eye(96, 128) > 0
+    dataclasses.replace(small, overlay=covered).save(folder / "result")
     np.save(folder / "result/pose_covariance.npy", np.zeros((2, 6, 6)))
     shutil.copy(SHIPPED, folder / "d2mif.safetensors")
     return folder

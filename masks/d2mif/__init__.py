@@ -20,6 +20,7 @@ from recon4d.core.parallel import each
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.sampling import image_size, shrink
 from recon4d.core.scene import Flow, MotionMasks, Scene, Video
+from recon4d.flow.overlay import hidden_samples
 from recon4d.masks import Features
 from recon4d.masks.d2mif.maps import geometry_maps, motion_maps, partner_edges
 from recon4d.masks.d2mif.network import Tokens, add, over_partners
@@ -94,8 +95,9 @@ def d2mif_masks(
     """
     images = np.stack([shrink(image) for image in video.images])
     log_odds = np.empty(images.shape[:3], np.float32)
+    hidden = None if video.overlay is None else hidden_samples(video.overlay)
     with progress("masks", total=3 * video.num_frames) as counter:
-        around = look_around(images, flow, scene, threads, counter)
+        around = look_around(images, flow, scene, threads, counter, hidden)
 
         def one(frame: int) -> Float32[np.ndarray, "rows cols"]:
             return _decode(frame, images, flow, scene, (around, features, trained))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays, static_pixels
@@ -69,6 +69,7 @@ def look_around(
     scene: Scene,
     threads: int,
     counter: Counter,
+    hidden: Bool[np.ndarray, "frames rows cols"] | None = None,
 ) -> tuple[Surroundings, ...]:
     """Evidence for motion in every frame from the current cameras.
 
@@ -78,11 +79,13 @@ def look_around(
         scene: Current cameras; its depth is not used.
         threads: Frames that are looked at at the same time.
         counter: Told about every finished frame, twice.
+        hidden: What an overlay covers: it is evidence of nothing, and paints nothing.
     """
     frames = range(len(images))
 
     def first(frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return flow_evidence(flow, frame, scene, images[frame])
+        odds, depth, std = flow_evidence(flow, frame, scene, images[frame])
+        return _seen(odds, hidden, frame), depth, _seen(std, hidden, frame, np.inf)
 
     found = []
     for evidence in each(first, frames, threads):
@@ -93,7 +96,7 @@ def look_around(
     surfaces = _surfaces(log_odds, found, images)
 
     def second(frame: int) -> tuple[np.ndarray, np.ndarray]:
-        plate = plate_log_odds(frame, images, surfaces, scene)
+        plate = _seen(plate_log_odds(frame, images, surfaces, scene), hidden, frame)
         total = log_odds[frame] + plate + np.float32(PRIOR_LOG_ODDS)
         limited = np.clip(total, -MAX_TOTAL_LOG_ODDS, MAX_TOTAL_LOG_ODDS)
         return plate, guided(limited, gray(images[frame]))
@@ -108,6 +111,16 @@ def look_around(
         Surroundings(depth, std, odds, plate, total)
         for (odds, depth, std), plate, total in zip(found, plates, combined, strict=True)
     )
+
+
+def _seen(
+    values: Float32[np.ndarray, "rows cols"],
+    hidden: Bool[np.ndarray, "frames rows cols"] | None,
+    frame: int,
+    otherwise: float = 0.0,
+) -> Float32[np.ndarray, "rows cols"]:
+    """Values of a frame where no overlay hides it."""
+    return values if hidden is None else np.where(hidden[frame], np.float32(otherwise), values)
 
 
 def flow_evidence(

@@ -57,7 +57,7 @@ MEASURED = 0.25
 
 
 _Maps = tuple[Float32[np.ndarray, "frames height width"], UInt8[np.ndarray, "frames height width"]]
-"""Inverse depth and confidence."""
+"""Depth, inverse until a frame is finished, and confidence."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ def densify(
         def collect() -> None:
             frames, result = running.popleft()
             place = np.array(frames) - wanted.start
-            inverse, confidence[place] = result.result()
-            depth[place] = 1 / inverse
+            depth[place], confidence[place] = _shown(result.result(), video, frames)
             counter.advance(len(frames))
 
         for frames, observed in _chunks(inputs, wanted, pool):
@@ -116,6 +115,15 @@ def densify(
         while running:
             collect()
     return DenseDepth(depth, confidence)
+
+
+def _shown(found: _Maps, video: Video, frames: list[int]) -> _Maps:
+    """Depth and confidence; 0 where an overlay hides the scene."""
+    depth, confidence = 1 / found[0], found[1]
+    if video.overlay is None:
+        return depth, confidence
+    seen = ~np.stack([video.overlay.at(frame) for frame in frames])
+    return depth * seen, confidence * seen
 
 
 def _chunks(

@@ -4,6 +4,7 @@ Conventions (docs/CONVENTIONS.md): OpenCV camera axes, `world_from_cam` poses, z
 centre of the first pixel at (0.5, 0.5). Files and user input have that centre at (0, 0); only `recon4d.io` converts.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,76 @@ class DepthPrior:
 
 
 @dataclass(frozen=True)
+class Overlay:
+    """What sticks to the picture (bars, a logo, a clock, subtitles): neither the static world nor a mover."""
+
+    parts: Bool[np.ndarray, "parts height width"]
+    """Pixels of the working size that each part covers."""
+    spans: Int64[np.ndarray, "parts 2"]
+    """First and last frame of each part."""
+    num_frames: int
+
+    def at(self, frame: int) -> Bool[np.ndarray, "height width"]:
+        """The pixels that are covered in a frame."""
+        return np.asarray(
+            self.parts[(self.spans[:, 0] <= frame) & (self.spans[:, 1] >= frame)].any(0)
+        )
+
+    def of(self, frames: Int64[np.ndarray, " some"]) -> "Overlay | None":
+        """The overlay of some frames; None where there is none in them.
+
+        Args:
+            frames: Ascending.
+        """
+        first = np.searchsorted(frames, self.spans[:, 0])
+        last = np.searchsorted(frames, self.spans[:, 1], side="right") - 1
+        there = first <= last
+        if not there.any():
+            return None
+        spans = np.stack((first, last), axis=1)[there]
+        return Overlay(np.asarray(self.parts[there]), spans, len(frames))
+
+    @property
+    def area(self) -> Bool[np.ndarray, "height width"]:
+        """The pixels that are covered in any frame."""
+        return np.asarray(self.parts.any(0))
+
+    @property
+    def share(self) -> float:
+        """Part of the picture that is covered in any frame."""
+        return float(self.area.mean())
+
+    @property
+    def frames(self) -> tuple[int, ...] | None:
+        """Frames in which any of it is there; None: in all."""
+        every = sorted({f for first, last in self.spans.tolist() for f in range(first, last + 1)})
+        return None if len(every) == self.num_frames else tuple(every)
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The frames of an input of which some repeat the one before."""
+
+    shown: Int64[np.ndarray, " input_frames"]
+    """The frame of the video that each shows, ascending."""
+    timestamps_s: Float64[np.ndarray, " input_frames"]
+    sources: tuple[str, ...]
+
+    @property
+    def again(self) -> Bool[np.ndarray, " input_frames"]:
+        """Whether each repeats the one before."""
+        return np.concatenate(([False], np.diff(self.shown) == 0))
+
+    def places(self, frames: Iterable[int]) -> tuple[int, ...]:
+        """All frames of the input that show some frames of the video."""
+        return tuple(np.flatnonzero(np.isin(self.shown, list(frames))).tolist())
+
+    def first(self, frame: int) -> int:
+        """The first frame of the input that shows a frame of the video."""
+        return int(np.searchsorted(self.shown, frame))
+
+
+@dataclass(frozen=True)
 class Video:
     """Frames at working size, undistorted, with what the source says about them."""
 
@@ -87,12 +158,23 @@ class Video:
     """Poses that the user gives; None: all are estimated."""
     predicted_depth: DepthPrior | None = None
     """What a network says about the depth of these frames; None where none was asked."""
+    overlay: Overlay | None = None
+    """What sticks to the picture, and is painted over in `images`; None where nothing does."""
+    repeats: Repeats | None = None
+    """The input's frames, where some of them are repeated and stand here once; None: none is."""
+    originals: UInt8[np.ndarray, "frames height width 3"] | None = None
+    """The images with the overlay; None: they are `images`."""
     notices: tuple[Notice, ...] = ()
 
     @property
     def num_frames(self) -> int:
         """Number of frames."""
         return int(self.images.shape[0])
+
+    @property
+    def pictures(self) -> UInt8[np.ndarray, "frames height width 3"]:
+        """The frames as they are shown."""
+        return self.images if self.originals is None else self.originals
 
     @property
     def size(self) -> tuple[int, int]:

@@ -113,8 +113,9 @@ def write_jpeg(view: View, path: Path) -> None:
 
 
 def write_static_mask(view: View, path: Path) -> None:
-    """Write a mask as COLMAP and nerfstudio want it: 255 = used, 0 = ignored, which is what moves."""
-    write_image(path, np.where(view.layers.is_dynamic, 0, 255).astype(np.uint8))
+    """Write a mask as COLMAP and nerfstudio want it: 255 = used, 0 = ignored: what moves, and what is overlay."""
+    ignored = view.layers.is_dynamic | (view.layers.depth <= 0)
+    write_image(path, np.where(ignored, 0, 255).astype(np.uint8))
 
 
 def write_depth(view: View, folder: Path) -> None:

@@ -17,6 +17,7 @@ RESULT_FILES = (
     "intrinsics.txt",
     "pose_covariance.npy",
     "preview.png",
+    "overlay.png",
 )
 """Files of a result folder."""
 RESULT_FOLDERS = {

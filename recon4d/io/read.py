@@ -20,6 +20,7 @@ from recon4d.io.camera import (
     check_camera,
 )
 from recon4d.io.camera_files import parse_intrinsics, read_camera_file
+from recon4d.io.fields import interlaced_notice, is_interlaced, without_odd_lines
 from recon4d.io.frames import Source, SourceFrame, select_frames
 from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.memory import refuse_memory
@@ -58,7 +59,7 @@ def read_opened(
         depths = None
         if options.with_depth:
             depths = files.enter_context(GrowingArray(folder / "sensor_depth.npy"))
-        reader = _Reading(opened, options, camera, images, depths)
+        reader = _Reading(opened, options, camera, images, depths, _is_interlaced(opened, options))
         reader.take_all(_counted(opened.frames(), reader, counter))
         return reader.finish()
 
@@ -110,6 +111,14 @@ def kept_frames(
     return select_frames(frames, options)
 
 
+def _is_interlaced(opened: Source, options: ReadOptions) -> bool:
+    """Whether a video is; it is opened a second time, and its first frames are looked at."""
+    if opened.kind != "video":
+        return False
+    again = open_video_source(opened.path)
+    return is_interlaced(frame.pixels() for frame in kept_frames(again.frames(), again, options))
+
+
 def _counted(
     frames: Iterable[SourceFrame], reading: "_Reading", counter: Counter
 ) -> Iterator[SourceFrame]:
@@ -128,6 +137,7 @@ class _Reading:
     camera: Camera | None
     images: GrowingArray
     depths: GrowingArray | None
+    is_interlaced: bool
     found: int = 0
     times_s: list[float] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -156,7 +166,12 @@ class _Reading:
             source_indices=tuple(self.indices),
             depth_factor=self.opened.depth_factor,
             lens=camera_to_array(self.camera) if self.camera and self.lens else None,
-            notices=(*self.opened.notices(), *self._camera_notices(), *self._depth_notices()),
+            notices=(
+                *self.opened.notices(),
+                *((interlaced_notice(self.opened.path.name),) if self.is_interlaced else ()),
+                *self._camera_notices(),
+                *self._depth_notices(),
+            ),
         )
 
     def _take(self, frame: SourceFrame) -> None:
@@ -169,6 +184,8 @@ class _Reading:
                 f"{self.opened.path}: frame {frame.name} has {size[0]}x{size[1]} px, but frame {self.names[0]} has "
                 f"{self.source_size[0]}x{self.source_size[1]} px; all frames need one size: resize or remove the others"
             )
+        if self.is_interlaced:
+            pixels = without_odd_lines(pixels)
         if self.lens:
             pixels = self.lens.image(pixels)
         self.images.append(cv2.resize(pixels, self.size, interpolation=cv2.INTER_AREA))

@@ -40,7 +40,7 @@ from recon4d.results.frame_files import (
 )
 from recon4d.results.result import Cameras, Result
 from recon4d.results.run_file import check_run
-from recon4d.results.texts import COVARIANCE, read_cameras
+from recon4d.results.texts import COVARIANCE, OVERLAY, read_cameras
 
 T = TypeVar("T")
 
@@ -94,6 +94,7 @@ def write_data(reconstruction: Result, folder: Path) -> None:
         run=reconstruction.run,
         config_toml=reconstruction.config_toml,
         pose_covariance=reconstruction.pose_covariance,
+        overlay=reconstruction.overlay,
     )
     write_texts(cameras, folder)
 
@@ -107,13 +108,16 @@ def make_frame_folders(folder: Path, has_std: bool) -> None:
 
 
 def write_texts(cameras: Cameras, folder: Path) -> None:
-    """Write what the result has besides its pixels, but for `run.json`."""
+    """Write what the result has once, but for `run.json`."""
     trajectory = Trajectory(cameras.timestamps_s, cameras.world_from_cam)
     write_trajectory(trajectory, folder / "poses.txt")
     _write_text(folder / "frames.txt", _frames_text(cameras))
     _write_text(folder / "intrinsics.txt", _intrinsics_text(cameras))
     if cameras.pose_covariance is not None:
         save_array(folder / COVARIANCE, np.asarray(cameras.pose_covariance, np.float64))
+    if cameras.overlay is not None:
+        area = cameras.overlay.astype(np.uint8) * np.uint8(255)
+        write_image(folder / OVERLAY, area, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
     _write_text(folder / "config.toml", cameras.config_toml)
 
 
@@ -153,6 +157,7 @@ def read_result(folder: Path) -> Result:
         ),
         is_metric=cameras.is_metric,
         pose_covariance=cameras.pose_covariance,
+        overlay=cameras.overlay,
         run=cameras.run,
         config_toml=cameras.config_toml,
     )

@@ -26,6 +26,8 @@ class Cameras:
     config_toml: str
     pose_covariance: Float64[np.ndarray, "frames 6 6"] | None = None
     """As in `Result`."""
+    overlay: Bool[np.ndarray, "height width"] | None = None
+    """As in `Result`."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +52,9 @@ class Result:
     depth_std: Float16[np.ndarray, "frames height width"] | None = None
     """Standard deviation of the depth, in its unit; infinite: not known (no depth, or nothing that tells how far it is
     off); None: of no pixel."""
+    overlay: Bool[np.ndarray, "height width"] | None = None
+    """Pixels that an overlay (bars, a logo, a clock, subtitles) covers in any frame: in those frames they are not
+    moving, and their depth and confidence are 0. None: nothing sticks to the picture."""
     run: dict[str, object] = field(default_factory=dict)
     """The content of `run.json`."""
     config_toml: str = ""

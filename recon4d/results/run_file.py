@@ -50,6 +50,14 @@ def _is_stage(value: Any) -> bool:
     return isinstance(value, dict) and _is_figure(value.get("seconds"))
 
 
+def _is_overlay(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_figure(value.get("share"))
+        and _is_list(value.get("frames", []), _is_whole)
+    )
+
+
 def _is_warning(value: Any) -> bool:
     return (
         isinstance(value, dict)
@@ -82,6 +90,7 @@ _KNOWN: Mapping[str, tuple[str, _Check]] = {
         "numbers by name",
         lambda value: _is_table(value, _NULL_OR_FIGURE),
     ),
+    "overlay": ("a table with the share of the picture", _is_overlay),
     "rounds": ("a list of tables", lambda value: _is_list(value, lambda x: isinstance(x, dict))),
     "stages": ("tables with seconds by name", lambda value: _is_table(value, _is_stage)),
     "seconds": ("a number from 0", _NULL_OR_FIGURE),

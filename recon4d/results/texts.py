@@ -6,15 +6,16 @@ Numbers here that name no source were set by hand.
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from recon4d.core.text import parse_numbers, read_rows, read_text, stored_name
 from recon4d.io.poses.trajectory import read_trajectory
-from recon4d.results.frame_files import LARGEST_NUMBER, Wanted, damaged, read_array
+from recon4d.results.frame_files import LARGEST_NUMBER, Wanted, damaged, read_array, read_grey
 from recon4d.results.result import Cameras
 from recon4d.results.run_file import check_frames, of_result, read_run
 
 COVARIANCE = "pose_covariance.npy"
+OVERLAY = "overlay.png"
 LARGEST_PX = 1e7
 """Of a focal length or a principal point, pixels: a thousand widths of the largest image."""
 LARGEST_SIDE_PX = 8192
@@ -47,6 +48,7 @@ def read_cameras(folder: Path) -> Cameras:
         run=run,
         config_toml=of_result(lambda: read_text(config)) if config.exists() else "",
         pose_covariance=_read_covariance(folder / COVARIANCE, count),
+        overlay=_read_overlay(folder / OVERLAY, size),
     )
 
 
@@ -118,6 +120,11 @@ def _read_covariance(path: Path, frames: int) -> Float64[np.ndarray, "frames 6 6
     if len(found) < frames:
         found = np.concatenate((np.zeros((1, 6, 6)), found))
     return found
+
+
+def _read_overlay(path: Path, size: tuple[int, int]) -> Bool[np.ndarray, "height width"] | None:
+    """Results without an overlay have none."""
+    return read_grey(path, size) > 0 if path.exists() else None
 
 
 def _are_covariances(found: Float64[np.ndarray, "poses 6 6"]) -> bool:

@@ -52,6 +52,8 @@ class Finished:
     """As in run.json."""
     residual_px: Mapping[str, float] = field(default_factory=dict)
     """Median static flow residual of the whole, by frames apart."""
+    in_input: Callable[[tuple[int, ...]], tuple[int, ...]] = tuple
+    """All frames of the input that show some of these: warnings name them."""
 
     @property
     def residuals(self) -> str:
@@ -181,6 +183,7 @@ def _notice(doubt: Doubt, result: Finished, said: Sequence[Notice]) -> Notice | 
     wrong = values[beyond]
     worst = float(wrong[np.argmax(np.maximum(wrong / high, low / np.maximum(wrong, SMALL)))])
     frames = () if beyond.all() else tuple(int(frame) for frame in np.flatnonzero(beyond))
+    frames = result.in_input(frames)
     number = plain_number(worst) if "{worst}" in doubt.sentence else worst
     named = {"where": spans(frames), "worst": number, "residuals": result.residuals}
     return Notice(doubt.code, doubt.sentence.format(**named), frames)

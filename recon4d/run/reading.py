@@ -13,6 +13,9 @@ from recon4d.io.masks import check_mask_folder, read_mask_folder
 from recon4d.io.read import open_source, read_opened
 from recon4d.run.dissolves import dissolve_notices
 from recon4d.run.options import read_options
+from recon4d.run.overlays import find_overlay, overlay_notices
+from recon4d.run.overlays.paint import painted_over
+from recon4d.run.repeats import without_repeats
 from recon4d.settings.config import RunConfig
 
 
@@ -30,7 +33,12 @@ def read_frames(
     options = read_options(config)
     opened = open_source(config.input, options) if frames is None else frames
     video = read_opened(opened, options, folder, progress)
-    notices = (*video.notices, *dissolve_notices(video.images))
+    video = replace(video, notices=(*video.notices, *dissolve_notices(video.images)))
+    video = without_repeats(video, folder)
+    overlay = find_overlay(video.images)
+    if overlay is not None:
+        video = painted_over(video, overlay, folder)
+    notices = (*video.notices, *overlay_notices(overlay))
     if config.masks_folder is not None:
         is_static = config.masks_mean == "static"
         notices += check_mask_folder(config.masks_folder, video, means_static=is_static)

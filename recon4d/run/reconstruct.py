@@ -15,11 +15,13 @@ from recon4d.core.progress import Progress
 from recon4d.core.scene import DepthPrior, Flow, MotionMasks, Scene, Video
 from recon4d.flow import window_pairs
 from recon4d.flow.guided import guided_flow
+from recon4d.flow.overlay import without_overlay
 from recon4d.flow.store import measured_flow
 from recon4d.io.frames import Source
 from recon4d.io.poses import read_known_poses
 from recon4d.masks import FinalMasks, Seen
 from recon4d.masks.given import given_method, outlines
+from recon4d.masks.overlay import final_outside, outside_overlay
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.dense import densify
 from recon4d.results.result import Result
@@ -27,6 +29,7 @@ from recon4d.run.check import check_flow
 from recon4d.run.methods import Methods
 from recon4d.run.options import align_options
 from recon4d.run.reading import given_masks, read_frames
+from recon4d.run.repeats import with_repeats
 from recon4d.run.report import report
 from recon4d.run.rounds import Rounds, next_round
 from recon4d.run.spread import depth_spread
@@ -72,12 +75,12 @@ def reconstruct_in(config: RunConfig, methods: Methods, folder: Path, progress: 
             video, first_flow, scene, dense, final.is_dynamic, methods.flow, options.threads
         ),
     )
-    return Result(
+    result = Result(
         world_from_cam=np.array(scene.world_from_cam),
         intrinsics=np.array(scene.intrinsics),
         timestamps_s=np.array(video.timestamps_s),
         sources=video.sources,
-        images=video.images,
+        images=video.pictures,
         depth=dense.depth,
         confidence=dense.confidence,
         is_dynamic=final.is_dynamic,
@@ -86,7 +89,9 @@ def reconstruct_in(config: RunConfig, methods: Methods, folder: Path, progress: 
         depth_std=spread.std(dense, final.is_dynamic, video.sensor_depth is not None),
         run=report(config, folder, video, scene, rounds.history, notices, check),
         config_toml=to_toml(config.anchored()),
+        overlay=None if video.overlay is None else video.overlay.area,
     )
+    return with_repeats(result, video.repeats)
 
 
 def read_stage(
@@ -118,8 +123,8 @@ def mutual_rounds(
     Returns:
         What the rounds ended in, the flow that was measured first, and the flow of the last round.
     """
-    if given is not None:
-        methods = replace(methods, masks=given_method(given))
+    masks = methods.masks if given is None else given_method(given)
+    methods = replace(methods, masks=outside_overlay(masks, video.overlay))
     seen, scene = observe(config, methods, folder, video, progress)
     compute = methods.masks.features
     if compute is not None:
@@ -133,10 +138,12 @@ def observe(
 ) -> tuple[Seen, Scene]:
     """The stages between reading and the masks: flow, what a network says of the depth, first cameras and depth."""
     options, pairs = align_options(config), window_pairs(video.num_frames)
-    flow = FLOW.run(
-        folder,
-        lambda f: measured_flow(methods.flow, video.images, pairs, f, options.threads, progress),
-    )
+
+    def measured(own: Path) -> Flow:
+        found = measured_flow(methods.flow, video.images, pairs, own, options.threads, progress)
+        return without_overlay(found, video.overlay)
+
+    flow = FLOW.run(folder, measured)
     prior = methods.prior
 
     def predicted(own: Path, scene: Scene | None) -> DepthPrior:
@@ -191,10 +198,12 @@ def _loop(
 def _guided(methods: Methods, folder: Path, seen: Seen, scene: Scene) -> Flow:
     """Flow measured with the help of a scene."""
     images, method = seen.video.images, methods.flow
-    return GUIDED_FLOW.run(
-        folder,
-        lambda f: guided_flow(images, seen.flow, scene, f, method, seen.threads, seen.progress),
-    )
+
+    def measured(own: Path) -> Flow:
+        found = guided_flow(images, seen.flow, scene, own, method, seen.threads, seen.progress)
+        return without_overlay(found, seen.video.overlay)
+
+    return GUIDED_FLOW.run(folder, measured)
 
 
 def last_flow(folder: Path) -> Flow:
@@ -206,4 +215,5 @@ def finish_masks(methods: Methods, seen: Seen, motion: MotionMasks, given: Given
     """The masks that are written: the user's own as they are, others refined."""
     if given is not None:
         return FinalMasks(given)
-    return methods.refine(seen, motion, methods.masks.unites)
+    found = methods.refine(seen, motion, methods.masks.unites)
+    return final_outside(found, seen.video.overlay)

@@ -5,8 +5,11 @@ import platform
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import numpy as np
 
 from recon4d.core.scene import (
     Notice,
@@ -16,6 +19,7 @@ from recon4d.core.scene import (
 from recon4d.run.check import Check
 from recon4d.run.doubts import Finished, doubts
 from recon4d.run.focal_source import focal_notices, focal_source
+from recon4d.run.repeats import repeat_notices
 from recon4d.run.rounds import Round
 from recon4d.run.stages import POSES
 from recon4d.settings.config import RunConfig
@@ -47,19 +51,17 @@ def report(
     source = focal_source(video, scene)
     given = () if config.poses is None else POSES.load(folder).notices
     of_scene = (*scene.notices, *focal_notices(source, scene))
-    every = (*video.notices, *given, *prediction, *of_scene, *notices)
-    finished = Finished(scene, check.figures, video.size, source, check.residual_px)
-    every += doubts(finished, every)
-    width, height = video.size
+    found = (*video.notices, *given, *prediction, *of_scene, *notices)
+    there = partial(in_input, video=video)
+    finished = Finished(scene, check.figures, video.size, source, check.residual_px, there)
     return {
         "format": 1,
         "command": _command(),
         "versions": _versions(),
         "seed": config.seed,
         "device": config.device,
-        "frames": video.num_frames,
-        "posed": int(scene.is_posed.sum()),
-        "size": [width, height],
+        **_counts(video, scene),
+        "size": list(video.size),
         "scale": "metric" if scene.is_metric else "relative",
         "depth_factor": video.depth_factor,
         "geometry": config.geometry,
@@ -70,9 +72,46 @@ def report(
         "focal_known": video.intrinsics is not None,
         "focal_source": source,
         "static_flow_residual_px": check.residual_px,
+        **_overlay(video),
         "rounds": [dataclasses.asdict(entry) for entry in rounds],
-        "warnings": [dataclasses.asdict(notice) for notice in every],
+        "warnings": _warnings(video, found, finished),
     }
+
+
+def _counts(video: Video, scene: Scene) -> dict[str, object]:
+    """How many frames the result has, and how many of them have a pose."""
+    shown = np.arange(video.num_frames) if video.repeats is None else video.repeats.shown
+    return {"frames": len(shown), "posed": int(scene.is_posed[shown].sum())}
+
+
+def _warnings(
+    video: Video, found: tuple[Notice, ...], finished: Finished
+) -> list[dict[str, object]]:
+    """What was found on the way, doubts about the result, and repeated frames; frames are those of the input."""
+    of_input = _of_input(found, video)
+    every = (*of_input, *doubts(finished, found), *repeat_notices(video.repeats))
+    return [dataclasses.asdict(notice) for notice in every]
+
+
+def _overlay(video: Video) -> dict[str, object]:
+    """Share of the picture that is overlay, and the frames that it is in unless it is in all; nothing without one."""
+    found = video.overlay
+    if found is None:
+        return {}
+    if found.frames is None:
+        return {"overlay": {"share": found.share}}
+    return {"overlay": {"share": found.share, "frames": list(in_input(found.frames, video))}}
+
+
+def in_input(frames: tuple[int, ...], video: Video) -> tuple[int, ...]:
+    """The input's frames, as the result has them, that show frames of the video."""
+    return frames if video.repeats is None else video.repeats.places(frames)
+
+
+def _of_input(notices: tuple[Notice, ...], video: Video) -> tuple[Notice, ...]:
+    return tuple(
+        dataclasses.replace(notice, frames=in_input(notice.frames, video)) for notice in notices
+    )
 
 
 def _command() -> str:

@@ -12,6 +12,7 @@ Numbers here that name no source were set by hand.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +53,7 @@ from recon4d.run.long.keyframes import align_keyframes
 from recon4d.run.long.seams import scale_notices
 from recon4d.run.options import align_options
 from recon4d.run.overall import Watch
+from recon4d.run.repeats import cameras_with_repeats
 from recon4d.run.report import report
 from recon4d.run.rounds import Round
 from recon4d.run.stages import POSES, READ
@@ -128,7 +130,9 @@ def _write_whole(run: Run, clock: Clock) -> Path:
         run=_report(run, scene),
         config_toml=to_toml(run.config.anchored()),
         pose_covariance=scene.pose_covariance,
+        overlay=None if video.overlay is None else video.overlay.area,
     )
+    cameras = cameras_with_repeats(cameras, video.repeats)
     begun_s = time.monotonic()
     _write_preview(cameras, finished)
     write_texts(cameras, finished)
@@ -207,14 +211,18 @@ def _report(run: Run, scene: Scene) -> dict[str, object]:
     scene = replace(scene, notices=(*scene.notices, *keyframes.notices))
     rounds, check = _mean_rounds(histories), _check(run)
     content = report(run.config, run.folder, run.video, scene, rounds, notices, check)
+
+    def named(frames: Iterable[int]) -> list[int]:
+        return [_first(frame, run.video) for frame in frames]
+
     clips = [
-        {"frames": [clip.first, clip.last - 1], "rounds": list(history.rounds)}
+        {"frames": named((clip.first, clip.last - 1)), "rounds": list(history.rounds)}
         for clip, history in zip(run.clips, histories, strict=True)
     ]
     return content | {
         "clips": clips,
-        "keyframes": keyframes.frames.tolist(),
-        "loops": keyframes.loops.tolist(),
+        "keyframes": named(keyframes.frames.tolist()),
+        "loops": [named(pair) for pair in keyframes.loops.tolist()],
     }
 
 
@@ -240,18 +248,24 @@ def _clip_notices(run: Run, histories: list[History]) -> tuple[Notice, ...]:
         for notice in (*local, *motion, *history.notices, *written):
             if notice.code not in SAID_FOR_ALL:
                 found.setdefault(notice.code, []).append((clip, notice))
-    return tuple(_merged(code, entries) for code, entries in found.items())
+    return tuple(_merged(code, entries, run.video) for code, entries in found.items())
 
 
-def _merged(code: str, entries: list[tuple[Clip, Notice]]) -> Notice:
+def _merged(code: str, entries: list[tuple[Clip, Notice]], video: Video) -> Notice:
     frames: set[int] = set()
     for clip, notice in entries:
         local = notice.frames or range(clip.last - clip.first)
         frames |= {clip.first + frame for frame in local}
     clip, first = entries[0]
     others = f" ({len(entries) - 1} other clips: alike)" if len(entries) > 1 else ""
-    message = f"Frames {clip.first} to {clip.last - 1}: {first.message}{others}"
+    begin, end = (_first(frame, video) for frame in (clip.first, clip.last - 1))
+    message = f"Frames {begin} to {end}: {first.message}{others}"
     return Notice(code, message, tuple(sorted(frames)))
+
+
+def _first(frame: int, video: Video) -> int:
+    """The first frame of the input, as the result has them, that shows a frame of the video."""
+    return frame if video.repeats is None else video.repeats.first(frame)
 
 
 def _check(run: Run) -> Check:

@@ -33,6 +33,7 @@ from recon4d.run.options import align_options
 from recon4d.run.overall import BETWEEN, noted, noting_progress
 from recon4d.run.reading import given_masks
 from recon4d.run.reconstruct import finish_masks, last_flow
+from recon4d.run.report import in_input
 from recon4d.run.spread import depth_spread
 from recon4d.run.stages import FLOW, READ
 
@@ -85,9 +86,8 @@ def _write(job: ClipJob, progress: Progress) -> Written:
     flow, motion = last_flow(job.own), MOTION.load(job.own)
     own = range(job.clip.own_first - job.clip.first, job.clip.own_last - job.clip.first)
     part = slice(own.start, own.stop)
-    seen = dataclasses.replace(job.clip, first=job.clip.own_first, last=job.clip.own_last).of(
-        READ.load(job.folder)
-    )
+    whole = READ.load(job.folder)
+    seen = dataclasses.replace(job.clip, first=job.clip.own_first, last=job.clip.own_last).of(whole)
     given = given_masks(job.config, seen)
     mine = dataclasses.replace(motion, probability=np.array(motion.probability[part]))
     methods = Methods.of(job.config)
@@ -102,9 +102,10 @@ def _write(job: ClipJob, progress: Progress) -> Written:
     std = spread.std(dense, is_dynamic, seen.sensor_depth is not None)
     for at, frame in enumerate(range(job.clip.own_first, job.clip.own_last)):
         content = Frame(
-            seen.images[at], dense.depth[at], dense.confidence[at], is_dynamic[at], std[at]
+            seen.pictures[at], dense.depth[at], dense.confidence[at], is_dynamic[at], std[at]
         )
-        write_frame(job.folder / "result", frame, content)
+        for place in in_input((frame,), whole):
+            write_frame(job.folder / "result", place, content)
     first_flow = FLOW.load(job.own)
     first_flow = dataclasses.replace(first_flow, edges=first_flow.edges - own.start)
     check = check_flow(seen, first_flow, cameras, dense, is_dynamic, methods.flow, 1)

@@ -28,6 +28,9 @@ class Clip:
         """The clip's part of the video; memory maps stay memory maps."""
         part = slice(self.first, self.last)
         indices = video.source_indices or tuple(range(video.num_frames))
+        overlay = (
+            None if video.overlay is None else video.overlay.of(np.arange(self.first, self.last))
+        )
         return replace(
             video,
             images=video.images[part],
@@ -35,6 +38,9 @@ class Clip:
             sources=video.sources[part],
             sensor_depth=None if video.sensor_depth is None else video.sensor_depth[part],
             source_indices=indices[part],
+            overlay=overlay,
+            originals=None if video.originals is None else video.originals[part],
+            repeats=None,
             notices=(),
         )
 

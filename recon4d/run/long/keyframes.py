@@ -15,6 +15,7 @@ from recon4d.core.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.core.similarity import Similarity
 from recon4d.flow import FlowMethod, flow_method, window_pairs
 from recon4d.flow.guided import guided_pairs, overlapping
+from recon4d.flow.overlay import without_overlay
 from recon4d.flow.store import store_flow
 from recon4d.optim.align import optimise, place_by_poses, scene_moves
 from recon4d.optim.solve.jackknife import Moves
@@ -207,6 +208,9 @@ def _key_video(known: _Locals, folder: Path) -> Video:
         sources=tuple(video.sources[frame] for frame in frames),
         sensor_depth=None if video.sensor_depth is None else video.sensor_depth[frames],
         source_indices=tuple(range(len(frames))),
+        originals=None,
+        repeats=None,
+        overlay=None if video.overlay is None else video.overlay.of(frames),
         notices=(),
     )
 
@@ -237,4 +241,5 @@ def _key_flow(
     if not len(pairs):
         return Flow(pairs, np.zeros((*shape, 2), np.float16), np.zeros(shape, np.uint8))
     measured = guided_pairs(video.images, pairs, scene, inverse_depth, method)
-    return store_flow(enumerate(measured), pairs, video.size, folder)
+    flow = store_flow(enumerate(measured), pairs, video.size, folder)
+    return without_overlay(flow, video.overlay)
