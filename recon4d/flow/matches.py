@@ -23,7 +23,9 @@ MAX_RATIO = 0.8
 INLIER_PX = 3.0
 """Distance from where the homography has a point, pixels of the working size: depth and corners are not exact."""
 MIN_INLIERS = 12
-"""Matches that must obey a homography; frames of different videos come to 9 (4 determine it)."""
+"""Matches that must obey a homography; frames of different videos come to 9."""
+NEEDED = 4
+"""Matches that determine one."""
 FARTHEST = 4.0
 """Predictions are clipped to this, image widths: farther away nothing is seen."""
 
@@ -54,15 +56,24 @@ def features_of(small: UInt8[np.ndarray, "rows cols"]) -> Features:
 
 def homography(a: Features, b: Features) -> Float64[np.ndarray, "3 3"] | None:
     """What brings points (u, v) of `a` to `b`; None where too few matches agree on one."""
-    if min(len(a.px), len(b.px)) < MIN_INLIERS:
-        return None
+    found, count = _fit(a, b)
+    return None if count < MIN_INLIERS else found
+
+
+def agreeing(a: Features, b: Features) -> int:
+    """How many matches the best homography of two frames explains."""
+    return _fit(a, b)[1]
+
+
+def _fit(a: Features, b: Features) -> tuple[Float64[np.ndarray, "3 3"], int]:
+    """The homography that most matches obey, and how many do; 0 where there is none."""
     of_a, of_b = _matches(a, b)
-    if len(of_a) < MIN_INLIERS:
-        return None
-    found, inliers = cv2.findHomography(a.px[of_a], b.px[of_b], cv2.RANSAC, INLIER_PX)
-    if found is None or np.count_nonzero(inliers) < MIN_INLIERS or np.linalg.det(found) <= 0:
-        return None
-    return np.asarray(found, np.float64)
+    found, inliers = None, np.zeros(0)
+    if len(of_a) >= NEEDED:
+        found, inliers = cv2.findHomography(a.px[of_a], b.px[of_b], cv2.RANSAC, INLIER_PX)
+    if found is None or np.linalg.det(found) <= 0:
+        return np.eye(3), 0
+    return np.asarray(found, np.float64), int(np.count_nonzero(inliers))
 
 
 def flow_by(
@@ -79,6 +90,8 @@ def _matches(
     a: Features, b: Features
 ) -> tuple[Int64[np.ndarray, " matches"], Int64[np.ndarray, " matches"]]:
     """Indices of the points of `a` and `b` that match: each is the other's best, and clearly so."""
+    if min(len(a.px), len(b.px)) < 2:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     of_a, of_b = (torch.from_numpy(x.descriptors).float() for x in (a, b))
     alike = of_a @ of_b.T  # whole numbers below 2^24: exact in any order
     distance2 = (of_a**2).sum(1)[:, None] + (of_b**2).sum(1) - 2 * alike
