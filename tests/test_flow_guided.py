@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.flow import WINDOW_OFFSETS, window_pairs
@@ -78,6 +79,20 @@ def test_short_pairs_keep_their_flow(plain: Flow, guided: Flow) -> None:
         assert np.array_equal(plain.edges[a], guided.edges[b])
         assert np.array_equal(plain.flow_px[a], guided.flow_px[b])
         assert np.array_equal(plain.confidence[a], guided.confidence[b])
+
+
+def test_geometry_that_misleads_does_not_spoil_what_was_measured(
+    made: SyntheticScene, plain: Flow, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    wrong = made.scene.world_from_cam.copy()
+    wrong[:, :3, :3] @= Rotation.from_rotvec(rng.normal(0, 0.15, (12, 3))).as_matrix()
+    scene = replace(made.scene, world_from_cam=wrong)
+    found = guided_flow(made.video.images, plain, scene, tmp_path, Dis())
+    rows = {tuple(edge): row for row, edge in enumerate(plain.edges.tolist())}
+    same = [(rows[tuple(e)], k) for k, e in enumerate(found.edges.tolist()) if tuple(e) in rows]
+    share = {k: (plain.confidence[a].mean(), found.confidence[k].mean()) for a, k in same}
+    assert len(share) > 40 and all(now > 0.45 * before for before, now in share.values())
 
 
 def test_every_pair_has_both_directions(guided: Flow) -> None:

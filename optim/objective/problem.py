@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from recon4d.core.errors import ConfigError
-from recon4d.core.sampling import sample_at, shrink
+from recon4d.core.sampling import sample_at, sample_shape, shrink
 from recon4d.core.scene import FLOW_STRIDE, Flow
 from recon4d.optim.objective.camera_terms import CameraTerm
 from recon4d.optim.objective.sample_terms import SampleTerm
@@ -21,6 +21,9 @@ GUESS_PX = 0.05
 """Weight of a depth prior that is only a guess: an error of 100 % costs as much as this residual, pixels."""
 
 Term = CameraTerm | SampleTerm
+
+FEWEST_SAMPLES = 48
+"""Per frame: a relative pose needs 40 (`recon4d.optim.start.two_view`)."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Problem:
 def sample_positions(
     images: UInt8[np.ndarray, "frames height width 3"], grid_px: int
 ) -> Int64[np.ndarray, "frames samples 2"]:
-    """Choose the most textured `Flow` sample of every grid cell.
+    """Choose the most textured `Flow` sample of every cell of a grid, finer where small images have too few.
 
     Flow is exact at corners and a guess on blank walls, so every cell is represented by its best corner (largest
     smaller eigenvalue of the structure tensor; Shi and Tomasi, CVPR 1994).
@@ -131,7 +134,10 @@ def sample_positions(
     Returns:
         (row, col) indices into the sampling of `Flow`.
     """
+    rows, cols = sample_shape((images.shape[2], images.shape[1]))
     cell = grid_px // FLOW_STRIDE
+    while (rows // cell) * (cols // cell) < FEWEST_SAMPLES and cell > 1:
+        cell //= 2
     return np.stack([_best_corners(image, cell) for image in images])
 
 

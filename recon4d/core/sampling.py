@@ -6,7 +6,7 @@ pixel (u, v) = `FLOW_STRIDE` * (col + 0.5, row + 0.5). Halves of powers of two a
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 
 from recon4d.core.scene import FLOW_STRIDE
 
@@ -47,8 +47,10 @@ def sample_index(px: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]
     return np.asarray(px / FLOW_STRIDE - 0.5)
 
 
-def sample_place(index: Int64[np.ndarray, "*batch"]) -> Float64[np.ndarray, "*batch"]:
-    """Pixel along an axis where a sample lies; `sample_index` is its inverse."""
+def sample_place(
+    index: Int64[np.ndarray, "*batch"] | Float[np.ndarray, "*batch"],
+) -> Float[np.ndarray, "*batch"]:
+    """Pixel along an axis where a sample, or what is between two, lies; `sample_index` is its inverse."""
     return (index + 0.5) * FLOW_STRIDE
 
 

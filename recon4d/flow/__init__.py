@@ -31,7 +31,10 @@ class FlowMethod(Protocol):
         pairs: Int64[np.ndarray, "pairs 2"],
         threads: int,
     ) -> Iterator[Measured]:
-        """Flow and confidence (`recon4d.flow.views.with_confidence`) of unordered pairs, each once, in any order."""
+        """Flow and confidence (`recon4d.flow.views.with_confidence`) of unordered pairs, each once, in any order.
+
+        A method that loses fast motion begins from sparse matches by `recon4d.flow.matched.flow_of_pairs`.
+        """
 
     def warped(
         self, first: FrameView, second: FrameView, at: Float32[np.ndarray, "height width 2"]

@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
-from recon4d.core.parallel import each, one_opencv_thread
+from recon4d.core.parallel import one_opencv_thread
 from recon4d.core.sampling import shrink
 from recon4d.core.scene import FLOW_STRIDE
 from recon4d.flow import FlowMethod, Measured
-from recon4d.flow.views import FrameView, FrameViews, looked_at, with_confidence
+from recon4d.flow.matched import flow_of_pairs
+from recon4d.flow.views import FrameView, looked_at, with_confidence
 from recon4d.weights.resolve import Resources
 
 
@@ -44,14 +45,9 @@ class Dis:
         pairs: Int64[np.ndarray, "pairs 2"],
         threads: int,
     ) -> Iterator[Measured]:
-        """As `FlowMethod.pairs`, in the order of `pairs`."""
-        views = FrameViews(images)
-
-        def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
-            return both_ways(views(int(pair[0])), views(int(pair[1])))
-
+        """As `FlowMethod.pairs`, in the order of first frames; from sparse matches where the camera is fast."""
         with one_opencv_thread():
-            yield from enumerate(each(one, pairs, threads))
+            yield from flow_of_pairs(self, both_ways, images, pairs, threads)
 
     def warped(
         self, first: FrameView, second: FrameView, at: Float32[np.ndarray, "height width 2"]

@@ -6,12 +6,10 @@ find what is left: the error of the geometry, and what moves. Errors of short fl
 ones do not: on `exact_dancer` and `exact_heavy` the cameras' error falls to less than a half.
 """
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
@@ -19,11 +17,14 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from recon4d.core.geometry import relative_cameras, scene_rays, static_pixels
 from recon4d.core.parallel import each, one_opencv_thread
 from recon4d.core.progress import Progress, counted, no_progress
-from recon4d.core.sampling import image_size, in_samples, sample_px
+from recon4d.core.sampling import image_size, sample_px
 from recon4d.core.scene import Flow, Scene
 from recon4d.flow import FlowMethod
+from recon4d.flow.matched import CONSISTENT, HOPELESS, PairFlow
+from recon4d.flow.matches import FARTHEST
 from recon4d.flow.store import store_flow
-from recon4d.flow.views import FrameView, FrameViews, with_confidence
+from recon4d.flow.views import FrameViews, with_confidence
+from recon4d.flow.warp import flow_from
 from recon4d.optim.triangulate import triangulate
 
 KEPT_OFFSETS = (1, 2)
@@ -32,10 +33,11 @@ GUIDED_OFFSETS = (5, 16, 32)
 """Frames so far apart are compared with the help of the geometry."""
 MIN_OVERLAP = 0.3
 """Pairs are not compared when less than this part of the static world stays in the picture, either way."""
+MISLED = 0.5
+"""Part of the measured flow's consistent samples below which the guided flow of a pair is given up: geometry that fits
+loses none of them."""
 OVERLAP_STEP = 8
-"""Every how many samples that part is taken over."""
-FARTHEST = 4.0
-"""Predictions are clipped to this, image widths: farther away nothing is seen. Set by hand, as are those above."""
+"""Every how many samples that part is taken over. Set by hand, as are those above."""
 
 
 def guided_flow(
@@ -49,7 +51,8 @@ def guided_flow(
 ) -> Flow:
     """Flow whose longer pairs are measured with the geometry's help.
 
-    Pairs of frames whose relative pose is not known keep the flow that they have.
+    Pairs of frames whose relative pose is not known keep the flow that they have, and so do those where the geometry
+    misleads: what it finds is less consistent than what was measured.
 
     Args:
         images: At working size.
@@ -60,21 +63,17 @@ def guided_flow(
         threads: Pairs that are compared at the same time.
         progress: Told about every finished pair.
     """
-    inverse_depth = np.stack(
-        list(
-            each(
-                lambda k: triangulate(flow, k, scene).inverse_depth.numpy(),
-                range(len(images)),
-                threads,
-            )
-        )
+    maps = each(
+        lambda k: triangulate(flow, k, scene).inverse_depth.numpy(), range(len(images)), threads
     )
+    inverse_depth = np.stack(list(maps))
     kept, pairs = _kept_pairs(flow, scene), _guided_pairs(scene, inverse_depth)
     every = np.concatenate((flow.edges[kept], pairs))
     measured = guided_pairs(images, pairs, scene, inverse_depth, method, threads)
     height, width = images.shape[1:3]
     with progress("guided flow", total=len(pairs)) as counter:
-        both = chain(_both_ways(flow, kept), counted(measured, counter))
+        found = _unless_misled(counted(measured, counter), flow, pairs)
+        both = chain(_both_ways(flow, kept), found)
         return store_flow(enumerate(both), every, (width, height), folder)
 
 
@@ -92,13 +91,33 @@ def guided_pairs(
     def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
         a, b = (int(k) for k in pair)
         there, back = (
-            _compare(method, views(m), views(n), static_flow(scene, inverse_depth[m], m, n))
+            flow_from(method, views(m), views(n), static_flow(scene, inverse_depth[m], m, n))
             for m, n in ((a, b), (b, a))
         )
         return with_confidence(there, back, views(a), views(b))
 
     with one_opencv_thread():
         yield from each(one, pairs, threads if method.at_once else 1)
+
+
+def _unless_misled(
+    measured: Iterable[PairFlow], flow: Flow, pairs: Int64[np.ndarray, "pairs 2"]
+) -> Iterator[PairFlow]:
+    """The guided flow of pairs, or what `flow` has of one where guidance made it much less consistent."""
+    half = len(flow.edges) // 2
+    row_of = {tuple(edge): row for row, edge in enumerate(flow.edges[:half].tolist())}
+    for pair, guided in zip(pairs.tolist(), measured, strict=True):
+        row = row_of.get(tuple(pair))
+        before = 0.0 if row is None else _consistent(flow.confidence[[row, row + half]])
+        if before < HOPELESS or _consistent(guided[1]) >= MISLED * before:
+            yield guided
+        else:
+            yield from _both_ways(flow, np.array([row], np.int64))
+
+
+def _consistent(sure: UInt8[np.ndarray, "2 rows cols"]) -> float:
+    """Part of the samples whose flow is consistent."""
+    return float((sure > CONSISTENT).mean())
 
 
 def static_flow(
@@ -185,26 +204,3 @@ def _overlap(
     moved = static_flow(scene, inverse_depth, source, target, OVERLAP_STEP)
     there = moved + sample_px(rows, cols)[::OVERLAP_STEP, ::OVERLAP_STEP]
     return float(((there >= 0) & (there < image_size(rows, cols))).all(-1).mean())
-
-
-def _compare(
-    method: FlowMethod,
-    a: FrameView,
-    b: FrameView,
-    predicted: Float32[np.ndarray, "rows cols 2"],
-) -> Float32[np.ndarray, "rows cols 2"]:
-    """Flow a to b: b is warped by the prediction, and what is left is measured."""
-    height, width = a.gray.shape
-    whole = cv2.resize(predicted, (width, height), interpolation=cv2.INTER_LINEAR)
-    rest = method.warped(a, b, whole + _grid(height, width))
-    at = in_samples(rest) + _grid(*predicted.shape[:2])
-    along = cv2.remap(
-        predicted, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(rest + along, np.float32)
-
-
-@lru_cache(maxsize=2)
-def _grid(rows: int, cols: int) -> Float32[np.ndarray, "rows cols 2"]:
-    """Column and row of every pixel."""
-    return np.stack(np.meshgrid(np.arange(cols), np.arange(rows)), axis=-1).astype(np.float32)

@@ -4,6 +4,7 @@ Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Float16, Float32, UInt8
 
 from recon4d.core.sampling import in_samples, shrink
+from recon4d.flow.matches import Features, features_of
 
 CONSISTENCY_PX = 0.5
 """Forward-backward error at which the confidence has fallen to 1/e, pixels, for short displacements."""
@@ -33,6 +35,11 @@ class FrameView:
     """The same at the sampling of `Flow`."""
     texture: Float32[np.ndarray, "rows cols"]
     """Weight of every sample, in [0, 1]: see `texture`."""
+
+    @cached_property
+    def features(self) -> Features:
+        """Its distinctive points, found when they are first asked for."""
+        return features_of(self.small)
 
 
 class FrameViews:

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from recon4d.core.errors import ConfigError
+from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.progress import Progress
 from recon4d.core.scene import DepthPrior, Flow, MotionMasks, Scene, Video
 from recon4d.flow import window_pairs
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.overlay import without_overlay
 from recon4d.flow.store import measured_flow
+from recon4d.flow.unrelated import why_unrelated
 from recon4d.io.frames import Source
 from recon4d.io.poses import read_known_poses
 from recon4d.masks import FinalMasks, Seen
@@ -24,6 +25,7 @@ from recon4d.masks.given import given_method, outlines
 from recon4d.masks.overlay import final_outside, outside_overlay
 from recon4d.optim.align import initial_scene, optimise
 from recon4d.optim.dense import densify
+from recon4d.optim.unrelated import UnrelatedError
 from recon4d.results.result import Result
 from recon4d.run.check import check_flow
 from recon4d.run.methods import Methods
@@ -154,7 +156,14 @@ def observe(
     if prior is not None and not prior.needs_scene:
         GEOMETRY.run(folder, lambda f: predicted(f, None))
     known = with_prediction(folder, video)
-    scene = INITIALISE.run(folder, lambda f: initial_scene(known, flow, options, progress))
+
+    def first(_: Path) -> Scene:
+        try:
+            return initial_scene(known, flow, options, progress)
+        except UnrelatedError as error:
+            raise DegenerateError(f"{error}: {why_unrelated(video)}") from error
+
+    scene = INITIALISE.run(folder, first)
     if prior is not None and prior.needs_scene:
         GEOMETRY.run(folder, lambda f: predicted(f, scene))
     seen = Seen(with_prediction(folder, video), flow, None, options.threads, progress)

@@ -36,7 +36,8 @@ class OptimConfig:
     """Largest scale of the robust kernel at the end, which follows the noise of the flow: flow residuals above it
     count less and less. Pixels of the working size."""
     grid_px: int = option(16, low=4, high=128)
-    """Distance between depth samples while cameras are optimised. Pixels of the working size."""
+    """Distance between depth samples while cameras are optimised, less where frames are too small for 48 of them.
+    Pixels of the working size."""
     max_steps: int = option(30, low=1, high=1000)
     """Most Levenberg-Marquardt steps per solve."""
     clip_frames: int = option(80, low=8, high=1000)

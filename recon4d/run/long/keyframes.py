@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from recon4d.core.arrays import create_array
+from recon4d.core.errors import DegenerateError
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.scene import Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.core.similarity import Similarity
@@ -17,6 +18,7 @@ from recon4d.flow import FlowMethod, flow_method, window_pairs
 from recon4d.flow.guided import guided_pairs, overlapping
 from recon4d.flow.overlay import without_overlay
 from recon4d.flow.store import store_flow
+from recon4d.flow.unrelated import why_unrelated
 from recon4d.optim.align import optimise, place_by_poses, scene_moves
 from recon4d.optim.solve.jackknife import Moves
 from recon4d.optim.stitch.keyframes import choose_keyframes
@@ -127,7 +129,7 @@ def _collect(job: ClipJob) -> _Locals:
     for clip, scene in zip(clips, scenes, strict=True):
         pieces += pieces_of(clip.index, clip.first, scene)
     if not pieces:
-        raise unrelated_frames(video)
+        raise DegenerateError(f"{unrelated_frames(video)}: {why_unrelated(video)}")
     is_given = np.zeros(video.num_frames, bool) if poses is None else poses.is_given
     found = {}
     for clip, scene in zip(clips, scenes, strict=True):
