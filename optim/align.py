@@ -36,6 +36,9 @@ from recon4d.optim.unrelated import unrelated_frames
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75
 """Probabilities of motion at which a pixel has its whole weight, and none."""
 
+LITTLE_PARALLAX_PX = 2 * NO_PARALLAX_PX
+"""Parallax, after the best rotation, below which cameras are also found from turning ones, pixels."""
+
 
 def initial_scene(
     video: Video, flow: Flow, options: AlignOptions, progress: Progress = no_progress
@@ -128,17 +131,19 @@ def optimise(
     """
     state, known = State.of(scene), trusted_poses(video, scene)
     problem = static_problem(video, flow, scene, motion, options)
+    only_flow_tells = _may_turn_only(video)
     setting = Setting(
         problem,
         scene.component,
         video,
         options.following(scene),
         known,
-        turns_only=_may_turn_only(video) and scene.turns_only,
+        turns_only=only_flow_tells and scene.turns_only and scene.zooms,
+        is_settled=only_flow_tells and (scene.zooms or not scene.turns_only),
         terms=terms,
     )
     with progress("optimise", total=2) as counter:
-        state = setting.task(state).solve(state, 3 * options.kernel_px)
+        state = _nearest_minimum(setting, state, 3 * options.kernel_px)
         counter.advance()
         kernel_px = noise_kernel_px(problem, state, options.kernel_px)
         state = setting.task(state).solve(state, kernel_px)
@@ -148,6 +153,20 @@ def optimise(
         state, setting = snapped(state, more), replace(setting, known=more)
         state = setting.task(state).solve(state, kernel_px)
     return _finish(setting, state, is_final=True)
+
+
+def _nearest_minimum(setting: Setting, state: State, kernel_px: float) -> State:
+    """The minimum near a state; where it has little parallax, that near turning cameras if it is lower.
+
+    Without masks a mover may have led to the state (see `recon4d.optim.start.kind`); with them the cost tells.
+    """
+    ends = [setting.task(state).solve(state, kernel_px)]
+    main = main_piece(setting.component)
+    if setting.is_settled and not setting.turns_only:
+        if unexplained_parallax_px(setting.problem, state, main) < LITTLE_PARALLAX_PX:
+            ends.append(setting.task(state.centred()).solve(state.centred(), kernel_px))
+    costs = [setting.task(end).cost(end, kernel_px) for end in ends] if len(ends) > 1 else [0.0]
+    return ends[int(np.argmin(costs))]
 
 
 def place_by_poses(
@@ -236,7 +255,7 @@ def scene_moves(
     problem = static_problem(video, flow, scene, motion, options)
     state, known = State.of(scene), trusted_poses(video, scene)
     setting = Setting(problem, scene.component, video, options.following(scene), known)
-    turns_only = known is None and _turns_only(setting, state)
+    turns_only = known is None and scene.turns_only and not scene.is_metric
     return _moves(replace(setting, turns_only=turns_only), state, scene.is_metric)
 
 
@@ -252,8 +271,8 @@ def _may_turn_only(video: Video) -> bool:
 
 
 def _turns_only(setting: Setting, state: State) -> bool:
-    """Whether rotations alone explain the flow: decided when cameras were first found, but where poses are given."""
-    if setting.turns_only or setting.video.depth_prior is not None or setting.video.poses is None:
+    """Whether rotations alone explain the flow; a prior tells depth all the same."""
+    if setting.is_settled or setting.video.depth_prior is not None:
         return setting.turns_only
     main = main_piece(setting.component)
     return unexplained_parallax_px(setting.problem, state, main) < NO_PARALLAX_PX

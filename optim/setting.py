@@ -95,6 +95,8 @@ class Setting:
     """Frames whose pose, depth and focal length stay, and with them a focal length that all share."""
     turns_only: bool = False
     """Cameras turn about one centre, and nothing is known of depth."""
+    is_settled: bool = False
+    """Whether cameras move or only turn is decided; else it is by what their translation explains."""
     terms: tuple[Term, ...] = ()
     """More terms of the objective, in the frame and scale of the start."""
 

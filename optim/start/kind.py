@@ -138,7 +138,7 @@ def with_zoom(
     found, cameras = zooming()
     grown = judged.of("grown with zoom", found, _thinned(cameras, step))
     is_better = grown.level_px < HELPED * shared.level_px and _zooms(grown.state)
-    return (found, cameras) if is_better else (setting, state)
+    return (replace(found, is_settled=True), cameras) if is_better else (setting, state)
 
 
 def _zooms(state: State) -> bool:
@@ -214,7 +214,13 @@ def _turning(judged: _Judge, setting: Setting, thin: Problem) -> list[Explanatio
         state = replace(few, inverse_depth=torch.ones_like(thin.prior_inverse_depth))
         if known is None and not _is_usual(state, video.size):
             continue
-        own = replace(setting, problem=thin, turns_only=True, options=_zooming(options, zooms))
+        own = replace(
+            setting,
+            problem=thin,
+            turns_only=True,
+            is_settled=True,
+            options=_zooming(options, zooms),
+        )
         found.append(judged.of("turning and zooming" if zooms else "turning", own, state))
     return found
 
