@@ -62,6 +62,14 @@ def test_frames_dropped_here_and_there_are_found_where_the_camera_moves() -> Non
     np.testing.assert_array_equal(found[1:], np.diff(shown) == 0)
 
 
+def test_a_picture_that_freezes_is_no_repeated_frame() -> None:
+    moving = textured_frames(24, 256, 192)
+    frozen, slow = moving.copy(), moving.copy()
+    frozen[8:15], slow[8:14] = moving[8], moving[8]
+    assert not find_repeats(frozen).any()
+    assert np.flatnonzero(find_repeats(slow)).tolist() == [9, 10, 11, 12, 13]  # 10 shown as 60
+
+
 def test_a_still_camera_repeats_nothing() -> None:
     rng, still = np.random.default_rng(0), textured_frames(1, 256, 192)
     noisy = (still + rng.normal(0, 2, (20, 192, 256, 3))).clip(0, 255).astype(np.uint8)

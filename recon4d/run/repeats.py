@@ -30,6 +30,8 @@ MOST_RATIO = 0.08
 """... and as a part of the largest change nearby: .04 there, .15 and more of other frames, on 23 clips."""
 NEARBY = 3
 """Frames before and after that tell how much the picture changes."""
+LONGEST = 2 * NEARBY - 1
+"""Times in a row that a frame is repeated (10 frames per second as 60): beyond, the picture stands still."""
 STILL = 0.6
 """Median change of all blocks, in the median over the frames that are not repeated, up to which the camera is still."""
 REGULAR = 0.9
@@ -51,6 +53,7 @@ def find_repeats(
     nearby = np.lib.stride_tricks.sliding_window_view(around, 2 * NEARBY + 1).max(-1)
     same = (most <= MOST_CHANGE) & (most < MOST_RATIO * nearby)
     same &= most <= MOST_RATIO * _beside(most, ~same)
+    same &= ~_frozen(most <= MOST_CHANGE)
     is_still = same.any() and np.median(usual[~same]) < STILL
     if is_still and not _is_regular(same):
         same[:] = False
@@ -170,6 +173,15 @@ def _beside(
         for at in range(len(most))[::way]:
             last = most[at] if changes[at] else last
             out[at] = min(out[at], last)
+    return out
+
+
+def _frozen(quiet: Bool[np.ndarray, " steps"]) -> Bool[np.ndarray, " steps"]:
+    """Steps of a row without change that is longer than `LONGEST`."""
+    ends = np.flatnonzero(np.diff(np.concatenate(([0], quiet.astype(np.int8), [0]))))
+    out = np.zeros(len(quiet), bool)
+    for first, end in zip(ends[::2], ends[1::2], strict=True):
+        out[first:end] = end - first > LONGEST
     return out
 
 
