@@ -36,7 +36,7 @@ from recon4d.optim.unrelated import unrelated_frames
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75
 """Probabilities of motion at which a pixel has its whole weight, and none."""
 
-LITTLE_PARALLAX_PX = 2 * NO_PARALLAX_PX
+LITTLE_PARALLAX_PX = 4 * NO_PARALLAX_PX
 """Parallax, after the best rotation, below which cameras are also found from turning ones, pixels."""
 
 
@@ -162,9 +162,9 @@ def _nearest_minimum(setting: Setting, state: State, kernel_px: float) -> State:
     """
     ends = [setting.task(state).solve(state, kernel_px)]
     main = main_piece(setting.component)
-    if setting.is_settled and not setting.turns_only:
-        if unexplained_parallax_px(setting.problem, state, main) < LITTLE_PARALLAX_PX:
-            ends.append(setting.task(state.centred()).solve(state.centred(), kernel_px))
+    may_turn = setting.is_settled and not setting.turns_only
+    if may_turn and unexplained_parallax_px(setting.problem, state, main) < LITTLE_PARALLAX_PX:
+        ends.append(setting.task(state.centred()).solve(state.centred(), kernel_px))
     costs = [setting.task(end).cost(end, kernel_px) for end in ends] if len(ends) > 1 else [0.0]
     return ends[int(np.argmin(costs))]
 
