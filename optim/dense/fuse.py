@@ -20,6 +20,8 @@ GOOD_STD = 0.01
 """Relative standard deviation of the inverse depth below which a triangulation earns full trust."""
 KERNELS = (0.2, 0.1, 0.03, 0.03)
 """Scale of the robust kernel per iteration, relative to the mean: wide first, then 3 %."""
+FAR = 0.3
+"""Inverse depth over the median of what is measured below which a point is far away."""
 DOUBT = 0.3
 """Weight of an imaginary frame that contradicts: one agreeing frame alone is not certain."""
 NO_WEIGHT = 1e-6
@@ -35,11 +37,17 @@ def observe(
 ) -> Observed:
     """Triangulate one frame and judge each pixel by the spread, the agreement of its edges and its surroundings."""
     found = triangulate(flow, frame, scene, static, device)
-    relative = found.inverse_depth_std / found.inverse_depth
+    relative = found.inverse_depth_std / found.inverse_depth.clamp_min(_far(scene))
     agreement = found.weight.sum(0) / max(len(found.weight), 1)
     trust = agreement**2 * (GOOD_STD / relative).clamp_max(1) ** 2
     depths = found.inverse_depth[None]
     return Observed(depths, trust[None] * flatness(depths))
+
+
+def _far(scene: Scene) -> float:
+    """Inverse depth below which a point is far: it need not be known to a part of itself."""
+    measured = np.isfinite(scene.inverse_depth_std)
+    return FAR * float(np.median(scene.inverse_depth[measured])) if measured.any() else 0.0
 
 
 def fuse(flow: Flow, frame: int, scene: Scene, views: Mapping[int, Observed]) -> Observed:

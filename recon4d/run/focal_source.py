@@ -1,4 +1,4 @@
-"""Where a result's focal length comes from: a camera that stands still does not tell it."""
+"""What kind of motion a camera shows, and where its focal length comes from: one that stands still does not tell it."""
 
 from typing import Literal
 
@@ -25,6 +25,15 @@ def focal_source(video: Video, scene: Scene) -> FocalSource:
         return "estimated"
     has_parallax = not WITHOUT_PARALLAX & {notice.code for notice in scene.notices}
     return "estimated" if has_parallax or _largest_turn_deg(scene) > STILL_DEG else "assumed"
+
+
+def motion_kind(scene: Scene) -> str:
+    """`still`, `turning` or `moving`, each with ` and zooming` where focal lengths differ."""
+    turns = any(notice.code == "no_parallax" for notice in scene.notices)
+    kind = "turning" if turns else "moving"
+    if turns and not scene.zooms and _largest_turn_deg(scene) < STILL_DEG:
+        kind = "still"
+    return f"{kind} and zooming" if scene.zooms else kind
 
 
 def focal_notices(source: FocalSource, scene: Scene) -> tuple[Notice, ...]:

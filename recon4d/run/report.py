@@ -18,7 +18,7 @@ from recon4d.core.scene import (
 )
 from recon4d.run.check import Check
 from recon4d.run.doubts import Finished, doubts
-from recon4d.run.focal_source import focal_notices, focal_source
+from recon4d.run.focal_source import focal_notices, focal_source, motion_kind
 from recon4d.run.repeats import repeat_notices
 from recon4d.run.rounds import Round
 from recon4d.run.stages import POSES
@@ -71,6 +71,7 @@ def report(
         "focal_px": [float(v) for v in scene.intrinsics[0, :2]],
         "focal_known": video.intrinsics is not None,
         "focal_source": source,
+        "motion": {"kind": motion_kind(scene)},
         "static_flow_residual_px": check.residual_px,
         **_overlay(video),
         "rounds": [dataclasses.asdict(entry) for entry in rounds],
