@@ -37,15 +37,18 @@ def observe(
 ) -> Observed:
     """Triangulate one frame and judge each pixel by the spread, the agreement of its edges and its surroundings."""
     found = triangulate(flow, frame, scene, static, device)
-    relative = found.inverse_depth_std / found.inverse_depth.clamp_min(_far(scene))
+    far = _far(scene)
+    surely_far = found.inverse_depth + 2 * found.inverse_depth_std < far
+    relative = found.inverse_depth_std / found.inverse_depth
+    relative = torch.where(surely_far, GOOD_STD, relative)
     agreement = found.weight.sum(0) / max(len(found.weight), 1)
     trust = agreement**2 * (GOOD_STD / relative).clamp_max(1) ** 2
     depths = found.inverse_depth[None]
-    return Observed(depths, trust[None] * flatness(depths))
+    return Observed(depths, trust[None] * flatness(depths.clamp_min(far)))
 
 
 def _far(scene: Scene) -> float:
-    """Inverse depth below which a point is far: it need not be known to a part of itself."""
+    """Inverse depth below which a point is far: that it is so, surely, is all that needs to be known."""
     measured = np.isfinite(scene.inverse_depth_std)
     return FAR * float(np.median(scene.inverse_depth[measured])) if measured.any() else 0.0
 
@@ -66,13 +69,14 @@ def fuse(flow: Flow, frame: int, scene: Scene, views: Mapping[int, Observed]) ->
     if len(edges):
         others, trust = _carried_over(flow, edges, scene, views)
         estimate, weight = torch.cat((estimate, others)), torch.cat((weight, trust))
-    kept, mean = weight, _mean(estimate, weight)
+    kept, mean, far = weight, _mean(estimate, weight), _far(scene)
     for kernel in KERNELS:
-        kept = (estimate / mean).sub_(1).square_().mul_(kernel**-2).add_(1).square_().reciprocal_()
+        apart = (estimate - mean).div_(mean.clamp_min(far))
+        kept = apart.square_().mul_(kernel**-2).add_(1).square_().reciprocal_()
         mean = _mean(estimate, kept.mul_(weight))
     depths = mean.reshape(own.inverse_depth.shape)
     trust = kept.sum(0).div_(weight.sum(0).add_(DOUBT)).reshape(depths.shape)
-    return Observed(depths, trust.mul_(flatness(depths)))
+    return Observed(depths, trust.mul_(flatness(depths.clamp_min(far))))
 
 
 def _mean(
