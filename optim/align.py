@@ -152,7 +152,8 @@ def optimise(
     if more:
         state, setting = snapped(state, more), replace(setting, known=more)
         state = setting.task(state).solve(state, kernel_px)
-    return _finish(setting, state, is_final=True)
+    least_px = LITTLE_PARALLAX_PX / 2 if scene.turns_only else NO_PARALLAX_PX
+    return _finish(setting, state, is_final=True, least_px=least_px)
 
 
 def _nearest_minimum(setting: Setting, state: State, kernel_px: float) -> State:
@@ -222,12 +223,15 @@ def static_weight(
     return np.asarray(1 - np.clip(sure, 0, 1), np.float32)
 
 
-def _finish(setting: Setting, state: State, *, is_final: bool) -> Scene:
+def _finish(
+    setting: Setting, state: State, *, is_final: bool, least_px: float = NO_PARALLAX_PX
+) -> Scene:
     """The scene; where rotations explain the flow as well, with cameras that turn about one centre.
 
     Only the final optimization's relative poses are given a covariance.
     """
-    if setting.known is None and not setting.turns_only and _turns_only(setting, state):
+    is_open = setting.known is None and not setting.turns_only
+    if is_open and _turns_only(setting, state, least_px):
         setting, start = replace(setting, turns_only=True), state.centred()
         state = setting.task(start).solve(start, setting.options.kernel_px)
     video, known = setting.video, setting.known
@@ -270,12 +274,12 @@ def _may_turn_only(video: Video) -> bool:
     return video.poses is None and video.depth_prior is None
 
 
-def _turns_only(setting: Setting, state: State) -> bool:
-    """Whether rotations alone explain the flow; a prior tells depth all the same."""
+def _turns_only(setting: Setting, state: State, least_px: float = NO_PARALLAX_PX) -> bool:
+    """Whether rotations alone explain the flow: less than `least_px` of parallax; a prior tells depth all the same."""
     if setting.is_settled or setting.video.depth_prior is not None:
         return setting.turns_only
     main = main_piece(setting.component)
-    return unexplained_parallax_px(setting.problem, state, main) < NO_PARALLAX_PX
+    return unexplained_parallax_px(setting.problem, state, main) < least_px
 
 
 def _measurements(

@@ -38,7 +38,7 @@ ALIKE = 1.15
 """Starts that leave up to this many times the least cannot be told apart: errors of lens and shutter are as large."""
 EXPLAINED_PX, MISSED_PX = 1.0, 2.0
 """A measurement is explained below the one, and surely not above the other, pixels."""
-MISSED_SHARE = 0.05
+MISSED_SHARE = 0.1
 """Turning cameras may miss this part of what moving ones explain: one object that seems to be static."""
 NOISIER = 2.5
 """... and leave so much more of the flow, times: less parallax than twice the flow's own error is not measured."""
