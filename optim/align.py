@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from recon4d.core.progress import Progress, no_progress
 from recon4d.core.sampling import cell_of
-from recon4d.core.scene import Flow, KnownPoses, MotionMasks, Scene, Video
+from recon4d.core.scene import Flow, KnownPoses, MotionMasks, Notice, Scene, Video
 from recon4d.optim.assemble import assemble, main_piece, sanely_scaled
 from recon4d.optim.given_poses import place, regained, snapped, trusted_poses
 from recon4d.optim.objective.depth_prior import prior_at
@@ -28,7 +28,7 @@ from recon4d.optim.setting import START_KERNEL_PX, USUAL_FOCAL, AlignOptions, Se
 from recon4d.optim.solve.jackknife import Moves
 from recon4d.optim.start.focal import search_focal, usual_intrinsics
 from recon4d.optim.start.grow import Start, initialise
-from recon4d.optim.start.kind import explain, with_zoom
+from recon4d.optim.start.kind import DEPTH_ORDER, explain, with_zoom
 from recon4d.optim.start.parallax import NO_PARALLAX_PX, unexplained_parallax_px
 from recon4d.optim.start.seed import pair_geometry, seed_pairs
 from recon4d.optim.unrelated import unrelated_frames
@@ -67,8 +67,10 @@ def _first_scene(
     if not start.is_posed.any():
         raise unrelated_frames(video)
     setting, state = _polished(problem, start, video, options)
+    notices: tuple[Notice, ...] = ()
     if _may_turn_only(video):
-        setting, state = explain(setting, state, problem)
+        explained = explain(setting, state, problem)
+        setting, state, notices = explained.setting, explained.state, explained.notices
         if options.finds_zoom and video.intrinsics is None:
 
             def zooming() -> tuple[Setting, State]:
@@ -77,7 +79,8 @@ def _first_scene(
                 return _polished(problem, grown, video, own)
 
             setting, state = with_zoom(setting, state, problem, zooming)
-    return _placed(setting, state)
+    scene = _placed(setting, state)
+    return replace(scene, notices=(*scene.notices, *notices))
 
 
 def _polished(
@@ -153,7 +156,9 @@ def optimise(
         state, setting = snapped(state, more), replace(setting, known=more)
         state = setting.task(state).solve(state, kernel_px)
     least_px = LITTLE_PARALLAX_PX / 2 if scene.turns_only else NO_PARALLAX_PX
-    return _finish(setting, state, is_final=True, least_px=least_px)
+    found = _finish(setting, state, is_final=True, least_px=least_px)
+    lasting = tuple(notice for notice in scene.notices if notice.code == DEPTH_ORDER)
+    return found if found.turns_only else replace(found, notices=(*found.notices, *lasting))
 
 
 def _nearest_minimum(setting: Setting, state: State, kernel_px: float) -> State:

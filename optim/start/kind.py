@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64
 
+from recon4d.core.scene import Notice
 from recon4d.optim.objective.flow_term import flow_term
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import State
@@ -27,6 +28,8 @@ from recon4d.optim.start.turning import fit_turning, turn_between
 logger = logging.getLogger(__name__)
 
 NEAR_BELOW = "near below"
+DEPTH_ORDER = "depth_order_unsure"
+"""Code of what is said where it is."""
 
 SAMPLES = 190
 """Samples per frame, about, that explanations are found and judged on."""
@@ -81,12 +84,31 @@ class Explanation:
         return float(np.quantile(self.residual_px, EXPLAINED_SHARE))
 
     @property
+    def nearness_below(self) -> float:
+        """Logarithm of the inverse depth of the picture's bottom third over its middle's: above 0 where it is near."""
+        row = self.setting.problem.samples_px[:, 1] * (3 / self.setting.video.size[1])
+        thirds = (self.state.inverse_depth[row.floor() == third].median() for third in (2, 1))
+        bottom, middle = thirds
+        return float((bottom / middle).log())
+
+    @property
     def noise_px(self) -> float:
         """Residual of its better half."""
         return max(float(np.median(self.residual_px)), QUIET_PX)
 
 
-def explain(setting: Setting, state: State, problem: Problem) -> tuple[Setting, State]:
+@dataclass(frozen=True)
+class Explained:
+    """What explains a video's flow."""
+
+    setting: Setting
+    state: State
+    """On all samples."""
+    notices: tuple[Notice, ...] = ()
+    """What could not be told."""
+
+
+def explain(setting: Setting, state: State, problem: Problem) -> Explained:
     """The right one of several explanations of a video's flow, the one that was grown among them.
 
     Args:
@@ -95,23 +117,39 @@ def explain(setting: Setting, state: State, problem: Problem) -> tuple[Setting, 
         problem: Its measurements, not weighted by what moves.
 
     Returns:
-        The setting and the state, on all samples, of what explains the flow; where that is another than the grown one,
-        depth is coarse, and the setting's problem is weighted by what agrees.
+        Where that is another than the grown one, its problem is weighted by what agrees.
     """
     step = max(1, round(problem.samples_px.shape[2] / SAMPLES))
     thin = problem.connected(setting.component).thinned(step)
     judged = _Judge(thin)
     grown = judged.of("grown", replace(setting, problem=thin), _thinned(state, step))
     turning = _turning(judged, setting, thin)
+    notices: tuple[Notice, ...] = ()
     best = next((x for x in turning if judged.explains_as_well(x, grown)), None)
     if best is None:
         reliefs = _reliefs(judged, turning, setting.options.own_focals)
         best = _likeliest(grown, reliefs)
+        notices = _order_notices(best, [grown, *reliefs])
         best = next((x for x in turning if reliefs and judged.explains_as_well(x, best)), best)
     logger.debug("motion: %s", best.name)
     if best is grown:
-        return setting, state
-    return _with_all_samples(best, setting, problem)
+        return Explained(setting, state, notices)
+    return Explained(
+        *_with_all_samples(best, setting, problem), () if best.setting.turns_only else notices
+    )
+
+
+def _order_notices(best: Explanation, others: list[Explanation]) -> tuple[Notice, ...]:
+    """What to say where the reverse order of depth explains the flow about as well."""
+    for other in others:
+        is_as_good = other.level_px < ALIKE * best.level_px
+        if is_as_good and other.nearness_below * best.nearness_below < 0:
+            message = (
+                "Both orders of depth explain the video about as well (little parallax): what is near may be far; "
+                "more of the camera's motion, or known poses (--poses), would tell."
+            )
+            return (Notice(DEPTH_ORDER, message),)
+    return ()
 
 
 def with_zoom(

@@ -85,6 +85,10 @@ _KNOWN: Mapping[str, tuple[str, _Check]] = {
     "refine": ("text", _is_text),
     "focal_px": ("numbers", lambda value: _is_list(value, _is_figure)),
     "focal_source": ("text", _is_text),
+    "motion": (
+        "a table with a kind",
+        lambda value: isinstance(value, dict) and _is_text(value.get("kind")),
+    ),
     "focal_known": ("true or false", lambda value: isinstance(value, bool)),
     "static_flow_residual_px": (
         "numbers by name",
