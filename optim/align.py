@@ -156,9 +156,13 @@ def optimise(
         state, setting = snapped(state, more), replace(setting, known=more)
         state = setting.task(state).solve(state, kernel_px)
     least_px = LITTLE_PARALLAX_PX / 2 if scene.turns_only else NO_PARALLAX_PX
-    found = _finish(setting, state, is_final=True, least_px=least_px)
-    lasting = tuple(notice for notice in scene.notices if notice.code == DEPTH_ORDER)
-    return found if found.turns_only else replace(found, notices=(*found.notices, *lasting))
+    return _with_lasting(_finish(setting, state, is_final=True, least_px=least_px), scene.notices)
+
+
+def _with_lasting(scene: Scene, notices: tuple[Notice, ...]) -> Scene:
+    """A scene with those of the former notices that are said when cameras are first found."""
+    lasting = tuple(notice for notice in notices if notice.code == DEPTH_ORDER)
+    return scene if scene.turns_only else replace(scene, notices=(*scene.notices, *lasting))
 
 
 def _nearest_minimum(setting: Setting, state: State, kernel_px: float) -> State:

@@ -1,8 +1,8 @@
 """What kind of motion a video shows: cameras that turn, turn and zoom, or move; and which of several starts is right.
 
-Every start is judged by how well it explains the flow, not by the cost that led to it: a mover that is explained beside
-the static world lowers the cost, and makes the static world fit worse. Where turning cameras explain the flow as well
-as its own errors allow, they are right (Torr, Fitzgibbon and Zisserman, IJCV 1999).
+Every start is judged by how well it explains most of the flow, not by its cost: a mover that is explained beside the
+static world lowers the cost. Where turning cameras explain the flow as well as its own errors allow, they are right
+(Torr, Fitzgibbon and Zisserman, IJCV 1999).
 
 Numbers here that name no source were set by hand.
 """
@@ -23,7 +23,7 @@ from recon4d.optim.setting import START_KERNEL_PX, USUAL_FOCAL, AlignOptions, Se
 from recon4d.optim.start.focal import usual_intrinsics
 from recon4d.optim.start.growth import Growth, agreement, depth_of
 from recon4d.optim.start.relief import from_relief
-from recon4d.optim.start.turning import fit_turning, turn_between
+from recon4d.optim.start.turning import fit_turning, stands_still, turn_between
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ MEANINGFUL = 100
 QUIET_PX = 0.1
 """Errors of the flow are never taken to be smaller than this, pixels."""
 MOSTLY = 0.5
-"""Frames so far apart count where moving cameras explain at least this part of their flow: else it is broken."""
+"""Flow of frames so far apart counts where moving cameras explain at least this part of it."""
 HELPED = 0.9
 """Zoom is found where it leaves less than this part of the residual."""
 ZOOMED = 1.05
@@ -64,6 +64,8 @@ HARDLY_TURNS_PX = {False: (1, 1.5), True: (5, 3.0)}
 which cameras surely move, pixels: next to each other zoom explains most motion."""
 SHORT = 2
 """Frames apart."""
+FEW = 10
+"""Fewer frames than this tell no order of depth from another."""
 USUAL_LENSES = (0.35, 6.0)
 """Focal lengths over the long side of the image that lenses have: from 110 to 10 degrees of view."""
 
@@ -99,11 +101,10 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Explained:
-    """What explains a video's flow."""
+    """What explains a video's flow, on all samples."""
 
     setting: Setting
     state: State
-    """On all samples."""
     notices: tuple[Notice, ...] = ()
     """What could not be told."""
 
@@ -134,9 +135,8 @@ def explain(setting: Setting, state: State, problem: Problem) -> Explained:
     logger.debug("motion: %s", best.name)
     if best is grown:
         return Explained(setting, state, notices)
-    return Explained(
-        *_with_all_samples(best, setting, problem), () if best.setting.turns_only else notices
-    )
+    said = () if best.setting.turns_only else notices
+    return Explained(*_with_all_samples(best, setting, problem), said)
 
 
 def _order_notices(best: Explanation, others: list[Explanation]) -> tuple[Notice, ...]:
@@ -207,8 +207,7 @@ class _Judge:
             residual = torch.where(term.in_front > 0, term.squared().sqrt(), torch.inf)
             found.append(residual[self.problem.weight[frame] > MEASURED])
         made = Explanation(name, setting, state, torch.cat(found).numpy())
-        focal_px = float(state.intrinsics[:, 0].median())
-        logger.debug("%s: %.3f px, focal %.0f", name, made.level_px, focal_px)
+        logger.debug("%s: %.3f px", name, made.level_px)
         return made
 
     def nearly_turns(self, turning: Explanation) -> bool:
@@ -219,6 +218,7 @@ class _Judge:
     def explains_as_well(self, simple: Explanation, moving: Explanation) -> bool:
         """Whether turning cameras miss hardly anything of what moving ones explain, however far frames are apart."""
         apart = self.apart
+        most = 1.0 if stands_still(simple.state) else MISSED_SHARE
         for offset in np.unique(apart):
             these = apart == offset
             explained = these & (moving.residual_px < EXPLAINED_PX)
@@ -227,10 +227,7 @@ class _Judge:
             left, noise = simple.residual_px[explained], moving.residual_px[explained]
             missed = float((left > MISSED_PX).mean())
             louder = float(np.median(left) / max(np.median(noise), QUIET_PX))
-            logger.debug(
-                "%s, %d apart: misses %.3f, %.2f times", simple.name, offset, missed, louder
-            )
-            if missed > MISSED_SHARE or louder > NOISIER:
+            if missed > most or louder > NOISIER:
                 return False
         return True
 
@@ -270,7 +267,7 @@ def _left_by_pairs(
     zooms: bool,
     apart: int,
 ) -> float:
-    """Median flow that is left between frames where each pair turns as it likes, pixels: cameras leave more."""
+    """Median flow that is left between frames where each pair turns as it likes, pixels."""
     frames = np.flatnonzero(posed)
     left = [
         turn_between(thin, (int(a), int(b)), intrinsics, zooms)[2]
@@ -294,7 +291,7 @@ def _is_usual(state: State, size: tuple[int, int]) -> bool:
 def _reliefs(judged: _Judge, turning: list[Explanation], own_focals: bool) -> list[Explanation]:
     """Both orders of depth, where there is little parallax; with focal lengths of their own or a shared one."""
     alike = [x for x in turning if x.setting.options.own_focals == own_focals]
-    if not alike or not judged.nearly_turns(alike[0]):
+    if judged.problem.num_frames < FEW or not alike or not judged.nearly_turns(alike[0]):
         return []
     base = alike[0]
     own = replace(base.setting, turns_only=False)

@@ -27,6 +27,8 @@ KERNELS_PX = (6.0, 2.0, 1.0)
 """Scales of the robust kernel, one solution of all frames after the other: wide at first, as the chain drifts."""
 SOLVER_STEPS = 8
 """Most steps of each of them."""
+STILL_PX = 1.0
+"""Turn of a camera that stands still, at most, pixels."""
 
 
 def fit_turning(
@@ -70,6 +72,14 @@ def fit_turning(
             seen = problem.with_terms(usual_focal(problem, state, usual_px, shared=not zooms))
         state = solve(seen, state, Freedom(pose, free).turning(), options)
     return state
+
+
+def stands_still(turning: State) -> bool:
+    """Whether only movers move in the picture: hands never hold a camera that still."""
+    turns = turning.cam_from_world[:, :3, :3]
+    cosine = (torch.einsum("nij,ij->n", turns, turns[0]) - 1) / 2
+    largest = float(torch.arccos(cosine.clamp(-1, 1)).max())
+    return largest * float(turning.intrinsics[0, 0]) < STILL_PX
 
 
 def _chained(
