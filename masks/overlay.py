@@ -19,9 +19,10 @@ def outside_overlay(method: MaskMethod, overlay: Overlay | None) -> MaskMethod:
     if overlay is None:
         return method
 
+    hidden = hidden_samples(overlay)
+
     def masks(seen: Seen, scene: Scene) -> MotionMasks:
         found = method.masks(seen, scene)
-        hidden = hidden_samples(overlay)
         return replace(found, probability=np.where(hidden, np.float32(0), found.probability))
 
     return replace(method, masks=masks)

@@ -11,8 +11,21 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from recon4d.core.files import writing
+
+
+def runs(is_true: Bool[np.ndarray, " values"]) -> list[tuple[int, int]]:
+    """Where values are true in a row: the first index of each run, and one beyond its last."""
+    steps = np.flatnonzero(np.diff(np.concatenate(([0], is_true.astype(np.int8), [0]))))
+    return list(zip(steps[::2].tolist(), steps[1::2].tolist(), strict=True))
+
+
+def read_only_map(path: Path) -> np.ndarray:
+    """Map an `.npy` file that was just written, not to be written to."""
+    stored: np.ndarray = np.load(str(path.resolve()), mmap_mode="r")
+    return stored
 
 
 class GrowingArray:
@@ -56,8 +69,7 @@ class GrowingArray:
             self._file.seek(0)
             self._write_header()
             self._file.close()
-        stored: np.ndarray = np.load(str(self._path.resolve()), mmap_mode="r")
-        return stored
+        return read_only_map(self._path)
 
     def _write_header(self) -> None:
         assert self._like is not None, "finish() without append()"

@@ -209,6 +209,10 @@ class Flow:
     confidence: UInt8[np.ndarray, "edges rows cols"]
     """Forward-backward consistency, 255 = consistent, 0 = not usable (occluded, leaves the image, no texture)."""
 
+    def row_of(self) -> dict[tuple[int, int], int]:
+        """Row of every (source, target)."""
+        return {(int(a), int(b)): row for row, (a, b) in enumerate(self.edges)}
+
 
 @dataclass(frozen=True)
 class Scene:

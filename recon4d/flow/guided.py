@@ -105,7 +105,7 @@ def _unless_misled(
 ) -> Iterator[PairFlow]:
     """The guided flow of pairs, or what `flow` has of one where guidance made it much less consistent."""
     half = len(flow.edges) // 2
-    row_of = {tuple(edge): row for row, edge in enumerate(flow.edges[:half].tolist())}
+    row_of = flow.row_of()
     for pair, guided in zip(pairs.tolist(), measured, strict=True):
         row = row_of.get(tuple(pair))
         before = 0.0 if row is None else _consistent(flow.confidence[[row, row + half]])

@@ -20,13 +20,10 @@ def without_overlay(flow: Flow, overlay: Overlay | None) -> Flow:
     """
     if overlay is None:
         return flow
-    hidden: dict[int, np.ndarray] = {}
+    hidden = [samples_beside(overlay.at(frame)) for frame in range(overlay.num_frames)]
     for edge, (source, target) in enumerate(flow.edges.tolist()):
-        here, there = (
-            hidden.setdefault(k, samples_beside(overlay.at(k))) for k in (source, target)
-        )
         moved = flow.flow_px[edge].astype(np.float32)
-        flow.confidence[edge][here | _seen(there, moved)] = 0
+        flow.confidence[edge][hidden[source] | _seen(hidden[target], moved)] = 0
     return flow
 
 

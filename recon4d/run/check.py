@@ -58,7 +58,7 @@ def check_flow(
 
     Flow that the optimizer used is used again; that of farther frames is computed here.
     """
-    edge_of = {(int(a), int(b)): edge for edge, (a, b) in enumerate(flow.edges)}
+    edge_of = flow.row_of()
     out: dict[str, float] = {}
     of_frames = np.full(video.num_frames, np.nan)
     for offset in CHECKED_OFFSETS:

@@ -55,7 +55,7 @@ def frame_figures(
         is_dynamic: Moving pixels.
         residual_px: As in `FrameFigures`.
     """
-    edge_of = {(int(a), int(b)): edge for edge, (a, b) in enumerate(flow.edges)}
+    edge_of = flow.row_of()
     count = len(dense.depth)
     edges = [edge_of.get((frame, frame + 1)) for frame in range(count)]
     return FrameFigures(

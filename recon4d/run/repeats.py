@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from recon4d.core.arrays import GrowingArray
+from recon4d.core.arrays import GrowingArray, read_only_map, runs
 from recon4d.core.files import writing
 from recon4d.core.parallel import one_opencv_thread
 from recon4d.core.sampling import shrink
@@ -81,7 +81,7 @@ def without_repeats(video: Video, folder: Path) -> Video:
         growing.finish()
     with writing(folder):
         os.replace(folder / "kept.npy", folder / "images.npy")
-    images = np.load(str((folder / "images.npy").resolve()), mmap_mode="r")
+    images = read_only_map(folder / "images.npy")
     indices = video.source_indices or tuple(range(video.num_frames))
     return replace(
         video,
@@ -178,9 +178,8 @@ def _beside(
 
 def _frozen(quiet: Bool[np.ndarray, " steps"]) -> Bool[np.ndarray, " steps"]:
     """Steps of a row without change that is longer than `LONGEST`."""
-    ends = np.flatnonzero(np.diff(np.concatenate(([0], quiet.astype(np.int8), [0]))))
     out = np.zeros(len(quiet), bool)
-    for first, end in zip(ends[::2], ends[1::2], strict=True):
+    for first, end in runs(quiet):
         out[first:end] = end - first > LONGEST
     return out
 

@@ -7,7 +7,6 @@ which need no motion. A camera on a tripod cannot tell an overlay from the scene
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
@@ -23,6 +22,7 @@ from recon4d.run.overlays.still import (
     WHOLE_VIDEO,
     Limits,
     Mark,
+    dilated,
     still_marks,
 )
 
@@ -76,7 +76,7 @@ def _marks(
     images: Images, bars: Bool[np.ndarray, "height width"]
 ) -> list[tuple[Mark, Bool[np.ndarray, "height width"]]]:
     """Those of the whole video, then those that are there for a while; each with the pixels that it covers."""
-    count, known = len(images), _beside(bars)
+    count, known = len(images), dilated(bars, BESIDE_PX)
     found: list[tuple[Mark, np.ndarray]] = []
 
     def look(frames: Int64[np.ndarray, " chosen"], limits: Limits) -> None:
@@ -85,18 +85,12 @@ def _marks(
         for mark in still_marks(images, frames, limits, known):
             area = covered(mark)
             found.append((mark, area))
-            known[_beside(area)] = True
+            known[dilated(area, BESIDE_PX)] = True
 
     look(spread_evenly(count, MOST_FRAMES), WHOLE_VIDEO)
     for first in range(0, count - STEP if count >= 2 * PIECE else 0, STEP):
         look(np.arange(first, min(first + PIECE, count), PIECE_STRIDE), SOME_FRAMES)
     return found
-
-
-def _beside(area: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
-    """An area, and what its own edges reach beyond it."""
-    side = 2 * BESIDE_PX + 1
-    return np.asarray(cv2.dilate(area.astype(np.uint8), np.ones((side, side)))) > 0
 
 
 def _joined(

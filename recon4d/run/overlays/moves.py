@@ -41,7 +41,7 @@ def motion_around(
         for here, there in pairwise(small):
             flow = dis.calc(here, there, np.zeros((*here.shape, 2), np.float32))
             u, v = np.moveaxis(np.clip(np.asarray(flow), -LARGEST_PX, LARGEST_PX), -1, 0)
-            counts = (free & (_gradient(here) > TEXTURE)).astype(np.float32)
+            counts = (free & (_steepness(here) > TEXTURE)).astype(np.float32)
             products += np.stack((u * u, v * v, u * v), -1) * counts[..., None]
             weight += counts
     anywhere = ANYWHERE * (len(grays) - 1)
@@ -52,9 +52,17 @@ def motion_around(
     return np.asarray(cv2.resize(around.astype(np.float32), (width, height)), np.float32)
 
 
-def _gradient(gray: UInt8[np.ndarray, "rows cols"]) -> Float32[np.ndarray, "rows cols"]:
-    smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1)
+def gradient(
+    smooth: Float32[np.ndarray, "rows cols *channels"],
+) -> tuple[Float32[np.ndarray, "rows cols *channels"], Float32[np.ndarray, "rows cols *channels"]]:
+    """Change of a smoothed image per pixel, across and down."""
     across, down = (
-        cv2.Sobel(smooth, cv2.CV_32F, *way, ksize=1, scale=0.5) for way in ((1, 0), (0, 1))
+        np.asarray(cv2.Sobel(smooth, cv2.CV_32F, *way, ksize=1, scale=0.5), np.float32)
+        for way in ((1, 0), (0, 1))
     )
-    return np.asarray(np.hypot(across, down), np.float32)
+    return across, down
+
+
+def _steepness(gray: UInt8[np.ndarray, "rows cols"]) -> Float32[np.ndarray, "rows cols"]:
+    smooth = np.asarray(cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1), np.float32)
+    return np.asarray(np.hypot(*gradient(smooth)), np.float32)

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from recon4d.core.arrays import GrowingArray
+from recon4d.core.arrays import GrowingArray, read_only_map
 from recon4d.core.files import writing
 from recon4d.core.parallel import one_opencv_thread
 from recon4d.core.scene import Overlay, Video
-from recon4d.run.overlays.still import around
+from recon4d.run.overlays.still import around, dilated
 
 RIM_PX = 1
 """Pixels around an overlay that are painted over, too: it is blurred into them."""
@@ -32,7 +32,7 @@ def painted_over(video: Video, overlay: Overlay, folder: Path) -> Video:
     """
     with writing(folder):
         os.replace(folder / "images.npy", folder / "originals.npy")
-    originals = np.load(str((folder / "originals.npy").resolve()), mmap_mode="r")
+    originals = read_only_map(folder / "originals.npy")
     with one_opencv_thread(), GrowingArray(folder / "images.npy") as images:
         for frame, image in enumerate(originals):
             images.append(paint_over(np.ascontiguousarray(image), overlay.at(frame)))
@@ -45,8 +45,8 @@ def paint_over(
     """An image whose pixels in an area continue what is around it, smoothly."""
     if not area.any():
         return image
-    box, side = around(area, BESIDE_PX), 2 * RIM_PX + 1
-    hidden = np.asarray(cv2.dilate(area[box].astype(np.uint8), np.ones((side, side)))) > 0
+    box = around(area, BESIDE_PX)
+    hidden = dilated(area[box], RIM_PX)
     out = image.copy()
     seen = out[box]
     seen[hidden] = 0

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import UInt8
 
+from recon4d.core.arrays import runs
 from recon4d.run.overlays.still import DETAIL_PX, PRESENT, Mark, around, contrast, detail
 
 SMOOTH = 5
@@ -31,6 +32,4 @@ def spans_of(images: UInt8[np.ndarray, "frames height width 3"], mark: Mark) -> 
     present = calm >= PRESENT
     if present.mean() >= ALWAYS:
         return [(0, len(images) - 1)]
-    steps = np.flatnonzero(np.diff(np.concatenate(([0], present.astype(np.int8), [0]))))
-    runs = [(int(first), int(end) - 1) for first, end in zip(steps[::2], steps[1::2], strict=True)]
-    return [(first, last) for first, last in runs if last - first + 1 >= LEAST_FRAMES]
+    return [(first, end - 1) for first, end in runs(present) if end - first >= LEAST_FRAMES]

@@ -2,9 +2,9 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
-from recon4d.run.overlays.still import GAP, Mark
+from recon4d.run.overlays.still import GAP, Mark, dilated
 
 OUTLINE = 0.3
 """Share of a gradient's power that is its mean, of an edge between a mark and what passes behind it."""
@@ -41,7 +41,7 @@ def _grown(mark: Mark, gap: tuple[int, ...]) -> Bool[np.ndarray, "height width"]
 
 def _enclosed(mark: Mark) -> Bool[np.ndarray, "height width"]:
     """Even areas whose outline is of the mark's edges."""
-    own, near = (_dilated(e, OUTLINE_PX) for e in (mark.edges, mark.steady > OUTLINE))
+    own, near = (dilated(e, OUTLINE_PX) for e in (mark.edges, mark.steady > OUTLINE))
     out = np.zeros(mark.edges.shape, bool)
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(
         (mark.even & ~mark.edges).astype(np.uint8), connectivity=4
@@ -54,14 +54,7 @@ def _enclosed(mark: Mark) -> Bool[np.ndarray, "height width"]:
             slice(max(left - OUTLINE_PX, 0), left + wide + OUTLINE_PX),
         )
         area = labels[box] == piece
-        outline = _dilated(area, 1) & ~area
+        outline = dilated(area, 1) & ~area
         if outline.any() and near[box][outline].mean() >= ENCLOSED:
-            out[box] |= _dilated(area, OUTLINE_PX)
+            out[box] |= dilated(area, OUTLINE_PX)
     return out
-
-
-def _dilated(
-    area: Bool[np.ndarray, "height width"], by_px: int
-) -> Bool[np.ndarray, "height width"]:
-    kernel: UInt8[np.ndarray, "side side"] = np.ones((2 * by_px + 1,) * 2, np.uint8)
-    return np.asarray(cv2.dilate(area.astype(np.uint8), kernel)) > 0

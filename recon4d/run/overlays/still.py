@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from recon4d.run.overlays.moves import motion_around
+from recon4d.run.overlays.moves import gradient, motion_around
 
 FEWEST_FRAMES = 8
 """Frames without which nothing is told from chance."""
@@ -106,8 +106,7 @@ def still_marks(
     is_new = stays & ~known
     if is_new.sum() < limits.size_px or stays.sum() > limits.most_still * is_edge.sum():
         return []
-    beside = np.asarray(cv2.dilate(stays.astype(np.uint8), np.ones((5, 5)))) > 0
-    moves = motion_around([grey(images[frame]) for frame in frames], beside)
+    moves = motion_around([grey(images[frame]) for frame in frames], dilated(stays, 2))
     across_it = (moves * sums.mean * np.array((1, 1, 2), np.float32)).sum(-1)
     is_new &= across_it > limits.moves_px**2 * squared
     moves_px = np.sqrt(np.maximum(across_it, 0) / np.maximum(squared, LEAST_EDGE**2))
@@ -138,6 +137,12 @@ def around(edges: Bool[np.ndarray, "height width"], by_px: int) -> tuple[slice, 
     return down, across
 
 
+def dilated(area: Bool[np.ndarray, "height width"], by_px: int) -> Bool[np.ndarray, "height width"]:
+    """An area, and what is so near to it, along rows and columns."""
+    kernel: UInt8[np.ndarray, "side side"] = np.ones((2 * by_px + 1,) * 2, np.uint8)
+    return np.asarray(cv2.dilate(area.astype(np.uint8), kernel)) > 0
+
+
 def detail(
     image: UInt8[np.ndarray, "height width 3"],
 ) -> Float32[np.ndarray, "height width 3"]:
@@ -160,7 +165,7 @@ def _sums(
     across, down, power, level, square = (np.zeros(shape, np.float32) for _ in range(5))
     for frame in frames:
         smooth = _smooth(images[frame])
-        for mean, part in zip((across, down), _gradient(smooth), strict=True):
+        for mean, part in zip((across, down), gradient(smooth), strict=True):
             cv2.accumulate(part, mean)
             cv2.accumulateSquare(part, power)
         cv2.accumulate(smooth, level)
@@ -185,16 +190,6 @@ def _smooth(
     image: UInt8[np.ndarray, "height width 3"],
 ) -> Float32[np.ndarray, "height width 3"]:
     return np.asarray(cv2.GaussianBlur(image.astype(np.float32), (0, 0), SMOOTH_PX), np.float32)
-
-
-def _gradient(
-    smooth: Float32[np.ndarray, "height width 3"],
-) -> tuple[Float32[np.ndarray, "height width 3"], Float32[np.ndarray, "height width 3"]]:
-    across, down = (
-        np.asarray(cv2.Sobel(smooth, cv2.CV_32F, *way, ksize=1, scale=0.5), np.float32)
-        for way in ((1, 0), (0, 1))
-    )
-    return across, down
 
 
 def _pieces(
@@ -229,7 +224,7 @@ def _usual(
     present = there >= PRESENT
     if present.mean() < least_there:
         return None
-    slopes = np.stack([slope[edges] for slope in _gradient(usual)], -1)
+    slopes = np.stack([slope[edges] for slope in gradient(usual)], -1)
     rest = details[present][:, edges] - there[present, None, None] * usual[edges]
     if _waver_px(slopes.reshape(-1, 2), rest.reshape(len(rest), -1)) > most_px:
         return None
