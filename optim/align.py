@@ -35,7 +35,8 @@ from recon4d.optim.unrelated import unrelated_frames
 
 SURELY_STATIC, SURELY_MOVING = 0.25, 0.75
 """Probabilities of motion at which a pixel has its whole weight, and none."""
-
+TURNED_PARALLAX_PX = 2 * NO_PARALLAX_PX
+"""The same as `NO_PARALLAX_PX` of cameras that were found to turn."""
 LITTLE_PARALLAX_PX = 4 * NO_PARALLAX_PX
 """Parallax, after the best rotation, below which cameras are also found from turning ones, pixels."""
 
@@ -68,7 +69,7 @@ def _first_scene(
         raise unrelated_frames(video)
     setting, state = _polished(problem, start, video, options)
     notices: tuple[Notice, ...] = ()
-    if _may_turn_only(video):
+    if _only_flow_tells(video):
         explained = explain(setting, state, problem)
         setting, state, notices = explained.setting, explained.state, explained.notices
         if options.finds_zoom and video.intrinsics is None:
@@ -134,15 +135,14 @@ def optimise(
     """
     state, known = State.of(scene), trusted_poses(video, scene)
     problem = static_problem(video, flow, scene, motion, options)
-    only_flow_tells = _may_turn_only(video)
     setting = Setting(
         problem,
         scene.component,
         video,
         options.following(scene),
         known,
-        turns_only=only_flow_tells and scene.turns_only and scene.zooms,
-        is_settled=only_flow_tells and (scene.zooms or not scene.turns_only),
+        turns_only=_only_flow_tells(video) and scene.turns_only and scene.zooms,
+        least_parallax_px=_least_parallax_px(video, scene),
         terms=terms,
     )
     with progress("optimise", total=2) as counter:
@@ -155,8 +155,14 @@ def optimise(
     if more:
         state, setting = snapped(state, more), replace(setting, known=more)
         state = setting.task(state).solve(state, kernel_px)
-    least_px = LITTLE_PARALLAX_PX / 2 if scene.turns_only else NO_PARALLAX_PX
-    return _with_lasting(_finish(setting, state, is_final=True, least_px=least_px), scene.notices)
+    return _with_lasting(_finish(setting, state, is_final=True), scene.notices)
+
+
+def _least_parallax_px(video: Video, scene: Scene) -> float:
+    """`Setting.least_parallax_px`: what was decided when cameras were first found is not taken back for nothing."""
+    if scene.turns_only:
+        return TURNED_PARALLAX_PX
+    return 0.0 if _only_flow_tells(video) else NO_PARALLAX_PX
 
 
 def _with_lasting(scene: Scene, notices: tuple[Notice, ...]) -> Scene:
@@ -171,9 +177,9 @@ def _nearest_minimum(setting: Setting, state: State, kernel_px: float) -> State:
     Without masks a mover may have led to the state (see `recon4d.optim.start.kind`); with them the cost tells.
     """
     ends = [setting.task(state).solve(state, kernel_px)]
+    moves = setting.least_parallax_px == 0 and not setting.turns_only
     main = main_piece(setting.component)
-    may_turn = setting.is_settled and not setting.turns_only
-    if may_turn and unexplained_parallax_px(setting.problem, state, main) < LITTLE_PARALLAX_PX:
+    if moves and unexplained_parallax_px(setting.problem, state, main) < LITTLE_PARALLAX_PX:
         ends.append(setting.task(state.centred()).solve(state.centred(), kernel_px))
     costs = [setting.task(end).cost(end, kernel_px) for end in ends] if len(ends) > 1 else [0.0]
     return ends[int(np.argmin(costs))]
@@ -232,15 +238,13 @@ def static_weight(
     return np.asarray(1 - np.clip(sure, 0, 1), np.float32)
 
 
-def _finish(
-    setting: Setting, state: State, *, is_final: bool, least_px: float = NO_PARALLAX_PX
-) -> Scene:
+def _finish(setting: Setting, state: State, *, is_final: bool) -> Scene:
     """The scene; where rotations explain the flow as well, with cameras that turn about one centre.
 
     Only the final optimization's relative poses are given a covariance.
     """
     is_open = setting.known is None and not setting.turns_only
-    if is_open and _turns_only(setting, state, least_px):
+    if is_open and _turns_only(setting, state):
         setting, start = replace(setting, turns_only=True), state.centred()
         state = setting.task(start).solve(start, setting.options.kernel_px)
     video, known = setting.video, setting.known
@@ -278,14 +282,15 @@ def _moves(setting: Setting, state: State, is_metric: bool) -> Moves:
     return setting.task(state).moves(state, kernel_px, keeps_scale)
 
 
-def _may_turn_only(video: Video) -> bool:
-    """Whether nothing but flow tells where cameras are and how deep things lie."""
+def _only_flow_tells(video: Video) -> bool:
+    """Whether neither poses nor depth are known of a video: then its cameras may turn only."""
     return video.poses is None and video.depth_prior is None
 
 
-def _turns_only(setting: Setting, state: State, least_px: float = NO_PARALLAX_PX) -> bool:
-    """Whether rotations alone explain the flow: less than `least_px` of parallax; a prior tells depth all the same."""
-    if setting.is_settled or setting.video.depth_prior is not None:
+def _turns_only(setting: Setting, state: State) -> bool:
+    """Whether rotations alone explain the flow, but for too little parallax; a prior tells depth all the same."""
+    least_px = setting.least_parallax_px
+    if setting.turns_only or least_px == 0 or setting.video.depth_prior is not None:
         return setting.turns_only
     main = main_piece(setting.component)
     return unexplained_parallax_px(setting.problem, state, main) < least_px

@@ -24,11 +24,14 @@ from recon4d.optim.objective.unknowns import Freedom, State
 from recon4d.optim.solve import uncertainty
 from recon4d.optim.solve.jackknife import HeldMoves, Moves
 from recon4d.optim.solve.solver import solve
+from recon4d.optim.start.parallax import NO_PARALLAX_PX
 
 START_KERNEL_PX = 1.0
 """Scale of the robust kernel while a start is polished, pixels: three times the final one."""
 USUAL_FOCAL = 1.0
 """Focal length over the long side of the image, where nothing is known: 53 degrees of view, a phone's main camera."""
+USUAL_LENSES = (0.35, 6.0)
+"""Focal lengths over the long side of the image that lenses have: those for 35 mm film from 13 to 216 mm."""
 SMOOTHNESS_PX = 10.0
 """Weight of the camera's acceleration, pixels per median depth: nothing beside a frame with texture (thousands of
 samples), enough to carry a nearly blank one. Not used across cuts."""
@@ -95,8 +98,8 @@ class Setting:
     """Frames whose pose, depth and focal length stay, and with them a focal length that all share."""
     turns_only: bool = False
     """Cameras turn about one centre, and nothing is known of depth."""
-    is_settled: bool = False
-    """Whether cameras move or only turn is decided; else it is by what their translation explains."""
+    least_parallax_px: float = NO_PARALLAX_PX
+    """Unexplained parallax below which cameras are taken to turn only, pixels; 0: it is decided that they move."""
     terms: tuple[Term, ...] = ()
     """More terms of the objective, in the frame and scale of the start."""
 

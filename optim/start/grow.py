@@ -96,7 +96,7 @@ def initialise(
             components[new] = component
             growth.posed |= piece.posed
             tried |= new
-    whole = _with_all_samples(growth, problem, depth_scale)
+    whole = with_all_samples(growth, problem, depth_scale)
     return Start(
         whole.state(0, num_frames), components >= 0, components, whole.static, has_parallax
     )
@@ -109,22 +109,18 @@ def _begin(
     own_focals: bool,
 ) -> Growth:
     """No frame is posed yet."""
-    num_frames, num_samples = problem.prior_weight.shape
-    device = problem.samples_px.device
+    num_frames, device = problem.num_frames, problem.samples_px.device
     eye = torch.eye(4, dtype=torch.float64, device=device)
-    return Growth(
-        problem=problem,
-        intrinsics=torch.from_numpy(intrinsics.copy()).to(device).repeat(num_frames, 1),
-        cam_from_world=eye.repeat(num_frames, 1, 1),
-        inverse_depth=problem.prior_inverse_depth.clone(),
-        posed=torch.zeros(num_frames, dtype=torch.bool, device=device),
-        static=problem.weight.new_ones((num_frames, num_samples)),
-        min_sightings=min_sightings,
-        own_focals=own_focals,
+    state = State(
+        eye.repeat(num_frames, 1, 1),
+        problem.prior_inverse_depth.clone(),
+        torch.from_numpy(intrinsics.copy()).to(device).repeat(num_frames, 1),
     )
+    posed = torch.zeros(num_frames, dtype=torch.bool, device=device)
+    return Growth.of(problem, state, posed, min_sightings, own_focals=own_focals)
 
 
-def _with_all_samples(
+def with_all_samples(
     growth: Growth, problem: Problem, depth_scale: Float64[np.ndarray, " frames"]
 ) -> Growth:
     """The same cameras, with depth and agreement of every sample of the whole problem.

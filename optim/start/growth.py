@@ -48,6 +48,28 @@ class Growth:
     own_focals: bool
     """Every frame has a focal length of its own."""
 
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        state: State,
+        posed: Bool[Tensor, " frames"],
+        min_sightings: float = 0.0,
+        *,
+        own_focals: bool = False,
+    ) -> "Growth":
+        """From the posed frames of a state; nothing is known yet of what moves."""
+        return cls(
+            problem=problem,
+            intrinsics=state.intrinsics,
+            cam_from_world=state.cam_from_world,
+            inverse_depth=state.inverse_depth,
+            posed=posed,
+            static=torch.ones_like(state.inverse_depth),
+            min_sightings=min_sightings,
+            own_focals=own_focals,
+        )
+
     def state(self, first: int, last: int) -> State:
         """The unknowns of a window of frames."""
         return State(

@@ -19,9 +19,16 @@ from recon4d.core.scene import Notice
 from recon4d.optim.objective.flow_term import flow_term
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import State
-from recon4d.optim.setting import START_KERNEL_PX, USUAL_FOCAL, AlignOptions, Setting
+from recon4d.optim.setting import (
+    START_KERNEL_PX,
+    USUAL_FOCAL,
+    USUAL_LENSES,
+    AlignOptions,
+    Setting,
+)
 from recon4d.optim.start.focal import usual_intrinsics
-from recon4d.optim.start.growth import Growth, agreement, depth_of
+from recon4d.optim.start.grow import with_all_samples
+from recon4d.optim.start.growth import Growth
 from recon4d.optim.start.relief import from_relief
 from recon4d.optim.start.turning import fit_turning, stands_still, turn_between
 
@@ -66,8 +73,6 @@ SHORT = 2
 """Frames apart."""
 FEW = 10
 """Fewer frames than this tell no order of depth from another."""
-USUAL_LENSES = (0.35, 6.0)
-"""Focal lengths over the long side of the image that lenses have: from 110 to 10 degrees of view."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +125,10 @@ def explain(setting: Setting, state: State, problem: Problem) -> Explained:
     Returns:
         Where that is another than the grown one, its problem is weighted by what agrees.
     """
-    step = max(1, round(problem.samples_px.shape[2] / SAMPLES))
-    thin = problem.connected(setting.component).thinned(step)
-    judged = _Judge(thin)
-    grown = judged.of("grown", replace(setting, problem=thin), _thinned(state, step))
-    turning = _turning(judged, setting, thin)
+    judged = _Judge.of_problem(setting, problem)
+    thin = replace(setting, problem=judged.problem)
+    grown = judged.of("grown", thin, judged.thinned(state))
+    turning = _turning(judged, thin)
     notices: tuple[Notice, ...] = ()
     best = next((x for x in turning if judged.explains_as_well(x, grown)), None)
     if best is None:
@@ -163,20 +167,19 @@ def with_zoom(
         problem: The measurements, not weighted by what moves.
         zooming: Finds moving cameras with focal lengths of their own; called where freeing those of `state` helps.
     """
-    step = max(1, round(problem.samples_px.shape[2] / SAMPLES))
-    thin = problem.connected(setting.component).thinned(step)
     if setting.turns_only or setting.options.own_focals:
         return setting, state
-    judged, start = _Judge(thin), _thinned(state, step)
-    own = replace(setting, problem=thin, options=_zooming(setting.options, True))
+    judged = _Judge.of_problem(setting, problem)
+    start = judged.thinned(state)
+    own = replace(setting, problem=judged.problem, options=_zooming(setting.options, True))
     shared = judged.of("shared focal", own, start)
     freed = judged.of("freed focals", own, own.task(start).solve(start, START_KERNEL_PX))
     if freed.level_px > HELPED * shared.level_px or not _zooms(freed.state):
         return setting, state
     found, cameras = zooming()
-    grown = judged.of("grown with zoom", found, _thinned(cameras, step))
+    grown = judged.of("grown with zoom", found, judged.thinned(cameras))
     is_better = grown.level_px < HELPED * shared.level_px and _zooms(grown.state)
-    return (replace(found, is_settled=True), cameras) if is_better else (setting, state)
+    return (replace(found, least_parallax_px=0.0), cameras) if is_better else (setting, state)
 
 
 def _zooms(state: State) -> bool:
@@ -190,6 +193,18 @@ class _Judge:
     """Measures how well cameras explain a problem's flow."""
 
     problem: Problem
+    step: int
+    """Every so-manieth sample of the whole is looked at."""
+
+    @classmethod
+    def of_problem(cls, setting: Setting, problem: Problem) -> "_Judge":
+        """For the posed frames of a setting, on some of the samples of its problem."""
+        step = max(1, round(problem.samples_px.shape[2] / SAMPLES))
+        return cls(problem.connected(setting.component).thinned(step), step)
+
+    def thinned(self, state: State) -> State:
+        """A state of all samples, of those that are looked at."""
+        return replace(state, inverse_depth=state.inverse_depth[:, :: self.step].contiguous())
 
     @property
     def apart(self) -> np.ndarray:
@@ -232,9 +247,9 @@ class _Judge:
         return True
 
 
-def _turning(judged: _Judge, setting: Setting, thin: Problem) -> list[Explanation]:
+def _turning(judged: _Judge, setting: Setting) -> list[Explanation]:
     """Cameras that turn, and that turn and zoom, the simpler first; none whose focal lengths no lens has."""
-    video, options = setting.video, setting.options
+    video, options, thin = setting.video, setting.options, setting.problem
     usual = usual_intrinsics(video.size, USUAL_FOCAL)
     known, found = video.intrinsics, []
     may_zoom = known is None and (options.own_focals or options.finds_zoom)
@@ -249,13 +264,7 @@ def _turning(judged: _Judge, setting: Setting, thin: Problem) -> list[Explanatio
         state = replace(few, inverse_depth=torch.ones_like(thin.prior_inverse_depth))
         if known is None and not _is_usual(state, video.size):
             continue
-        own = replace(
-            setting,
-            problem=thin,
-            turns_only=True,
-            is_settled=True,
-            options=_zooming(options, zooms),
-        )
+        own = replace(setting, turns_only=True, options=_zooming(options, zooms))
         found.append(judged.of("turning and zooming" if zooms else "turning", own, state))
     return found
 
@@ -294,7 +303,7 @@ def _reliefs(judged: _Judge, turning: list[Explanation], own_focals: bool) -> li
     if judged.problem.num_frames < FEW or not alike or not judged.nearly_turns(alike[0]):
         return []
     base = alike[0]
-    own = replace(base.setting, turns_only=False)
+    own = replace(base.setting, turns_only=False, least_parallax_px=0.0)
     return [
         judged.of(name, own, from_relief(own, base.state, near_below=below))
         for name, below in ((NEAR_BELOW, True), ("near above", False))
@@ -313,30 +322,17 @@ def _likeliest(grown: Explanation, reliefs: list[Explanation]) -> Explanation:
     return below if below.level_px < ALIKE * best.level_px else best
 
 
-def _thinned(state: State, step: int) -> State:
-    return replace(state, inverse_depth=state.inverse_depth[:, ::step].contiguous())
-
-
 def _with_all_samples(
     found: Explanation, setting: Setting, problem: Problem
 ) -> tuple[Setting, State]:
     """The cameras of an explanation, with depth and agreement of every sample of the whole problem."""
-    cameras, posed = found.state, torch.from_numpy(setting.component >= 0)
-    growth = Growth(
-        problem=problem.connected(setting.component),
-        intrinsics=cameras.intrinsics,
-        cam_from_world=cameras.cam_from_world,
-        inverse_depth=torch.ones_like(problem.prior_inverse_depth),
-        posed=posed,
-        static=torch.ones_like(problem.prior_inverse_depth),
-        min_sightings=0.0,
-        own_focals=found.setting.options.own_focals,
+    posed = torch.from_numpy(setting.component >= 0)
+    usual = float(found.state.inverse_depth[posed].median())
+    growth = with_all_samples(
+        Growth.of(found.setting.problem, found.state, posed),
+        problem.connected(setting.component),
+        np.full(problem.num_frames, usual),
     )
-    usual = float(cameras.inverse_depth[posed].median())
-    for frame in torch.nonzero(posed)[:, 0].tolist():
-        if not found.setting.turns_only:
-            growth.inverse_depth[frame] = depth_of(growth, frame, usual)
-        growth.static[frame] = agreement(growth, frame)
     whole = replace(found.setting, problem=problem.with_static_weight(growth.static))
     state = growth.state(0, problem.num_frames)
     return whole, whole.task(state).solve(state, START_KERNEL_PX)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float64
 from scipy.spatial.transform import Rotation
 
+from recon4d.core.geometry import log_so3
 from recon4d.core.pinhole import project_array, rays_array
 from recon4d.optim.objective.normal_equations import SolveOptions
 from recon4d.optim.objective.problem import Problem
@@ -77,8 +78,7 @@ def fit_turning(
 def stands_still(turning: State) -> bool:
     """Whether only movers move in the picture: hands never hold a camera that still."""
     turns = turning.cam_from_world[:, :3, :3]
-    cosine = (torch.einsum("nij,ij->n", turns, turns[0]) - 1) / 2
-    largest = float(torch.arccos(cosine.clamp(-1, 1)).max())
+    largest = float(log_so3(turns @ turns[0].T).norm(dim=-1).max())
     return largest * float(turning.intrinsics[0, 0]) < STILL_PX
 
 

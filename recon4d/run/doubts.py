@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64
 from recon4d.core.geometry import transfer
 from recon4d.core.scene import Notice, Scene
 from recon4d.core.text import plain_number
+from recon4d.optim.setting import USUAL_LENSES
 from recon4d.run.figures import FrameFigures
 
 MOST_RESIDUAL_PX = 3.0
@@ -24,8 +25,6 @@ TORN_TIMES, TORN_PX = 8.0, 3.0
 hand: frames of clips that work are within 4 times, those beside a camera that jumps beyond 20."""
 LEAST_TIES = 12
 """Points of a frame below which its step to the next is not judged."""
-LEAST_FOCAL, MOST_FOCAL = 0.35, 6.0
-"""Focal lengths over the long side of the image: those of lenses for 35 mm film from 13 to 216 mm."""
 MOST_MOVING = 0.6
 """Share of the picture: people who fill a third of it are much (`recon4d.io.masks.values`)."""
 MOVING_FRAMES = 60
@@ -132,7 +131,7 @@ DOUBTS = (
     Doubt(
         "odd_focal",
         _focal,
-        (LEAST_FOCAL, MOST_FOCAL),
+        USUAL_LENSES,
         "The focal length of {where} came out as {worst:.2g} times the long side of the image, at the edge of "
         "what lenses have or beyond: the motion does not tell it, and depth and path may be stretched with it; give "
         "--intrinsics if you know it.",
