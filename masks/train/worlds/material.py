@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 
 from recon4d.core.errors import ConfigError
 from recon4d.io.pictures.files import read_rgb
-from recon4d.masks.train.worlds.cutouts import Cutout, cut_out, salient_net
+from recon4d.masks.train.worlds.cutouts import Cutout, cut_out
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 LONGEST = 800
@@ -56,7 +56,7 @@ def load_material(folders: Sequence[Path], cut: bool = True) -> Material:
 
     Args:
         folders: Of .jpg and .png files; none means what installed packages ship.
-        cut: Whether to cut objects out, which needs the extra `train`.
+        cut: Whether to cut objects out.
 
     Raises:
         ConfigError: A folder holds no photograph.
@@ -65,8 +65,7 @@ def load_material(folders: Sequence[Path], cut: bool = True) -> Material:
     photographs = [_shrunk(read_rgb(path)) for path in paths or _shipped()]
     cutouts = []
     if cut and photographs:
-        net = salient_net()
-        cutouts = [cut_out(net, photograph, k) for k, photograph in enumerate(photographs)]
+        cutouts = [cut_out(photograph, k) for k, photograph in enumerate(photographs)]
     rng = np.random.default_rng(0)
     drawn = [procedural(rng, 512) for _ in range(PROCEDURAL)]
     return Material((*photographs, *drawn), tuple(c for c in cutouts if c is not None))
