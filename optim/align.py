@@ -81,7 +81,7 @@ def _first_scene(
 
             setting, state = with_zoom(setting, state, problem, zooming)
     scene = _placed(setting, state)
-    return replace(scene, notices=(*scene.notices, *notices))
+    return replace(scene, notices=(*scene.notices, *notices), is_order_unsure=bool(notices))
 
 
 def _polished(
@@ -155,7 +155,7 @@ def optimise(
     if more:
         state, setting = snapped(state, more), replace(setting, known=more)
         state = setting.task(state).solve(state, kernel_px)
-    return _with_lasting(_finish(setting, state, is_final=True), scene.notices)
+    return _with_lasting(_finish(setting, state, is_final=True), scene)
 
 
 def _least_parallax_px(video: Video, scene: Scene) -> float:
@@ -165,10 +165,13 @@ def _least_parallax_px(video: Video, scene: Scene) -> float:
     return 0.0 if _only_flow_tells(video) else NO_PARALLAX_PX
 
 
-def _with_lasting(scene: Scene, notices: tuple[Notice, ...]) -> Scene:
-    """A scene with those of the former notices that are said when cameras are first found."""
-    lasting = tuple(notice for notice in notices if notice.code == DEPTH_ORDER)
-    return scene if scene.turns_only else replace(scene, notices=(*scene.notices, *lasting))
+def _with_lasting(scene: Scene, before: Scene) -> Scene:
+    """A scene with what was found of the former one when cameras were first found."""
+    if scene.turns_only:
+        return scene
+    lasting = tuple(notice for notice in before.notices if notice.code == DEPTH_ORDER)
+    notices = (*scene.notices, *lasting)
+    return replace(scene, notices=notices, is_order_unsure=before.is_order_unsure)
 
 
 def _nearest_minimum(setting: Setting, state: State, kernel_px: float) -> State:

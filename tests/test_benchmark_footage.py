@@ -14,7 +14,14 @@ import pytest
 
 from benchmarks import footage
 from benchmarks.measure.common import Measured
-from benchmarks.scores.footage import figures, path_over_depth, steadiness, tracked, upright
+from benchmarks.scores.footage import (
+    _followed,
+    figures,
+    path_over_depth,
+    steadiness,
+    tracked,
+    upright,
+)
 from benchmarks.scores.sheet import write_sheet
 from benchmarks.sets.shots import find_shots
 from recon4d.core.errors import InputError
@@ -63,6 +70,16 @@ def test_corners_are_where_an_exact_result_predicts_them(exact: Reconstruction) 
     wrong = tracked(shifted(exact, 0.2), 1)
     assert wrong is not None and wrong.median_px > 3 and wrong.bad > 0.5
     assert tracked(exact, FRAMES) is None
+
+
+def test_corners_of_a_fast_pan_begin_from_matches() -> None:
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.integers(0, 255, (200, 400)).astype(np.uint8), (0, 0), 2)
+    first, second = (np.ascontiguousarray(texture[:, at : at + 280]) for at in (0, 120))
+    start, end = _followed(first, second, np.ones(first.shape, bool))
+    assert len(start) > 50
+    moved = np.abs(end - start - [-120, 0]).max(axis=1)
+    assert np.median(moved) < 0.1 and (moved < 0.5).mean() > 0.95
 
 
 @needs.shared_file(SCORES)

@@ -9,13 +9,16 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.core.pinhole import project_array, rays_array
 from recon4d.core.sampling import sample_px
-from recon4d.core.scene import Flow, Scene, Video
+from recon4d.core.scene import Flow, MotionMasks, Notice, Scene, Video
 from recon4d.flow import window_pairs
-from recon4d.optim.align import initial_scene
+from recon4d.optim.align import initial_scene, optimise
+from recon4d.optim.dense import densify
 from recon4d.optim.objective.problem import build_problem
 from recon4d.optim.setting import AlignOptions
+from recon4d.optim.start.kind import DEPTH_ORDER, Explanation, _order_notices
 from recon4d.optim.start.turning import turn_between
 from recon4d.run.focal_source import motion_kind
+from recon4d.run.spread import depth_spread
 from tests.synthetic import Path, make_scene
 
 SIZE, FRAMES = (160, 120), 14
@@ -94,10 +97,17 @@ def followed_world(seed: int) -> tuple[Video, Flow]:
         flow[at] = _moved(grid, inverse_depth, camera, b - a) - grid
         flow[at][walker] = bob[b] - bob[a]
     flow += rng.normal(0, 0.05, flow.shape)
-    texture = rng.integers(0, 255, (1, height, width, 3), np.uint8).repeat(FRAMES, axis=0)
+    return _textured(rng, (width, height)), _sure_flow(edges, flow)
+
+
+def _textured(rng: np.random.Generator, size: tuple[int, int]) -> Video:
+    texture = rng.integers(0, 255, (1, size[1], size[0], 3), np.uint8).repeat(FRAMES, axis=0)
     names = tuple(str(at) for at in range(FRAMES))
-    video = Video(texture, np.arange(FRAMES) / 25.0, names, (width, height))
-    return video, Flow(edges, flow.astype(np.float16), np.full(flow.shape[:3], 255, np.uint8))
+    return Video(texture, np.arange(FRAMES) / 25.0, names, size)
+
+
+def _sure_flow(edges: np.ndarray, flow: np.ndarray) -> Flow:
+    return Flow(edges, flow.astype(np.float16), np.full(flow.shape[:3], 255, np.uint8))
 
 
 def _moved(
@@ -105,12 +115,14 @@ def _moved(
     inverse_depth: Float64[np.ndarray, "rows cols"],
     camera: Float64[np.ndarray, "4"],
     frames: int,
+    turn_deg: float = 0.5,
+    step: float = 0.02,
 ) -> Float64[np.ndarray, "rows cols 2"]:
-    """Where the ground is seen after some frames: each turns by half a degree and steps aside."""
-    turn = Rotation.from_euler("y", -0.5 * frames, degrees=True).as_matrix()
-    step = np.array([-0.02 * frames, 0.0, 0.0])
+    """Where the ground is seen after some frames: each turns a little and steps aside."""
+    turn = Rotation.from_euler("y", -turn_deg * frames, degrees=True).as_matrix()
+    aside = np.array([-step * frames, 0.0, 0.0])
     rays = rays_array(grid, camera)
-    return project_array((rays + inverse_depth[..., None] * step) @ turn.T, camera)
+    return project_array((rays + inverse_depth[..., None] * aside) @ turn.T, camera)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -121,6 +133,51 @@ def test_depth_is_not_reversed_for_the_sake_of_a_walker(seed: int) -> None:
     beside = abs(found.samples_px[..., 0] - 128) > 30
     middle, bottom = (row > 48) & (row < 96) & beside, (row >= 96) & beside
     assert np.median(depth[middle]) > 1.5 * np.median(depth[bottom])
+
+
+def two_fold_world(seed: int) -> tuple[Video, Flow]:
+    """A slope seen through a long lens by a camera that hardly moves: both orders of its depth explain the flow."""
+    rng = np.random.default_rng(seed)
+    (width, height), focal = (128, 72), 300.0
+    camera = np.array([focal, focal, width / 2, height / 2])
+    grid = sample_px(height // 2, width // 2).astype(np.float64)
+    inverse_depth = 0.2 + 0.8 * grid[..., 1] / height + 0.05 * np.sin(grid[..., 0] / 10)
+    pairs = window_pairs(FRAMES)
+    edges = np.concatenate((pairs, pairs[:, ::-1]))
+    flow = np.stack(
+        [_moved(grid, inverse_depth, camera, b - a, 0.2, 0.006) - grid for a, b in edges.tolist()]
+    )
+    flow += rng.normal(0, NOISE_PX, flow.shape)
+    return _textured(rng, (width, height)), _sure_flow(edges, flow)
+
+
+def test_where_both_orders_of_depth_explain_the_flow_nothing_is_certain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[Explanation] = []
+
+    def notices(best: Explanation, others: list[Explanation]) -> tuple[Notice, ...]:
+        tried.extend(others)
+        return _order_notices(best, others)
+
+    monkeypatch.setattr("recon4d.optim.start.kind._order_notices", notices)
+    video, flow = two_fold_world(0)
+    still = MotionMasks(np.zeros((FRAMES, *flow.confidence.shape[1:]), np.float32))
+    found = optimise(video, flow, initial_scene(video, flow, AUTO), still, AUTO)
+    assert found.is_order_unsure and DEPTH_ORDER in [notice.code for notice in found.notices]
+    dense = densify(video, flow, found, still, AUTO)
+    assert (
+        26 < dense.confidence.max() <= 85
+    )  # more than completed pixels have, but a third of certain
+    nothing = np.zeros(dense.depth.shape, bool)
+    std = depth_spread(found, dense, nothing).std(dense, nothing, measured=False)
+    below = np.median(dense.depth[:, 48:]) < np.median(dense.depth[:, 24:48])
+    other = next(each for each in tried if (each.nearness_below > 0) != below)
+    column, row = np.rint(other.setting.problem.samples_px[0].numpy() - 0.5).astype(int)
+    for frame in (0, FRAMES - 1):
+        here, there = dense.depth[frame, row, column], 1 / other.state.inverse_depth[frame].numpy()
+        off = abs(there * np.median(here) / np.median(there) - here)
+        assert (off < 2 * std[frame, row, column]).mean() > 0.9
 
 
 def test_a_turn_and_a_zoom_are_found_beside_movers() -> None:

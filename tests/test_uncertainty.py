@@ -10,6 +10,7 @@ import torch
 from recon4d.core.errors import InputError
 from recon4d.core.geometry import exp_se3, transfer
 from recon4d.core.scene import DenseDepth, Scene
+from recon4d.core.similarity import scene_part
 from recon4d.evaluate.stated import stated_poses
 from recon4d.io.poses.trajectory import Trajectory
 from recon4d.optim.objective.camera_terms import focal_term
@@ -246,6 +247,21 @@ def test_more_confidence_never_means_a_larger_deviation() -> None:
     table = depth_spread(scene, dense, np.zeros(depth.shape, bool)).by_confidence
     assert (np.diff(table) <= 0).all()
     assert table[5] > 3 * table[250]
+
+
+def test_depth_whose_order_is_unsure_may_as_well_be_mirrored() -> None:
+    scene, dense = wall(0)
+    depth = dense.depth.copy()
+    depth[:, :20], depth[:, 20:30] = 1, 4  # beside the wall at 2
+    unsure = dataclasses.replace(scene, is_order_unsure=True)
+    nothing, slanted = np.zeros(depth.shape, bool), DenseDepth(depth, dense.confidence)
+    std = depth_spread(unsure, slanted, nothing).std(slanted, nothing, measured=False)
+    plain = depth_spread(scene, slanted, nothing).std(slanted, nothing, measured=False)
+    np.testing.assert_allclose(std[:, :20], 3, rtol=0.05)  # what is at 1 may be at 4
+    np.testing.assert_allclose(std[:, 20:30], 3, rtol=0.05)
+    assert (std >= plain).all() and np.median(std[:, 30:] / plain[:, 30:]) < 2
+    part = scene_part(unsure, np.arange(2))
+    assert part.is_order_unsure  # clips write some of their frames
 
 
 def test_one_posed_frame_tells_nothing() -> None:

@@ -52,6 +52,9 @@ COMPLETED_REACH = 0.02
 """Distance from what was seen, parts of the image's width, at which a completed pixel has half of that confidence."""
 LEAST = 0.004
 """Least confidence of a pixel whose depth is known at all: 1 of 255."""
+UNSURE_SHARE = 1 / 3
+"""What is left of confidence where the reverse order of depth explains the video about as well: nothing is certain, and
+what was measured still stands above what was completed."""
 MEASURED = 0.25
 """Confidence that some pixel of a frame must have for its depth to be measured."""
 
@@ -199,13 +202,18 @@ def _settle(
     inverse_depth: Float[Tensor, "frames height width"],
     trust: Float[Tensor, "frames height width"],
 ) -> _Maps:
-    """Frames that nothing measures have the prior's depth; those without a pose have no confidence."""
+    """Frames that nothing measures have the prior's depth; those without a pose have no confidence.
+
+    Where the order of depth is unsure, all have less of it.
+    """
     for i, frame in enumerate(frames):
         is_measured = bool((trust[i] > MEASURED).any())
         if not is_measured:
             inverse_depth[i] = float(np.median(scene.inverse_depth[frame]))
         if not is_measured or not scene.is_posed[frame]:
             trust[i] = 0
+    if scene.is_order_unsure:
+        trust = torch.where(trust > 0, (UNSURE_SHARE * trust).clamp_min(LEAST), 0.0)
     return inverse_depth.cpu().numpy(), (255 * trust).round().to(torch.uint8).cpu().numpy()
 
 

@@ -5,7 +5,8 @@ other frame by the cameras, differs from the depth there by both errors. What is
 divided by sqrt(2), which would be right if frames shared no error at all. No truth is needed: every video (of a long
 one every clip) has its own table, from confidence to the standard deviation; confidence says how the depth of a pixel
 was found, and how far a completed one is from what was seen. Of moving pixels nothing is measured: theirs is the spread
-of the scene's depths, or that of any place between the camera and what is behind, whichever is larger.
+of the scene's depths, or that of any place between the camera and what is behind, whichever is larger. Where the
+reverse order of depth explains the video about as well, every depth may as well be its mirror image.
 
 Numbers here that name no source were set by hand.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float16, Float64, UInt8
+from jaxtyping import Bool, Float16, Float32, Float64, UInt8
 
 from recon4d.core.geometry import transfer
 from recon4d.core.sampling import spread_evenly
@@ -49,6 +50,8 @@ class DepthSpread:
     """Of what is triangulated, measured or completed, for every value of its confidence."""
     moving: float
     """Of moving pixels, whose depth is only plausible."""
+    is_order_unsure: bool = False
+    """As of `Scene`: what is near may be far."""
 
     def std(
         self, dense: DenseDepth, is_dynamic: Bool[np.ndarray, "frames height width"], measured: bool
@@ -68,9 +71,20 @@ class DepthSpread:
             relative = np.where(plausible, self.moving, self.by_confidence[confidence])
             known = (depth > 0) & (confidence > 0)
             std = np.where(known, np.maximum(depth * relative, LEAST_STD), np.inf)
+            if self.is_order_unsure and known.any():
+                std[known] = np.maximum(std[known], to_mirror(depth[known]))
             with np.errstate(over="ignore"):  # beyond 65,504 units nothing is known
                 out[at] = std
         return out
+
+
+def to_mirror(depth: Float32[np.ndarray, " pixels"]) -> Float32[np.ndarray, " pixels"]:
+    """How far each depth of a frame is from where it is if near and far change places, in its unit.
+
+    Logarithms of depth are mirrored at their median. On DAVIS `train`, where both orders explain the flow, 90 to 99 %
+    of what the other one says lies within that distance of what was chosen.
+    """
+    return np.asarray(np.abs(np.median(depth) ** 2 / depth - depth), np.float32)
 
 
 def depth_spread(
@@ -85,7 +99,7 @@ def depth_spread(
     """
     posed = np.flatnonzero(scene.is_posed)
     apart = min(APART, len(posed) // 2)
-    unknown = DepthSpread(np.full(256, np.inf), np.inf)
+    unknown = DepthSpread(np.full(256, np.inf), np.inf, scene.is_order_unsure)
     if apart < 1:
         return unknown
     starts = spread_evenly(len(posed) - apart, COMPARED_PAIRS)
@@ -98,7 +112,8 @@ def depth_spread(
     depth = dense.depth[chosen][(dense.depth[chosen] > 0) & ~is_dynamic[chosen]]
     if len(off) < MIN_PIXELS or not len(depth):
         return unknown
-    return DepthSpread(_table(confidence, off), max(float(np.log(depth).std()), ANYWHERE))
+    moving = max(float(np.log(depth).std()), ANYWHERE)
+    return DepthSpread(_table(confidence, off), moving, scene.is_order_unsure)
 
 
 def _disagreement(
