@@ -29,14 +29,16 @@ FLOORS: tuple[dict[str, str], ...] = (
     {
         "recon4d.export": "a result in the formats of other programs",
         "recon4d.viewer": "looking at a result: window, page, picture",
-        "recon4d.evaluate": "a result against the truth",
         "recon4d.networks": "networks: weights in, tensors out; no videos",
     },
     {
         "recon4d.flow": "how pixels move from one frame to another",
         "recon4d.priors": "what a network says of the depth of a video",
     },
-    {"recon4d.masks": "what moves: methods, evidence, refinement"},
+    {
+        "recon4d.masks": "what moves: methods, evidence, refinement",
+        "recon4d.evaluate": "a result against the truth",
+    },
     {
         "recon4d.run": "from an input to a result: stages, rounds, long videos",
         "recon4d.masks.train": "training the networks of the masks",

@@ -18,13 +18,13 @@ from benchmarks.scores.footage import (
     _followed,
     figures,
     path_over_depth,
-    steadiness,
     tracked,
     upright,
 )
 from benchmarks.scores.sheet import write_sheet
 from benchmarks.sets.shots import find_shots
 from recon4d.core.errors import InputError
+from recon4d.evaluate.steady import steadiness
 from recon4d.flow import flow_method
 from recon4d.io.pictures.files import read_rgb
 from recon4d.results.folder import write_result

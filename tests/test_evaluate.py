@@ -330,6 +330,29 @@ def test_missing_evo_is_named_with_the_command_that_installs_it(
         compare(tmp_path / "gt.txt", tmp_path / "gt.txt", EvalOptions())
 
 
+def test_masks_that_jump_are_less_steady_than_masks_that_stay_with_the_picture(
+    tmp_path: Path,
+) -> None:
+    result = make_result(tmp_path)
+    texture = cv2.GaussianBlur(result.images[0], (0, 0), 1)
+    still = np.stack([texture] * COUNT)
+    stays = np.zeros_like(result.is_dynamic)
+    stays[:, 8:24, 10:26] = True
+    jumps = stays.copy()
+    jumps[::2] = np.roll(stays[::2], 8, axis=2)
+    steady = {}
+    for name, masks in (("stays", stays), ("jumps", jumps), ("none", np.zeros_like(stays))):
+        write_result(dataclasses.replace(result, images=still, is_dynamic=masks), tmp_path / name)
+        report = compare(tmp_path / name, tmp_path / "gt", EvalOptions()).masks
+        assert report is not None
+        steady[name] = report.steady
+    assert steady["stays"] is not None and steady["stays"] > 0.98
+    assert steady["jumps"] == pytest.approx(1 / 3, abs=0.05)  # half of each lies on the other
+    assert steady["none"] is None
+    shown = evaluate(tmp_path / "none", tmp_path / "gt", EvalOptions())
+    assert "steady  -" in shown and "carried along the flow" in shown
+
+
 def test_the_table_shows_every_part(tmp_path: Path) -> None:
     make_result(tmp_path)
     text = evaluate(tmp_path / "result", tmp_path / "gt", EvalOptions(depth_scale="scale_shift"))

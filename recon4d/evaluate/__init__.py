@@ -3,6 +3,7 @@
 Numbers here that name no source were set by hand.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,9 @@ from recon4d.evaluate.report import (
     to_json,
 )
 from recon4d.evaluate.stated import StatedPoses, stated_poses
+from recon4d.evaluate.steady import steadiness
 from recon4d.evaluate.truth import Truth, read_true_depth, read_true_mask, read_truth
+from recon4d.flow import flow_method
 from recon4d.io.poses.trajectory import Trajectory, read_trajectory
 from recon4d.results.folder import read_result
 from recon4d.results.result import Result
@@ -219,7 +222,14 @@ def _compare_masks(reconstruction: Result, truth: Truth, options: EvalOptions) -
     if not regions:
         return None
     region, contour = statistics(np.array(regions)), statistics(np.array(contours))
-    return MaskReport(len(regions), region.mean, region.recall, contour.mean, contour.recall)
+    return MaskReport(
+        frames=len(regions),
+        jaccard=region.mean,
+        jaccard_recall=region.recall,
+        contour=contour.mean,
+        contour_recall=contour.recall,
+        steady=steadiness(reconstruction, flow_method("dis"), len(os.sched_getaffinity(0))),
+    )
 
 
 def _frames(reconstruction: Result) -> list[tuple[float, str]]:

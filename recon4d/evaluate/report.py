@@ -39,6 +39,8 @@ class MaskReport:
     """Share of the frames with J above 0.5."""
     contour: float
     contour_recall: float
+    steady: float | None = None
+    """Mean overlap of every mask with the one before, carried along the flow; None where nothing moves."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def _mask_table(masks: MaskReport) -> str:
     return (
         f"masks: {masks.frames} frames\n"
         f"  J  {masks.jaccard:.4f}   recall {masks.jaccard_recall:.4f}\n"
-        f"  F  {masks.contour:.4f}   recall {masks.contour_recall:.4f}"
+        f"  F  {masks.contour:.4f}   recall {masks.contour_recall:.4f}\n"
+        f"  steady  {_number(masks.steady, '.4f')}   J of every mask with the one before, carried along the flow"
     )
 
 
