@@ -15,6 +15,7 @@ ORDER = (
     "readme_tables",
     "results",
     "footage",
+    "worlds",
     "loop",
     "ablation",
     "alignment",

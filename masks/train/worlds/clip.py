@@ -3,6 +3,7 @@
 Numbers here that name no source were set by hand.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -42,11 +43,14 @@ class Shot:
     """Part of a frame that passes between the first row and the last."""
     exposure: float
     """Part of a frame that the shutter is open; 0 is sharp."""
+    zoom: Callable[[float], float] | None = None
+    """Focal lengths at a time in frames, as parts of those of `intrinsics`; None: they stay."""
 
     def view(self, frame: float | int, row: float | int) -> View:
         """The camera when a row is exposed."""
         time = frame + self.readout * (row / self.size[1] - 0.5)
-        return View(self.path(time), self.intrinsics, time)
+        factor = 1.0 if self.zoom is None else self.zoom(time)
+        return View(self.path(time), self.intrinsics * (factor, factor, 1, 1), time)
 
     @property
     def strips(self) -> tuple[slice, ...]:
@@ -64,7 +68,7 @@ class RenderedClip:
     world_from_cam: Float64[np.ndarray, "frames 4 4"]
     """Of the middle of the exposure of the middle row."""
     intrinsics: Float64[np.ndarray, "4"]
-    """(fx, fy, cx, cy) in pixels; the centre of the first pixel is (0.5, 0.5)."""
+    """(fx, fy, cx, cy) in pixels without the shot's zoom; the centre of the first pixel is (0.5, 0.5)."""
     depth: Float32[np.ndarray, "frames height width"]
     """z-depth of what pixel centres show, world units."""
     is_dynamic: Bool[np.ndarray, "frames height width"]

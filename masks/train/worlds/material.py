@@ -35,10 +35,12 @@ class Material:
 
     photographs: tuple[Photograph, ...]
     cutouts: tuple[Cutout, ...]
+    drawn: float = 0.15
+    """Part of the pictures that no photograph shows."""
 
     def picture(self, rng: np.random.Generator, side: int) -> UInt8[np.ndarray, "side side 3"]:
         """A random square part of a photograph or a procedural picture, recoloured a little."""
-        if rng.random() < 0.15:
+        if rng.random() < self.drawn:
             return procedural(rng, side)
         photograph = self.photographs[int(rng.integers(len(self.photographs)))]
         height, width = photograph.shape[:2]

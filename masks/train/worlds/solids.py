@@ -3,7 +3,7 @@
 Numbers here that name no source were set by hand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -52,14 +52,33 @@ def random_body(
     if rng.random() > VEHICLES:
         size = tall * np.array([rng.uniform(0.4, 2), 1, rng.uniform(0.4, 2)])
         return box(foot - [0, tall / 2, 0], turn, size, _faces(rng, material))
+    return vehicle(rng, foot, tall, turn, lambda: _faces(rng, material))
+
+
+def vehicle(
+    rng: np.random.Generator,
+    foot: Float64[np.ndarray, "3"],
+    tall: float,
+    turn: Float64[np.ndarray, "3 3"],
+    faces: Callable[[], Sequence[UInt8[np.ndarray, "_ _ 3"]]],
+) -> list[Patch]:
+    """A body with a cabin on it.
+
+    Args:
+        rng: Decides proportions.
+        foot: The point that it stands on.
+        tall: Its height.
+        turn: Columns are the directions of its sides, the long one first.
+        faces: Pictures as of `box`, first of the body, then of the cabin.
+    """
     long, deep = tall * rng.uniform(1.6, 3.2), tall * rng.uniform(0.8, 1.3)
     low = rng.uniform(0.45, 0.65) * tall
     cabin = np.array([rng.uniform(0.4, 0.7) * long, tall - low, 0.9 * deep])
     ahead = turn @ [rng.uniform(-0.1, 0.1) * long, 0, 0]
     body = np.array([long, low, deep])
     return [
-        *box(foot - [0, low / 2, 0], turn, body, _faces(rng, material)),
-        *box(foot - [0, (tall + low) / 2, 0] + ahead, turn, cabin, _faces(rng, material)),
+        *box(foot - [0, low / 2, 0], turn, body, faces()),
+        *box(foot - [0, (tall + low) / 2, 0] + ahead, turn, cabin, faces()),
     ]
 
 

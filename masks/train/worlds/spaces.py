@@ -56,19 +56,22 @@ class Lens:
     size: tuple[int, int]
 
 
-def make_space(rng: np.random.Generator, material: Material, lens: Lens) -> Space:
-    """A random world without objects."""
-    kind = str(rng.choice(KINDS, p=SHARES))
+def make_space(
+    rng: np.random.Generator, material: Material, lens: Lens, kind: str | None = None
+) -> Space:
+    """A random world without objects, of one of `KINDS`; any if not given."""
+    kind = str(rng.choice(KINDS, p=SHARES)) if kind is None else kind
     return {"room": _room, "street": _street, "backdrop": _backdrop}[kind](rng, material, lens)
 
 
-def _wall(
+def wall(
     origin: Triple,
     across: Triple,
     down: Triple,
     picture: UInt8[np.ndarray, "rows cols 3"],
     bend: Bend | None = None,
 ) -> Patch:
+    """A surface of the world, which never moves; its picture may sway."""
     o, a, d = (np.array(v, np.float64) for v in (origin, across, down))
     return Patch(o, a, d, picture, bend=bend)
 
@@ -87,12 +90,12 @@ def _room(rng: np.random.Generator, material: Material, lens: Lens) -> Space:
     wide, tall, deep = right - left, floor - top, depth - behind
     side = [material.picture(rng, WALL_PX) for _ in range(6)]
     walls = [
-        _wall((left, top, depth), (wide, 0, 0), (0, tall, 0), side[0], _sway(rng)),
-        _wall((left, top, behind), (0, 0, deep), (0, tall, 0), side[1]),
-        _wall((right, top, depth), (0, 0, -deep), (0, tall, 0), side[2]),
-        _wall((left, floor, depth), (wide, 0, 0), (0, 0, -deep), side[3]),
-        _wall((left, top, behind), (wide, 0, 0), (0, 0, deep), side[4]),
-        _wall((right, top, behind), (-wide, 0, 0), (0, tall, 0), side[5]),
+        wall((left, top, depth), (wide, 0, 0), (0, tall, 0), side[0], _sway(rng)),
+        wall((left, top, behind), (0, 0, deep), (0, tall, 0), side[1]),
+        wall((right, top, depth), (0, 0, -deep), (0, tall, 0), side[2]),
+        wall((left, floor, depth), (wide, 0, 0), (0, 0, -deep), side[3]),
+        wall((left, top, behind), (wide, 0, 0), (0, 0, deep), side[4]),
+        wall((right, top, behind), (-wide, 0, 0), (0, tall, 0), side[5]),
     ]
     for _ in range(int(rng.integers(2, 9))):
         walls += _furniture(rng, material, (left, right), floor, (1.0, depth))
@@ -105,8 +108,8 @@ def _street(rng: np.random.Generator, material: Material, lens: Lens) -> Space:
     far, high = 4 * depth, 6 * depth
     near = -6.0
     walls = [
-        _wall((-high, -high, far), (2 * high, 0, 0), (0, 2 * high, 0), _sky(rng, material)),
-        _wall((-high, floor, far), (2 * high, 0, 0), (0, 0, near - far), _ground(rng, material)),
+        wall((-high, -high, far), (2 * high, 0, 0), (0, 2 * high, 0), sky(rng, material)),
+        wall((-high, floor, far), (2 * high, 0, 0), (0, 0, near - far), ground(rng, material)),
     ]
     for x in (left, right):
         z = near
@@ -114,12 +117,12 @@ def _street(rng: np.random.Generator, material: Material, lens: Lens) -> Space:
             long, tall = rng.uniform(3, 10), rng.uniform(1.5, 9)
             picture = material.picture(rng, WALL_PX)
             walls.append(
-                _wall((x, floor - tall, z), (0, 0, long), (0, tall, 0), picture, _sway(rng))
+                wall((x, floor - tall, z), (0, 0, long), (0, tall, 0), picture, _sway(rng))
             )
             z += long * rng.uniform(0.8, 1.3)
     tall = rng.uniform(0.05, 0.6) * depth
     picture = material.picture(rng, WALL_PX)
-    walls.append(_wall((-depth, floor - tall, depth), (2 * depth, 0, 0), (0, tall, 0), picture))
+    walls.append(wall((-depth, floor - tall, depth), (2 * depth, 0, 0), (0, tall, 0), picture))
     for _ in range(int(rng.integers(2, 9))):
         walls += _furniture(rng, material, (left, right), floor, (2.5, depth))
     return Space(tuple(walls), floor, depth)
@@ -136,7 +139,7 @@ def _backdrop(rng: np.random.Generator, material: Material, lens: Lens) -> Space
     pixel = margin * max(lens.size[0] / width, lens.size[1] / height)
     scale = length_at(depth, pixel, lens.focal)
     tint = int(rng.integers(2**31))
-    picture = photograph if not own else _without(photograph, own[0])
+    picture = photograph if not own else without(photograph, own[0])
     picture = recoloured(picture, np.random.default_rng(tint))
     corner = np.array([-width / 2 * scale, -height / 2 * scale, depth])
     lean = rng.uniform(-0.4, 0.4) * depth if rng.random() < 0.5 else 0.0  # the ground comes nearer
@@ -164,10 +167,10 @@ def _surround(rng: np.random.Generator, material: Material, depth: float) -> tup
     """What is seen beyond the edges of a backdrop."""
     far, wide = 1.6 * depth, 8 * depth
     picture = material.picture(rng, WALL_PX)
-    return (_wall((-wide / 2, -wide / 2, far), (wide, 0, 0), (0, wide, 0), picture),)
+    return (wall((-wide / 2, -wide / 2, far), (wide, 0, 0), (0, wide, 0), picture),)
 
 
-def _without(
+def without(
     photograph: UInt8[np.ndarray, "rows cols 3"], cut: Cutout
 ) -> UInt8[np.ndarray, "rows cols 3"]:
     """The photograph with its object painted over from around it."""
@@ -203,7 +206,8 @@ def _furniture(
     return box(middle, yaw, size, pictures)
 
 
-def _sky(rng: np.random.Generator, material: Material) -> UInt8[np.ndarray, "rows cols 3"]:
+def sky(rng: np.random.Generator, material: Material) -> UInt8[np.ndarray, "rows cols 3"]:
+    """Clouds, or any picture."""
     if rng.random() < 0.3:
         return material.picture(rng, WALL_PX)
     top, bottom = rng.uniform((60, 90, 140), (180, 200, 240)), rng.uniform(150, 245, 3)
@@ -212,7 +216,7 @@ def _sky(rng: np.random.Generator, material: Material) -> UInt8[np.ndarray, "row
     return np.asarray(np.clip(top * (1 - mix) + bottom * mix + clouds, 0, 255), np.uint8)
 
 
-def _ground(rng: np.random.Generator, material: Material) -> UInt8[np.ndarray, "rows cols 3"]:
+def ground(rng: np.random.Generator, material: Material) -> UInt8[np.ndarray, "rows cols 3"]:
     """A picture in many mirrored copies: the ground is large."""
     tile = material.picture(rng, 128)
     twice = np.concatenate((tile, tile[:, ::-1]), axis=1)

@@ -70,7 +70,7 @@ def random_thing(rng: np.random.Generator, material: Material, space: Space, len
 
 def standing(thing: Thing, space: Space, light: Light) -> list[Patch]:
     """A thing that never moves, with its shadow."""
-    return [*_shadows(thing.parts, space, light), *thing.parts]
+    return with_shade(thing.parts, (space, light))
 
 
 def moving(
@@ -89,12 +89,20 @@ def moving(
         index: Which mover it is.
         world: Where.
     """
-    space, light = world
     moved = (_driven if thing.is_solid else _swung)(rng, thing, track)
     bend = None if thing.is_solid or rng.random() > SWAYING else _random_bend(rng)
     parts = [replace(p, moved=moved, mover=index, bend=bend) for p in thing.parts]
+    is_mirrored = not thing.is_solid and rng.random() < MIRRORED
+    return with_shade(parts, world, is_mirrored)
+
+
+def with_shade(
+    parts: Sequence[Patch], world: tuple[Space, Light], is_mirrored: bool = False
+) -> list[Patch]:
+    """What stands or moves, with its shadow and, of a single picture, its reflection."""
+    space, light = world
     seen = [*_shadows(parts, space, light), *parts]
-    if not thing.is_solid and rng.random() < MIRRORED:
+    if is_mirrored:
         seen.append(_reflection(parts[0], Ground.under(parts, space)))
     return seen
 
@@ -126,7 +134,7 @@ def _swung(rng: np.random.Generator, thing: Thing, track: tuple[Track, int]) -> 
     def moved(time: float) -> Affine:
         angles = (swing * np.sin(pace * time), yaw * np.sin(0.5 * pace * time))
         turn = Rotation.from_euler("zy", angles).as_matrix()
-        return _about(turn, thing.middle, track[0](time))
+        return about(turn, thing.middle, track[0](time))
 
     return moved
 
@@ -142,12 +150,12 @@ def _driven(rng: np.random.Generator, thing: Thing, track: tuple[Track, int]) ->
 
     def moved(time: float) -> Affine:
         turn = Rotation.from_euler("y", start + rate * (time - frames / 2)).as_matrix()
-        return _about(turn, thing.middle, way(time))
+        return about(turn, thing.middle, way(time))
 
     return moved
 
 
-def _about(
+def about(
     turn: Float64[np.ndarray, "3 3"],
     middle: Float64[np.ndarray, "3"],
     there: Float64[np.ndarray, "3"],
