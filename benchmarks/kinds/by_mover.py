@@ -172,13 +172,13 @@ def stop_and_go(rng: Rng, material: Material, size: Size) -> Shot:
 
 def shadow(rng: Rng, material: Material, size: Size) -> Shot:
     """A low sun throws long shadows, or a wet floor mirrors what goes on it."""
-    stage = set_stage(rng, material, size, str(rng.choice(("room", "square"))))
+    stage = set_stage(rng, material, size, "square", (0.5, 0.65))
     is_wet = bool(rng.random() < 0.5)
-    slope = stage.sign() * stage.between(0.7, 1.6), stage.between(-0.8, 0.4)
+    slope = stage.sign() * stage.between(0.7, 1.6), -stage.between(0.2, 0.8)
     light = Light(slope, 0.0 if is_wet else stage.between(0.6, 0.85))
     stage = replace(stage, light=light)
-    z = stage.between(3.2, 4.5)
-    thing = person(stage, stage.on_ground(stage.between(-0.2, 0.2), z), stage.between(1.0, 1.5))
+    z = stage.between(3.6, 5)
+    thing = person(stage, stage.on_ground(stage.between(-0.2, 0.2), z), stage.between(1.2, 1.6))
     way = stage.sign() * stage.step(stage.between(2, 5), z)
     actor = walking(stage, thing, (way, 0, stage.between(-0.2, 0.2) * way))
     return shoot(stage, [actor], _carried(stage), is_mirrored=is_wet)
@@ -198,8 +198,8 @@ def _carried(stage: Stage) -> Path:
 
 
 def _thing(stage: Stage, foot: np.ndarray) -> Thing:
-    """A car, an animal, or a person."""
-    kind = int(stage.rng.integers(3))
+    """A car, as often as an animal and a person together."""
+    kind = int(stage.rng.choice((0, 0, 1, 2)))
     if kind == 0:
         return car(stage, foot, float(stage.rng.choice((0, np.pi))))
     return animal(stage, foot, stage.between(0.9, 1.3)) if kind == 1 else person(stage, foot)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from recon4d.masks.train.worlds.material import Material, Photograph
+from recon4d.masks.train.worlds.material import PROCEDURAL, Material, Photograph
 from recon4d.masks.train.worlds.planes import Patch
 from recon4d.masks.train.worlds.solids import box
 from recon4d.masks.train.worlds.spaces import Space, ground, sky, wall, without
@@ -26,9 +26,10 @@ Rng = np.random.Generator
 def scenery(material: Material) -> Material:
     """Photographs without the objects that stand out in them, so that walls show none; the objects are kept."""
     by_photograph = {cut.photograph: cut for cut in material.cutouts}
+    real = material.photographs[:-PROCEDURAL] or material.photographs
     shown = [
         without(photograph, by_photograph[at]) if at in by_photograph else photograph
-        for at, photograph in enumerate(material.photographs)
+        for at, photograph in enumerate(real)
     ]
     return Material(tuple(shown), material.cutouts, DRAWN)
 
