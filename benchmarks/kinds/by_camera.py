@@ -56,9 +56,8 @@ def pan_zoom(rng: np.random.Generator, material: Material, size: Size) -> Shot:
 
 def orbit(rng: np.random.Generator, material: Material, size: Size) -> Shot:
     """A camera goes around something that stands; somebody passes by it."""
-    stage = set_stage(rng, material, size, "room")
-    distance = stage.between(0.45, 0.6) * stage.space.depth
-    block = stage.between(0.3, 0.6)
+    stage = set_stage(rng, material, size, "square")
+    distance, block = stage.between(4.5, 6.5), stage.between(0.7, 1.4)
     sides = [material.picture(rng, 192) for _ in range(3)]
     middle = stage.on_ground(0.0, distance) - [0, block / 2, 0]
     space = stage.space
