@@ -28,6 +28,7 @@ from recon4d.io.options import ReadOptions
 from recon4d.io.pictures.folder import open_image_folder
 from recon4d.io.resize import resize_nearest, same_shape, working_size
 from recon4d.io.rgbd.captures import is_capture_folder, open_capture_folder
+from recon4d.io.rgbd.points import resized_depth
 from recon4d.io.rgbd.tum import is_tum_folder, open_tum_folder
 from recon4d.io.video import open_video_source
 
@@ -218,7 +219,7 @@ class _Reading:
             )
         if self.lens:
             depth = self.lens.nearest(resize_nearest(depth, self.source_size))
-        return resize_nearest(depth, self.size)
+        return resized_depth(depth, self.size)
 
     def _working_intrinsics(self) -> np.ndarray | None:
         camera = self.lens.camera if self.lens else self.camera
