@@ -100,7 +100,7 @@ def test_the_method_of_the_command_line_gives_the_same(
     torch.manual_seed(0)
     network = D2mif(TINY)
     path = tmp_path / "w.safetensors"
-    save_weights(path, network, Calibration(1.5, 0.25, 0.5, -0.25))
+    save_weights(path, network, Calibration(1.5, 0.25, -0.25))
     method = masks.method("d2mif", Resources({"d2mif": path}))
     seen = masks.Seen(made.video, made.flow, None)
     assert method.features is not None and method.depends_on_scene
@@ -114,9 +114,9 @@ def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:
     torch.manual_seed(2)
     network = D2mif(TINY)
     path = tmp_path / "w.safetensors"
-    save_weights(path, network, Calibration(1.5, 0.25, 0.5, -0.25))
+    save_weights(path, network, Calibration(1.5, 0.25, -0.25))
     back = load_weights(path)
-    assert back.calibration == Calibration(1.5, 0.25, 0.5, -0.25) and back.network.config == TINY
+    assert back.calibration == Calibration(1.5, 0.25, -0.25) and back.network.config == TINY
     before = fold_norms(network).state_dict()
     for name, value in back.network.state_dict().items():
         # half has 11 bits; folding multiplies by about 1
@@ -141,12 +141,10 @@ def test_files_that_are_no_weights_are_refused_in_one_sentence(tmp_path: Path) -
         load_weights(other)
 
 
-def test_calibration_adds_the_log_odds_of_network_evidence_and_salience() -> None:
+def test_calibration_adds_the_log_odds_of_network_and_evidence() -> None:
     odds = np.array([-1.0, 0.0, 2.0], np.float32)
     evidence = np.array([0.0, 4.0, -2.0], np.float32)
-    salient = np.array([0.0, 2.0, 0.0], np.float32)
-    adds = Calibration(2.0, 0.5, salience=1.5, shift=1.0)
-    assert adds(odds, evidence, salient).tolist() == [-1.0, 6.0, 4.0]
+    assert Calibration(2.0, 0.5, 1.0)(odds, evidence).tolist() == [-1.0, 3.0, 4.0]
 
 
 def test_the_shipped_weights_are_whole_small_and_described() -> None:

@@ -7,13 +7,17 @@ import pytest
 from jaxtyping import UInt8
 
 from recon4d.core.errors import ConfigError
-from recon4d.masks import Features
-from recon4d.masks.d2mif import _salient
+from recon4d.core.scene import Flow, MotionMasks, Overlay, Video
+from recon4d.masks import Seen
 from recon4d.masks.d2mif import salience as adapted
-from recon4d.masks.d2mif.config import LIGHT
-from recon4d.masks.d2mif.network import D2mif
-from recon4d.masks.d2mif.salience import AGAINST, IN_FAVOUR, LEAST_LOG_ODDS, salient_log_odds
-from recon4d.masks.d2mif.weights import Calibration, Trained
+from recon4d.masks.d2mif.salience import (
+    AGAINST,
+    IN_FAVOUR,
+    LEAST_OF_MOST,
+    joined,
+    salient_log_odds,
+    whole_objects,
+)
 from recon4d.networks import u2net
 from recon4d.networks.u2net import salience
 
@@ -50,7 +54,7 @@ def test_the_network_says_what_the_published_one_says() -> None:
     assert found[159, 126] == pytest.approx(0.9742, abs=0.01)
 
 
-def test_an_object_is_favoured_and_the_rest_hardly_argues_against_motion() -> None:
+def test_an_object_is_favoured_and_the_rest_is_not() -> None:
     found = salient_log_odds(_drawn(), 120, 160)
     inside = _inside()[::2, ::2]
     assert found[inside].mean() > 0.9 * IN_FAVOUR
@@ -67,19 +71,53 @@ def test_what_is_most_salient_counts_where_the_network_is_not_sure(
 
     monkeypatch.setattr(adapted, "salience", unsure)
     found = salient_log_odds(np.zeros((64, 64, 3), np.uint8), 320, 320)
-    assert found[120, 120] == pytest.approx(LEAST_LOG_ODDS) and found[10, 10] == AGAINST
+    assert found[120, 120] == pytest.approx(LEAST_OF_MOST) and found[10, 10] == AGAINST
 
 
-def test_salience_counts_in_the_masks_but_under_an_overlay() -> None:
-    shape = (1, 2, 3)
-    values = np.concatenate((np.zeros(5), np.arange(6)))[None]
-    features = Features(values.astype(np.float16))
-    salient, without = (Trained(D2mif(LIGHT), Calibration(salience=w)) for w in (1.0, 0.0))
-    hidden = np.zeros(shape, bool)
-    hidden[0, 1, 2] = True
-    assert _salient(features, salient, None, shape).ravel().tolist() == [0, 1, 2, 3, 4, 5]
-    assert _salient(features, salient, hidden, shape).ravel().tolist() == [0, 1, 2, 3, 4, 0]
-    assert not _salient(features, without, None, shape).any()
+def _scene() -> tuple[np.ndarray, np.ndarray]:
+    """An object whose left third surely moves while the rest is unsure, before ground that surely rests."""
+    moves = np.full((60, 80), 0.02, np.float32)
+    moves[20:40, 20:30], moves[20:40, 30:50] = 0.98, 0.2
+    salient = np.full((60, 80), AGAINST, np.float32)
+    salient[20:40, 20:50] = IN_FAVOUR
+    return moves, salient
+
+
+def test_a_part_that_moves_brings_the_whole_object() -> None:
+    moves, salient = _scene()
+    found = joined(moves, salient) > 0.5
+    assert found[20:40, 20:50].all() and found.sum() == 20 * 30
+
+
+def test_neither_sure_rest_nor_sure_motion_is_outweighed() -> None:
+    moves, salient = _scene()
+    moves[20:40, 30:50] = 0.002  # a statue behind somebody who walks
+    moves[0:10, 0:20] = 0.999  # somebody whom nobody looks at
+    found = joined(moves, salient) > 0.5
+    assert not found[20:40, 30:50].any() and found[0:10, 0:20].all()
+
+
+def test_in_a_crowd_that_is_not_salient_salience_says_less_against() -> None:
+    moves, salient = _scene()
+    moves[0:15, :] = 0.9
+    alone = joined(moves[:1, :40], salient[:1, :40])[0, 0]
+    crowd = joined(moves, salient)[0, 0]
+    assert crowd > alone
+    assert crowd == pytest.approx(0.78, abs=0.05)  # 1,200 of 1,400 sure samples are not salient
+
+
+def test_what_an_overlay_hides_keeps_its_masks() -> None:
+    images = np.stack([_drawn()] * 2)
+    area = np.zeros((240, 320), bool)
+    area[:, 160:] = True
+    overlay = Overlay(area[None], np.array([[0, 1]]), 2)
+    video = Video(images, np.arange(2.0), ("0", "1"), (320, 240), overlay=overlay)
+    motion = MotionMasks(np.full((2, 120, 160), 0.3, np.float32))
+    nothing = np.zeros((0, 120, 160), np.uint8)
+    flow = Flow(np.zeros((0, 2), np.int64), np.zeros((0, 120, 160, 2), np.float16), nothing)
+    found = whole_objects(Seen(video, flow), motion).probability
+    inside = _inside()[::2, ::2]
+    assert (found[:, inside][:, :50] > 0.5).any() and (found[:, :, 82:] == np.float32(0.3)).all()
 
 
 def test_damaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

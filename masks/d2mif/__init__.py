@@ -1,8 +1,8 @@
 """Motion masks by the D2MIF network (`recon4d.masks.d2mif.network`), from appearance, flow and the current geometry.
 
-What the network sees of images and flow, and which things are salient, does not change while the geometry does: it is
-computed once per video (`scene_free_features`). Every round of the loop adds the evidence of the current geometry,
-decodes the sum, gathers it over the pair graph along the flow, and adds what appearance says of whole objects.
+What the network sees of images and flow does not change while the geometry does: it is computed once per video
+(`scene_free_features`). Every round of the loop adds the evidence of the current geometry, decodes the sum, and gathers
+it over the pair graph along the flow.
 
 Numbers here that name no source were set by hand.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float16, Float32, UInt8
+from jaxtyping import Float, Float16, Float32, UInt8
 from torch import Tensor
 
 from recon4d.core.arrays import create_array
@@ -24,7 +24,6 @@ from recon4d.flow.overlay import hidden_samples
 from recon4d.masks import Features
 from recon4d.masks.d2mif.maps import geometry_maps, motion_maps, partner_edges
 from recon4d.masks.d2mif.network import Tokens, add, over_partners
-from recon4d.masks.d2mif.salience import salient_log_odds
 from recon4d.masks.d2mif.weights import Trained
 from recon4d.masks.evidence import Surroundings, look_around
 from recon4d.masks.evidence.filters import along_time
@@ -47,7 +46,7 @@ def scene_free_features(
     progress: Progress = no_progress,
     tokens: Float16[np.ndarray, "frames token_rows token_cols values"] | None = None,
 ) -> Features:
-    """Evidence of image and flow, and of tokens, for every frame, summed; then salience; a memory map in `folder`.
+    """Evidence of image and flow, and of tokens, for every frame, summed; a memory map in `folder`.
 
     Args:
         video: Images at working size.
@@ -60,19 +59,13 @@ def scene_free_features(
     """
     shapes = _shapes(trained, _network_size(video))
     values = sum(int(np.prod(shape)) for shape in shapes)
-    rows, cols = flow.confidence.shape[1:]
-    salient = rows * cols if trained.calibration.salience else 0
-    evidence = create_array(
-        folder / "evidence.npy", np.float16, (video.num_frames, values + salient)
-    )
+    evidence = create_array(folder / "evidence.npy", np.float16, (video.num_frames, values))
 
     def one(frame: int) -> None:
         seen = None if tokens is None else tokens[frame]
         found = _features_of(video, flow, frame, trained, seen)
         if found is not None:
-            evidence[frame, :values] = _flat(found)
-        if salient:
-            evidence[frame, values:] = salient_log_odds(video.images[frame], rows, cols).ravel()
+            evidence[frame] = _flat(found)
 
     with progress("features", total=video.num_frames) as counter:
         for _ in each(one, range(video.num_frames), threads):
@@ -114,22 +107,7 @@ def d2mif_masks(
             counter.advance()
     fused = along_time(log_odds, flow, threads)
     evidence = np.stack([a.log_odds for a in around])
-    salient = _salient(features, trained, hidden, fused.shape)
-    return MotionMasks(1 / (1 + np.exp(-trained.calibration(fused, evidence, salient))), BORDER)
-
-
-def _salient(
-    features: Features,
-    trained: Trained,
-    hidden: Bool[np.ndarray, "frames rows cols"] | None,
-    shape: tuple[int, int, int],
-) -> Float32[np.ndarray, "frames rows cols"]:
-    """Log-odds from appearance where no overlay hides it; a logo is salient, too."""
-    if not trained.calibration.salience:
-        return np.zeros(shape, np.float32)
-    samples = shape[1] * shape[2]
-    found = np.asarray(features.evidence[:, -samples:], np.float32).reshape(shape)
-    return found if hidden is None else np.where(hidden, np.float32(0), found)
+    return MotionMasks(1 / (1 + np.exp(-trained.calibration(fused, evidence))), BORDER)
 
 
 @torch.inference_mode()

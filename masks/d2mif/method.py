@@ -12,6 +12,7 @@ from recon4d.core.scene import MotionMasks, Scene
 from recon4d.masks import Features, MaskMethod, Seen
 from recon4d.masks.d2mif import d2mif_masks, scene_free_features
 from recon4d.masks.d2mif.config import NetworkConfig
+from recon4d.masks.d2mif.salience import whole_objects
 from recon4d.masks.d2mif.weights import Trained, load_weights
 from recon4d.networks.tokens import token_source, video_tokens
 from recon4d.weights.resolve import Backbone, Resources
@@ -44,7 +45,11 @@ def make(resources: Resources) -> MaskMethod:
             seen.video, seen.flow, scene, seen.features, trained(), seen.threads, seen.progress
         )
 
-    return MaskMethod(masks, depends_on_scene=True, features=features)
+    def whole(seen: Seen, motion: MotionMasks) -> MotionMasks:
+        sees = "appearance" in trained().network.config.branches
+        return whole_objects(seen, motion) if sees else motion
+
+    return MaskMethod(masks, depends_on_scene=True, features=features, whole=whole)
 
 
 def _backbone(config: NetworkConfig, resources: Resources) -> Backbone | None:

@@ -21,7 +21,7 @@ from recon4d.weights.files import WeightsFile, check_fit, load_into, read_weight
 
 SHIPPED = Path(__file__).parent / "data" / "d2mif.safetensors"
 """The weights that the package holds; `data/d2mif.md` says how they were made."""
-SHIPPED_SHA256 = "d5257e3fd92fa09a15f2a2069916f0484c018fe0160605bce9351caf8a3cbc97"
+SHIPPED_SHA256 = "a07f24509b506ef86f63f1b805cb0c1375bbd3e52fbb02da41380adf2ab424ad"
 """Of that file."""
 WHAT = "D2MIF as its own metadata describe it"
 LARGEST_CALIBRATION = 1e6
@@ -30,29 +30,25 @@ LARGEST_CALIBRATION = 1e6
 
 @dataclass(frozen=True)
 class Calibration:
-    """Adds the log-odds of the network, of the evidence that needs none and of appearance: the sum means what it says.
+    """Adds the log-odds of the network and of the evidence that needs none, so that the sum means what it says.
 
-    What the network learned, what `recon4d.masks.evidence` computes and what looks like an object err in different
-    places; the weights of all follow from clips that the network was not trained on.
+    What the network learned and what `recon4d.masks.evidence` computes err in different places; the weights of both
+    follow from clips that the network was not trained on.
     """
 
     scale: float = 1.0
     """Weight of the network's log-odds."""
     evidence: float = 0.0
     """Weight of the evidence's; 0 for a network that is to do without geometry."""
-    salience: float = 0.0
-    """Weight of `recon4d.masks.d2mif.salience`'s; 0 for a network that is to do without appearance."""
     shift: float = 0.0
 
     def __call__(
         self,
         network: Float32[np.ndarray, "*shape"],
         evidence: Float32[np.ndarray, "*shape"],
-        salience: Float32[np.ndarray, "*shape"],
     ) -> Float32[np.ndarray, "*shape"]:
         """Calibrated log-odds."""
-        both = self.scale * network + self.evidence * evidence
-        return np.asarray(both + self.salience * salience + self.shift, np.float32)
+        return np.asarray(self.scale * network + self.evidence * evidence + self.shift, np.float32)
 
 
 @dataclass(frozen=True)
@@ -118,8 +114,6 @@ def _calibration(weights: WeightsFile) -> Calibration:
     except (ValueError, RecursionError):
         values = None
     names = {each.name for each in fields(Calibration)}
-    if isinstance(values, dict):
-        values = {"salience": 0.0} | values  # files of before this weight do without
     if not isinstance(values, dict) or values.keys() != names:
         raise _wrong(weights, f"its calibration needs {', '.join(sorted(names))}")
     for name, value in values.items():

@@ -224,5 +224,7 @@ def finish_masks(methods: Methods, seen: Seen, motion: MotionMasks, given: Given
     """The masks that are written: the user's own as they are, others refined."""
     if given is not None:
         return FinalMasks(given)
-    found = methods.refine(seen, motion, methods.masks.unites)
+    whole = methods.masks.whole
+    last = motion if whole is None else whole(seen, motion)
+    found = methods.refine(seen, last, methods.masks.unites)
     return final_outside(found, seen.video.overlay)

@@ -6,17 +6,13 @@ Numbers here that name no source were set by hand.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon4d.masks.d2mif.config import NetworkConfig
 from recon4d.masks.d2mif.maps import EVIDENCE_UNIT
 from recon4d.masks.d2mif.network import D2mif
-from recon4d.masks.d2mif.salience import salient_log_odds
 from recon4d.masks.d2mif.weights import Calibration
-from recon4d.masks.train.d2mif.batches import Batch
 from recon4d.masks.train.d2mif.fit import predictions
 from recon4d.masks.train.d2mif.samples import Samples
 
@@ -36,30 +32,26 @@ class _Pixels:
     """Log-odds of motion by the network."""
     evidence: Float[Tensor, " pixels"]
     """The same by what needs no network; 0 for a network that does without geometry."""
-    salience: Float[Tensor, " pixels"]
-    """The same by appearance alone; 0 for a network that does without."""
     truth: Float[Tensor, " pixels"]
     """Part that moves."""
 
 
 def calibrate(network: D2mif, clips: Sequence[Samples], device: str = "cpu") -> Calibration:
-    """Weights of the three kinds of log-odds, and a shift, that make the truth of some clips most likely.
+    """Weights of the two kinds of log-odds, and a shift, that make the truth of some clips most likely.
 
-    Logistic regression on the three (Platt, 1999, for the network alone).
+    Logistic regression on the two (Platt, 1999, for the network alone).
     """
     pixels = _gather(network, clips, device)
     start = Calibration()
     values = [
-        torch.tensor([v], requires_grad=True)
-        for v in (start.scale, start.evidence, start.salience, start.shift)
+        torch.tensor([v], requires_grad=True) for v in (start.scale, start.evidence, start.shift)
     ]
     solver = torch.optim.LBFGS(values, max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
 
     def cost() -> Tensor:
         solver.zero_grad()
-        scale, evidence, salience, shift = values
+        scale, evidence, shift = values
         log_odds = scale * pixels.network + evidence * pixels.evidence + shift
-        log_odds = log_odds + salience * pixels.salience
         loss = torch.nn.functional.binary_cross_entropy_with_logits(log_odds, pixels.truth)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -73,7 +65,7 @@ def calibration_error(
 ) -> float:
     """Mean distance of predicted and found share of moving pixels over bins of the probability (Guo et al., 2017)."""
     pixels = _gather(network, clips, device)
-    log_odds = calibration(pixels.network.numpy(), pixels.evidence.numpy(), pixels.salience.numpy())
+    log_odds = calibration(pixels.network.numpy(), pixels.evidence.numpy())
     probability = torch.sigmoid(torch.from_numpy(log_odds))
     which = (probability * BINS).long().clamp(max=BINS - 1)
     error = 0.0
@@ -93,17 +85,5 @@ def _gather(network: D2mif, clips: Sequence[Samples], device: str) -> _Pixels:
     with torch.no_grad():
         for found, batch in predictions(network, clips, device):
             evidence = batch.geometry[:, 0, -1] * (EVIDENCE_UNIT * has_geometry)
-            salient = _salience(batch, network.config)
-            parts.append(
-                [x[thin].reshape(-1).cpu() for x in (found, evidence, salient, batch.truth)]
-            )
+            parts.append([x[thin].reshape(-1).cpu() for x in (found, evidence, batch.truth)])
     return _Pixels(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def _salience(batch: Batch, config: NetworkConfig) -> Float[Tensor, "batch rows cols"]:
-    """Log-odds by appearance alone, at the samples of the truth."""
-    rows, cols = batch.truth.shape[-2:]
-    if "appearance" not in config.branches:
-        return torch.zeros_like(batch.truth)
-    images = ((batch.image.cpu().permute(0, 2, 3, 1) + 1) * 127.5).round().byte().numpy()
-    return torch.from_numpy(np.stack([salient_log_odds(each, rows, cols) for each in images]))
