@@ -257,7 +257,7 @@ def _finish(setting: Setting, state: State, *, is_final: bool) -> Scene:
     if video.num_frames < 2:
         return scene
     moves = _moves(setting, state, scene.is_metric)
-    return replace(scene, pose_covariance=pose_covariance(moves, scene))
+    return replace(scene, pose_covariance=pose_covariance(moves, scene), focal_std=moves.focal_std)
 
 
 def pose_covariance(moves: Moves, scene: Scene) -> Float64[np.ndarray, "frames 6 6"]:

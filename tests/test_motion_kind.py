@@ -17,7 +17,7 @@ from recon4d.optim.objective.problem import build_problem
 from recon4d.optim.setting import AlignOptions
 from recon4d.optim.start.kind import DEPTH_ORDER, Explanation, _order_notices
 from recon4d.optim.start.turning import turn_between
-from recon4d.run.focal_source import motion_kind
+from recon4d.run.focal_source import UNSURE_FOCAL, motion_kind
 from recon4d.run.spread import depth_spread
 from tests.synthetic import Path, make_scene
 
@@ -164,6 +164,9 @@ def test_where_both_orders_of_depth_explain_the_flow_nothing_is_certain(
     video, flow = two_fold_world(0)
     still = MotionMasks(np.zeros((FRAMES, *flow.confidence.shape[1:]), np.float32))
     found = optimise(video, flow, initial_scene(video, flow, AUTO), still, AUTO)
+    assert (
+        found.focal_std > UNSURE_FOCAL
+    )  # it is not told either: 92 px, which the usual 128 holds, for 300
     assert found.is_order_unsure and DEPTH_ORDER in [notice.code for notice in found.notices]
     dense = densify(video, flow, found, still, AUTO)
     assert (

@@ -22,6 +22,7 @@ from recon4d.optim.solve.jackknife import HeldMoves, Moves
 from recon4d.optim.solve.solver import solve
 from recon4d.optim.solve.uncertainty import camera_moves, relative_pose_covariance
 from recon4d.results.folder import read_result, write_result
+from recon4d.run.focal_source import focal_notices
 from recon4d.run.spread import depth_spread
 from tests.test_io_result import small_result
 
@@ -319,3 +320,30 @@ def test_results_without_are_read(tmp_path: Path) -> None:
     write_result(small_result(3), tmp_path / "r")
     back = read_result(tmp_path / "r")
     assert back.pose_covariance is None and back.depth_std is None
+
+
+def test_the_focal_length_is_as_sure_as_the_regions_agree() -> None:
+    rng = np.random.default_rng(0)
+    used, moves = np.ones(12, bool), rng.normal(size=12)
+    moves -= moves.mean()
+    none, cameras = np.zeros(12), np.zeros((12, 5, 6))
+    shared = Moves(cameras, none, 0.01 * moves, none, used)
+    # delete-a-group: (n - 1) / n of the sum of squares, and Student's t of 11 degrees of freedom at one deviation
+    wanted = 1.053 * 0.01 * np.sqrt(11 / 12 * (moves**2).sum())
+    assert shared.focal_std == pytest.approx(wanted, rel=1e-2)
+    own = np.concatenate((cameras, np.full((12, 5, 1), 0.01) * moves[:, None, None]), axis=2)
+    assert Moves(own, none, none, none, used).focal_std == pytest.approx(shared.focal_std)
+    assert Moves.unknown(5).focal_std == 0
+    assert dataclasses.replace(shared, is_used=np.arange(12) < 3).focal_std == 0
+
+
+def test_a_focal_length_that_the_motion_hardly_tells_is_named() -> None:
+    scene = dataclasses.replace(wall(0)[0], focal_std=0.5)
+    (notice,) = focal_notices("estimated", scene)
+    assert notice.code == "focal_unsure" and "80 px" in notice.message and "50 %" in notice.message
+    assert (
+        "more than 100 %"
+        in focal_notices("estimated", dataclasses.replace(scene, focal_std=1e9))[0].message
+    )
+    assert not focal_notices("given", scene)
+    assert not focal_notices("estimated", dataclasses.replace(scene, focal_std=0.05))

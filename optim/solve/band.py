@@ -87,6 +87,8 @@ class Border:
     column: Float64[Tensor, " columns"]
     corner: Float64[Tensor, ""]
     slope: Float64[Tensor, ""]
+    most: float = MAX_FOCAL_STEP
+    """Largest step of the log focal."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +148,21 @@ class Reduced:
         return Reduced(**sums)
 
     def solved(
-        self, fixed: Bool[Tensor, " columns"], damping: float, shared_focal: bool
+        self,
+        fixed: Bool[Tensor, " columns"],
+        damping: float,
+        shared_focal: bool,
+        most: float = MAX_FOCAL_STEP,
     ) -> tuple[Float64[Tensor, " columns"], Float64[Tensor, ""]]:
-        """Steps of the cameras and of a shared log focal, 0 where none is free; NaN: something is not determined."""
+        """Steps of the cameras and of a shared log focal, 0 where none is free; NaN: something is not determined.
+
+        The focal length steps by no more than `most`.
+        """
         band = self.band.clone()
         held = torch.where(fixed | (band[0] <= 0), 1.0, 1e-9)
         band[0] += damping * self.diagonal + held
         corner = self.corner * (1 + damping) + self.expected
-        border = Border(self.column, corner, self.slope) if shared_focal else None
+        border = Border(self.column, corner, self.slope, most) if shared_focal else None
         return solve_bordered(band, self.rhs, border)
 
 
@@ -197,7 +206,7 @@ def solve_bordered(
     both = solve_banded(band, torch.stack((rhs, border.column), dim=1))
     pivot = (border.corner - border.column @ both[:, 1]).clamp_min(1e-12)
     focal = -(border.slope - border.column @ both[:, 0]) / pivot
-    focal = focal.clamp(-MAX_FOCAL_STEP, MAX_FOCAL_STEP)
+    focal = focal.clamp(-border.most, border.most)
     return -both[:, 0] - focal * both[:, 1], focal
 
 

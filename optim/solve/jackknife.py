@@ -30,6 +30,8 @@ class Moves:
     """Twist (rotation vector, translation; axes of the camera) and, where it is its own, log focal of every frame."""
     log_focal: Float64[np.ndarray, " regions"]
     """Of a shared focal length; 0 where it is known."""
+    told_focal: Float64[np.ndarray, " regions"]
+    """The same by the motion alone, without what is expected of lenses."""
     growth: Float64[np.ndarray, " regions"]
     """Logarithm of the scale; 0 where lengths are known."""
     is_used: Bool[np.ndarray, " regions"]
@@ -40,7 +42,7 @@ class Moves:
         """Nothing is measured."""
         regions = REGIONS[0] * REGIONS[1]
         none = np.zeros(regions)
-        return cls(np.zeros((regions, num_frames, 6)), none, none, none > 0)
+        return cls(np.zeros((regions, num_frames, 6)), none, none, none, none > 0)
 
     def covariance(
         self, cam_from_world: Float64[np.ndarray, "frames 4 4"]
@@ -63,9 +65,25 @@ class Moves:
 
         An error over a deviation that comes from n regions is distributed as Student's t with n - 1 degrees of freedom.
         """
+        return self._widening**2 * self.covariance(cam_from_world)
+
+    @property
+    def focal_std(self) -> float:
+        """Standard deviation of the logarithm of the focal length, without what is expected of lenses.
+
+        That of its mean, where every frame has its own; 0 where it is known, or too little is.
+        """
         count = int(self.is_used.sum())
-        factor = float(stdtrit(count - 1, ONE_SIGMA)) if count > 1 else 1.0
-        return factor**2 * self.covariance(cam_from_world)
+        if count < MIN_REGIONS:
+            return 0.0
+        errors = (self.told_focal + self.cameras[..., 6:].sum(-1).mean(1))[self.is_used]
+        return self._widening * float(np.sqrt((count - 1) / count * (errors**2).sum()))
+
+    @property
+    def _widening(self) -> float:
+        """What deviations are enlarged by, see `widened`."""
+        count = int(self.is_used.sum())
+        return float(stdtrit(count - 1, ONE_SIGMA)) if count > 1 else 1.0
 
     def _relative_errors(
         self, poses: Float64[Tensor, "frames 4 4"]

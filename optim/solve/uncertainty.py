@@ -10,6 +10,7 @@ Numbers here that name no source were set by hand.
 """
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -91,15 +92,19 @@ def camera_moves(
     whole = whole.with_terms(problem, linears, freedom, layout)
     fixed = ~freedom.cameras(options.has_own_focals).flatten()
     steepness = _steepness(problem, state, options)
-    found = np.zeros((len(unknown.is_used), layout.size + 1))
+    found = np.zeros((len(unknown.is_used), layout.size + 2))
     is_used = np.array([region in parts for region in range(len(found))])
     for region in range(len(found)):
         without = whole.plus(parts[region], -1.0) if region in parts else whole
         if held is not None:
             without = _taken_along(without, held, region, layout, steepness)
             is_used[region] |= held.moves.is_used[region]
-        cameras, focal = without.solved(fixed, 0.0, options.has_shared_focal)
-        found[region] = np.append(cameras.cpu().numpy(), float(focal))
+        told = replace(without, expected=torch.zeros_like(without.expected))
+        (cameras, focal), (_, told_focal) = (
+            system.solved(fixed, 0.0, options.has_shared_focal, math.inf)
+            for system in (without, told)
+        )
+        found[region] = (*cameras.cpu().numpy(), float(focal), float(told_focal))
     if not np.isfinite(found).all():  # one region alone holds some frame
         return unknown
     found = np.where(is_used[:, None], found - found[is_used].mean(0), 0.0) / steepness
@@ -115,13 +120,14 @@ def _as_moves(
     held: HeldMoves | None,
 ) -> Moves:
     """The replicates' steps, frame by frame; focal length and scale are those of held frames where there are any."""
-    moves = found[:, :-1].reshape(len(found), -1, layout.camera)
+    moves = found[:, :-2].reshape(len(found), -1, layout.camera)
     if held is not None:
-        return Moves(moves, held.moves.log_focal, held.moves.growth, is_used)
+        of_held = held.moves
+        return Moves(moves, of_held.log_focal, of_held.told_focal, of_held.growth, is_used)
     growth = np.zeros(len(found))
     if not keeps_scale:
         growth = _growth(moves[..., :6], np.asarray(state.cam_from_world.cpu()))
-    return Moves(moves, found[:, -1], growth, is_used)
+    return Moves(moves, found[:, -2], found[:, -1], growth, is_used)
 
 
 def _taken_along(

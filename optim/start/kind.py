@@ -72,7 +72,7 @@ which cameras surely move, pixels: next to each other zoom explains most motion.
 SHORT = 2
 """Frames apart."""
 FEW = 10
-"""Fewer frames than this tell no order of depth from another."""
+"""Fewer frames than this tell no order of depth from another, nor a zoom from a step forwards."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def with_zoom(
         problem: The measurements, not weighted by what moves.
         zooming: Finds moving cameras with focal lengths of their own; called where freeing those of `state` helps.
     """
-    if setting.turns_only or setting.options.own_focals:
+    if setting.turns_only or setting.options.own_focals or problem.num_frames < FEW:
         return setting, state
     judged = _Judge.of_problem(setting, problem)
     start = judged.thinned(state)

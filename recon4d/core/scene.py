@@ -235,6 +235,8 @@ class Scene:
     """True where lengths are metres."""
     is_pose_trusted: Bool[np.ndarray, " frames"] | None = None
     """Frames whose given pose fits to the others and to the video; None: no pose was given, or none is of use."""
+    focal_std: float = 0.0
+    """Standard deviation of the logarithm of the focal length, as motion tells it; 0: it is known, or not judged."""
     is_order_unsure: bool = False
     """The reverse order of depth explains the flow about as well."""
     pose_covariance: Float64[np.ndarray, "frames 6 6"] | None = None

@@ -135,7 +135,7 @@ DOUBTS = (
         "The focal length of {where} came out as {worst:.2g} times the long side of the image, at the edge of "
         "what lenses have or beyond: the motion does not tell it, and depth and path may be stretched with it; give "
         "--intrinsics if you know it.",
-        unless=("focal_assumed",),
+        unless=("focal_assumed", "focal_unsure"),
     ),
     Doubt(
         "much_moving",

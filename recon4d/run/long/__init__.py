@@ -42,6 +42,7 @@ from recon4d.run.long.kept import (
     ALONE_NOTE,
     BETWEEN_NOTE,
     HISTORY,
+    KEY_MOVES,
     KEYFRAMES,
     LOCAL,
     MOTION,
@@ -164,6 +165,7 @@ def _whole_scene(run: Run) -> Scene:
         scene,
         world_from_cam=poses,
         pose_covariance=covariance,
+        focal_std=KEY_MOVES.load(run.folder).focal_std,
         notices=(
             *notices,
             *lost_notices(scene.component),
