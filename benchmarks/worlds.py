@@ -70,10 +70,10 @@ EXPLAINED = """\
 J, F and J&F: DAVIS's measures, means over the frames of a clip, then over the clips of a kind; a clip that fails counts
 as 0. `steady`: overlap (J) of every mask with the one before, carried along the flow. `false`: part of the pixels that
 do not move which the masks take. The truth has every visible part of what moves, in all frames, also where it rests;
-shadows, reflections, water and leaves are no part of it. Walls are photographs, people and animals are what U2-Net
-small cuts out of them, the same that trainings with these photographs see: a method that asks U2-Net what is salient
-is flattered by their outlines, though not told which of them move. Cars, leaves and thin figures are drawn. Places,
-ways, cameras and seeds are of this benchmark alone.
+shadows, reflections, water and leaves are no part of it. Walls are photographs, people and animals what U2-Net small
+cuts out of them, the same that trainings with these photographs see: a method that asks U2-Net what is salient is
+flattered by their outlines, though not told which of them move. Cars, leaves and thin figures are drawn. Places, ways,
+cameras and seeds are of this benchmark alone.
 """
 
 
