@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from recon4d.core.scene import Flow, MotionMasks, Video
 from recon4d.masks import Seen
-from recon4d.masks.refine.edges import refine_edges, whole_objects
+from recon4d.masks.refine.edges import refine_edges, refine_frame, whole_objects
 from recon4d.masks.refine.plain import refine_none
 
 WIDTH, HEIGHT = 256, 192
@@ -94,6 +94,17 @@ def test_sure_pixels_are_kept_whatever_their_colour() -> None:
     probability[probability > 0.9] = 0.99
     refined = refine_edges(video_of(image), motion_of(probability))[0]
     assert refined[62:74, 116:140].all()
+
+
+def test_small_pictures_keep_objects_that_look_like_what_is_behind() -> None:
+    rng = np.random.default_rng(0)
+    figure = np.zeros((96, 160), bool)
+    figure[20:76, 60:100] = True
+    image = np.array((150, 60, 50)) + rng.normal(0, 12, (96, 160, 3))
+    image[20:40, 60:100] = (50, 70, 150)  # a head before a wall; all below is of its colour
+    probability = np.where(figure, 0.95, 0.1).astype(np.float32)[::2, ::2]
+    refined = refine_frame(image.clip(0, 255).astype(np.uint8), probability, border=10)
+    assert jaccard(refined, figure) > 0.7  # a band as wide as in a large picture leaves the head
 
 
 def test_nothing_moving_stays_nothing() -> None:

@@ -28,6 +28,11 @@ OPEN = 3
 """Threads thinner than this are cut, `Flow` samples."""
 MIN_PEAK = 0.9
 """A component without a pixel of at least this probability is noise."""
+BORDER_COLS = 256
+"""Width in samples of the pictures that `MotionMasks.border` is for (512 px). In smaller ones objects are as much
+smaller, and a band as wide would leave nothing of them to learn colours from: mean J with the band in proportion on
+`exact_dancer` and DAVIS `dog` at 160 px .57 and .42 (.44 and .28 with the whole), DAVIS `parkour` at 192 px .63 (.40),
+`exact_crowd` and `dog` at 256 px .71 and .80 (.69 and .80)."""
 GRABCUT_STEPS = 2
 """Rounds of colour models and cuts."""
 
@@ -61,6 +66,7 @@ def refine_frame(
     seed: int = 0,
 ) -> Bool[np.ndarray, "height width"]:
     """Refined mask of one frame; `border` as in `MotionMasks`, `seed` of the first clusters of colours."""
+    border = max(1, round(border * min(1.0, probability.shape[1] / BORDER_COLS)))
     mask = whole_objects(probability)
     if not mask.any():
         return np.zeros(image.shape[:2], bool)

@@ -261,7 +261,7 @@ class MotionMasks:
     probability: Float32[np.ndarray, "frames rows cols"]
     """At the sampling of `Flow` (half the working size)."""
     border: int = 10
-    """How far an outline may be off, samples: blur and occlusion of the flow that it comes from."""
+    """How far an outline may be off, samples of a picture of 512 px: blur and occlusion of the flow behind it."""
     notices: tuple[Notice, ...] = ()
 
 
