@@ -36,6 +36,7 @@ class RunOptions(TypedDict, total=False):
     weights: tuple[str, ...]
     intrinsics: str | PathLike[str] | Sequence[float] | np.ndarray | None
     focal: str
+    lens: str
     poses: str | PathLike[str] | None
     pose_sigma: float | None
     depth_factor: float | None

@@ -32,7 +32,7 @@ def options() -> st.SearchStrategy[dict[str, Any]]:
             **{
                 key: st.sampled_from(choice.now)
                 for key, choice in CHOICES.items()
-                if key not in ("focal", "masks_mean")
+                if key not in ("focal", "lens", "masks_mean")
             },
             "size": st.integers(64, 8192),
             "start": st.floats(0, 1e9),
@@ -46,7 +46,9 @@ def options() -> st.SearchStrategy[dict[str, Any]]:
         },
     )
     cameras = st.one_of(
-        st.fixed_dictionaries({"focal": st.sampled_from(CHOICES["focal"].now)}),
+        st.fixed_dictionaries(
+            {key: st.sampled_from(CHOICES[key].now) for key in ("focal", "lens")}
+        ),
         st.just({"intrinsics": "525.5,525,319.5,239.5"}),
     )
     poses = st.fixed_dictionaries(

@@ -1,5 +1,7 @@
 """Refinement: whole objects, borders on image edges, no specks."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -96,6 +98,16 @@ def test_sure_pixels_are_kept_whatever_their_colour() -> None:
     assert refined[62:74, 116:140].all()
 
 
+def test_colours_decide_only_between_the_probabilities_that_are_unsure() -> None:
+    image, figure = picture()
+    motion = motion_of(soft(figure))
+    swollen, sharp = (
+        refine_edges(video_of(image), replace(motion, unsure=unsure))[0]
+        for unsure in ((0.05, 0.97), (0.4, 0.6))
+    )
+    assert jaccard(swollen, figure) > 0.93 and jaccard(sharp, figure) < 0.75
+
+
 def test_small_pictures_keep_objects_that_look_like_what_is_behind() -> None:
     rng = np.random.default_rng(0)
     figure = np.zeros((96, 160), bool)
@@ -103,7 +115,7 @@ def test_small_pictures_keep_objects_that_look_like_what_is_behind() -> None:
     image = np.array((150, 60, 50)) + rng.normal(0, 12, (96, 160, 3))
     image[20:40, 60:100] = (50, 70, 150)  # a head before a wall; all below is of its colour
     probability = np.where(figure, 0.95, 0.1).astype(np.float32)[::2, ::2]
-    refined = refine_frame(image.clip(0, 255).astype(np.uint8), probability, border=10)
+    refined = refine_frame(image.clip(0, 255).astype(np.uint8), MotionMasks(probability[None]), 0)
     assert jaccard(refined, figure) > 0.7  # a band as wide as in a large picture leaves the head
 
 

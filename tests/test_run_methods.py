@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from recon4d.core.scene import MotionMasks
 from recon4d.flow import FlowMethod, Measured
 from recon4d.flow.dis import Dis
 from recon4d.flow.views import FrameView
@@ -91,8 +92,8 @@ def test_the_seed_is_that_of_the_colours_first_clusters(monkeypatch: pytest.Monk
     made = make_scene(2, (96, 64), seed=1)
     shape = (32, 48)
     probability = np.zeros(shape, np.float32)
-    probability[8:24, 12:36] = 1
-    refine_frame(made.video.images[0], probability, 3, seed=7)
+    probability[8:24, 12:36] = 0.95
+    refine_frame(made.video.images[0], MotionMasks(probability[None], 3), 0, seed=7)
     assert seeds == [7]
     config = RunConfig(input=Path("x"), seed=2**40 + 5)
     assert resources(config).seed == config.seed

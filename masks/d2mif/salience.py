@@ -28,14 +28,16 @@ LEAST_OF_MOST = 3.0
 """Log-odds that what is most salient gets at least: of small and of hidden objects the network is never sure."""
 AGAINST = -3.0
 """Least log-odds of what is not salient ..."""
-IN_FAVOUR = 5.0
+IN_FAVOUR = 4.0
 """... and most of what is."""
 SURELY_MOVES = 0.8
 """Probability of what salience is tried on."""
 PRIOR_SAMPLES = 100.0
 """Samples, half of them salient, that count beside those which surely move: few say little."""
-PRIOR_LOG_ODDS = -0.5
+PRIOR_LOG_ODDS = -0.3
 """Of motion, beside both: what is salient and moves would otherwise be counted twice."""
+UNSURE = (0.2, 0.8)
+"""`MotionMasks.unsure` of what motion and appearance say together."""
 LARGEST_LOG_ODDS = 9.0
 """Of motion: that of the last bit of a probability."""
 
@@ -60,7 +62,7 @@ def whole_objects(seen: Seen, motion: MotionMasks) -> MotionMasks:
     with seen.progress("objects", total=video.num_frames) as counter:
         for _ in each(one, range(video.num_frames), seen.threads):
             counter.advance()
-    return replace(motion, probability=out)
+    return replace(motion, probability=out, unsure=UNSURE)
 
 
 def joined(

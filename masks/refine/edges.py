@@ -14,10 +14,6 @@ from recon4d.core.scene import MotionMasks, Video
 from recon4d.masks import FinalMasks, Refiner, Seen
 from recon4d.weights.resolve import Resources
 
-SURE = 0.8
-"""Above this probability the colours have no say: they would trade heads and feet for background of their colour."""
-SURELY_NOT = 0.2
-"""Below this probability neither."""
 MIN_AREA = 4e-4
 """Components smaller than this part of the image are specks."""
 MAX_HOLE = 1.6e-3
@@ -49,9 +45,7 @@ def refine_edges(
     out = np.zeros((video.num_frames, height, width), bool)
 
     def one(frame: int) -> None:
-        out[frame] = refine_frame(
-            video.images[frame], motion.probability[frame], motion.border, seed
-        )
+        out[frame] = refine_frame(video.images[frame], motion, frame, seed)
 
     with progress("refine", total=video.num_frames) as counter:
         for _ in each(one, range(video.num_frames), threads):
@@ -60,17 +54,15 @@ def refine_edges(
 
 
 def refine_frame(
-    image: UInt8[np.ndarray, "height width 3"],
-    probability: Float32[np.ndarray, "rows cols"],
-    border: int,
-    seed: int = 0,
+    image: UInt8[np.ndarray, "height width 3"], motion: MotionMasks, frame: int, seed: int = 0
 ) -> Bool[np.ndarray, "height width"]:
-    """Refined mask of one frame; `border` as in `MotionMasks`, `seed` of the first clusters of colours."""
-    border = max(1, round(border * min(1.0, probability.shape[1] / BORDER_COLS)))
+    """Refined mask of one frame; `seed` of the first clusters of colours."""
+    probability = motion.probability[frame]
     mask = whole_objects(probability)
     if not mask.any():
         return np.zeros(image.shape[:2], bool)
-    mask = _cut(shrink(image), mask, probability, border, seed)
+    band = _band(mask, probability, motion)
+    mask = _cut(shrink(image), mask, band, seed)
     mask = drop_specks(_fill_holes(mask), probability)
     return enlarge(mask.astype(np.float32), (image.shape[1], image.shape[0])) > 0.5
 
@@ -107,22 +99,31 @@ def _disc(size: int) -> UInt8[np.ndarray, "side side"]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
+def _band(
+    mask: Bool[np.ndarray, "rows cols"],
+    probability: Float32[np.ndarray, "rows cols"],
+    motion: MotionMasks,
+) -> Bool[np.ndarray, "rows cols"]:
+    """Where colours decide: along the outline, as wide as it may be off, where the probability is not sure."""
+    border = max(1, round(motion.border * min(1.0, probability.shape[1] / BORDER_COLS)))
+    inner = cv2.erode(mask.astype(np.uint8), _disc(2 * border + 1)) > 0
+    outer = cv2.dilate(mask.astype(np.uint8), _disc(2 * border + 1)) > 0
+    least, most = motion.unsure
+    is_sure = np.where(mask, inner | (probability > most), ~outer | (probability < least))
+    return np.asarray(~is_sure & ~(outer.all()))  # no background to learn its colours from: no band
+
+
 def _cut(
     small: UInt8[np.ndarray, "rows cols 3"],
     mask: Bool[np.ndarray, "rows cols"],
-    probability: Float32[np.ndarray, "rows cols"],
-    border: int,
+    band: Bool[np.ndarray, "rows cols"],
     seed: int,
 ) -> Bool[np.ndarray, "rows cols"]:
-    """GrabCut inside a band of half width `border` around the outline; everything else stays."""
-    disc = _disc(2 * border + 1)
-    inner = cv2.erode(mask.astype(np.uint8), disc) > 0
-    outer = cv2.dilate(mask.astype(np.uint8), disc) > 0
-    if outer.all():  # no background to learn its colours from
+    """GrabCut inside a band; everything else stays."""
+    if not band.any():
         return mask
-    trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    trimap[inner | (mask & (probability > SURE))] = cv2.GC_FGD
-    trimap[~outer | (~mask & (probability < SURELY_NOT))] = cv2.GC_BGD
+    trimap = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)
+    trimap[band & mask], trimap[band & ~mask] = cv2.GC_PR_FGD, cv2.GC_PR_BGD
     cv2.setRNGSeed(
         seed % 2**31
     )  # per thread: the cut starts from random clusters and must not depend on who did what before

@@ -69,6 +69,7 @@ def describe_result(folder: Path) -> str:
         "result": str(folder),
         "frames": f"{frames}, {'all' if posed == frames else posed} posed from the images",
         "focal": _focal_text(focals, run),
+        "lens": _lens_text(run.get("lens")),
         "size": f"{width}x{height} px",
         "scale": _scale_text(run),
         "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
@@ -86,6 +87,16 @@ def _focal_text(focals: Sequence[float], run: Mapping[str, object]) -> str:
     low, high = min(focals), max(focals)
     text = f"{low:.1f} px" + (f" to {high:.1f} px" if high - low > 0.05 else "")
     return f"not known (assumed {text})" if run.get("focal_source") == "assumed" else text
+
+
+def _lens_text(lens: object) -> str:
+    """A lens that was found, with its coefficients; nothing of one that bends nothing, or that was known."""
+    if not isinstance(lens, dict) or lens.get("source") != "estimated" or "terms" not in lens:
+        return ""
+    names = [f"k{at} {term:+.4f}" for at, term in enumerate(lens["terms"], start=1)]
+    sure = [f" +- {std:.4f}" for std in lens.get("terms_std", ())] or [""] * len(names)
+    terms = "".join(f", {name}{std}" for name, std in zip(names, sure, strict=True))
+    return f"{lens['model']}{terms}: found in the video and undone"
 
 
 def _scale_text(run: Mapping[str, object]) -> str:

@@ -262,6 +262,9 @@ class MotionMasks:
     """At the sampling of `Flow` (half the working size)."""
     border: int = 10
     """How far an outline may be off, samples of a picture of 512 px: blur and occlusion of the flow behind it."""
+    unsure: tuple[float, float] = (0.05, 0.97)
+    """Probabilities between which colours may say where an outline is: of masks that are swollen, nearly all. Beyond,
+    they would trade heads and feet for background of their colour."""
     notices: tuple[Notice, ...] = ()
 
 

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from recon4d.core.errors import InputError
 from recon4d.export.upsample import upsample
 from recon4d.export.views import Export, View, layers_of, select, size_of
+from recon4d.io.camera import Camera
 from recon4d.io.memory import refuse_memory
 from recon4d.io.options import ReadOptions
 from recon4d.io.originals import Originals, open_originals
@@ -45,7 +46,7 @@ def at_original_size(result: Result, frames: tuple[int, ...]) -> Export:
                 f"{needed}, which the result was made from, does not exist any more; it is needed for --depth-size "
                 f"original: put it back, or {WORKING}"
             )
-    originals = open_originals(source, options)
+    originals = open_originals(source, options, _found_lens(result.run))
     size = size_of(result)
     if working_size(originals.size, options.size, originals.pixel_aspect) != size:
         raise InputError(
@@ -61,6 +62,27 @@ def at_original_size(result: Result, frames: tuple[int, ...]) -> Export:
         chosen.intrinsics * np.array(scale * 2),
         lambda: _original_views(result, frames, originals, source),
     )
+
+
+def _found_lens(run: Mapping[str, object]) -> Camera | None:
+    """The input's camera where the run found its lens.
+
+    Raises:
+        InputError: `run.json` does not tell it.
+    """
+    lens = run.get("lens")
+    if not isinstance(lens, Mapping) or lens.get("source") != "estimated" or "camera" not in lens:
+        return None
+    try:
+        fx, fy, cx, cy, *terms = (float(value) for value in (*lens["camera"], *lens["terms"]))
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(
+            "run.json: the numbers of the lens are damaged, which is needed for --depth-size original: copy the result "
+            f"folder again, or {WORKING}"
+        ) from error
+    padded = tuple(terms) + (0.0,) * (4 - len(terms))
+    is_fisheye = lens.get("model") == "fisheye"
+    return Camera(fx, fy, cx, cy, padded, is_fisheye, origin="the lens that was found")
 
 
 def _original_views(

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from recon4d.core.errors import InputError
-from recon4d.io.frames import Source, SourceFrame
+from recon4d.io.camera import Camera
+from recon4d.io.frames import SourceFrame
 from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.options import ReadOptions
 from recon4d.io.read import camera_of, kept_frames, open_source
@@ -36,12 +37,13 @@ class Originals:
     """Starts reading from the first kept frame."""
 
 
-def open_originals(source: Path, options: ReadOptions) -> Originals:
+def open_originals(source: Path, options: ReadOptions, found: Camera | None = None) -> Originals:
     """Open the input of a run again; its first frame tells the size.
 
     Args:
         source: The input.
         options: Those of the run.
+        found: The camera whose lens the run found; None: what is known of it.
 
     Raises:
         InputError: The input cannot be read, or the options keep none of its frames.
@@ -53,7 +55,10 @@ def open_originals(source: Path, options: ReadOptions) -> Originals:
             f"{source} has no frames where the result has some; the input has changed: put the old one back"
         )
     height, width = first.pixels().shape[:2]
-    lens = _lens(opened, options, (width, height))
+    camera = camera_of(opened, options) if found is None else found
+    lens: Undistortion | None = None
+    if camera is not None and not camera.is_pinhole:
+        lens = undistortion(camera, (width, height))
 
     def frames() -> Iterator[Original]:
         again = open_source(source, options)  # a video that was begun goes on counting its frames
@@ -61,12 +66,6 @@ def open_originals(source: Path, options: ReadOptions) -> Originals:
             yield Original(frame.name, _undistorted(frame, lens))
 
     return Originals((width, height), opened.pixel_aspect, frames)
-
-
-def _lens(opened: Source, options: ReadOptions, size: tuple[int, int]) -> Undistortion | None:
-    """What undoes the lens distortion; None for a pinhole camera."""
-    camera = camera_of(opened, options)
-    return None if camera is None or camera.is_pinhole else undistortion(camera, size)
 
 
 def _undistorted(

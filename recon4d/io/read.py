@@ -51,16 +51,24 @@ def read_video(
 
 
 def read_opened(
-    opened: Source, options: ReadOptions, folder: Path, progress: Progress = no_progress
+    opened: Source,
+    options: ReadOptions,
+    folder: Path,
+    progress: Progress = no_progress,
+    found: Camera | None = None,
 ) -> Video:
-    """Read an input that was opened: `read_video`."""
-    camera = camera_of(opened, options)
+    """Read an input that was opened: `read_video`.
+
+    A camera that was found from the frames themselves is undistorted; its focal length remains to be estimated.
+    """
+    camera = camera_of(opened, options) if found is None else found
     with ExitStack() as files, progress("read", opened.expected_frames) as counter:
         images = files.enter_context(GrowingArray(folder / "images.npy"))
         depths = None
         if options.with_depth:
             depths = files.enter_context(GrowingArray(folder / "sensor_depth.npy"))
         reader = _Reading(opened, options, camera, images, depths, _is_interlaced(opened, options))
+        reader.is_found = found is not None
         reader.take_all(_counted(opened.frames(), reader, counter))
         return reader.finish()
 
@@ -139,6 +147,8 @@ class _Reading:
     images: GrowingArray
     depths: GrowingArray | None
     is_interlaced: bool
+    is_found: bool = False
+    """The camera was found from these frames: its focal length is not known for sure."""
     found: int = 0
     times_s: list[float] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -223,7 +233,7 @@ class _Reading:
 
     def _working_intrinsics(self) -> np.ndarray | None:
         camera = self.lens.camera if self.lens else self.camera
-        if camera is None:
+        if camera is None or self.is_found:
             return None
         scale_x = self.size[0] / self.source_size[0]
         scale_y = self.size[1] / self.source_size[1]

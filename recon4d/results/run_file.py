@@ -89,6 +89,10 @@ _KNOWN: Mapping[str, tuple[str, _Check]] = {
         "a table with a kind",
         lambda value: isinstance(value, dict) and _is_text(value.get("kind")),
     ),
+    "lens": (
+        "a table with a model",
+        lambda value: isinstance(value, dict) and _is_text(value.get("model")),
+    ),
     "focal_known": ("true or false", lambda value: isinstance(value, bool)),
     "static_flow_residual_px": (
         "numbers by name",

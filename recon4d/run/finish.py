@@ -9,6 +9,7 @@ from recon4d.core.stages import peak_rss_mb, stage_costs
 from recon4d.results.folder import write_data, write_run
 from recon4d.results.preview import write_preview
 from recon4d.results.result import Result
+from recon4d.run.stages import ALONE, LENS, UNDISTORTED
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,22 @@ def write_all(result: Result, folder: Path, clock: Clock) -> Path:
     written_s = time.monotonic()
     write_preview(result, finished / "preview.png")
     outside = {"write": written_s - begun_s, "preview": time.monotonic() - written_s}
-    write_run(result.run | costs(stage_costs(folder), clock, outside), result.is_metric, finished)
+    write_run(result.run | costs(every_cost(folder), clock, outside), result.is_metric, finished)
     return finished
+
+
+def every_cost(folder: Path) -> dict[str, dict[str, float]]:
+    """Cost of the stages of a run's folder, with those that found the lens of its video."""
+    if folder.name == UNDISTORTED:
+        before = {f"lens_{name}": cost for name, cost in stage_costs(folder.parent).items()}
+        found = {"lens": before.pop(f"lens_{LENS.name}", {"seconds": 0.0, "peak_rss_mb": 0.0})}
+        return before | _alone(folder.parent) | stage_costs(folder) | found
+    return _alone(folder) | stage_costs(folder)
+
+
+def _alone(folder: Path) -> dict[str, dict[str, float]]:
+    """Cost of stages that only found a lens."""
+    return {f"lens_{name}": cost for name, cost in stage_costs(folder / ALONE).items()}
 
 
 def costs(

@@ -19,6 +19,7 @@ from recon4d.io.files import (
 from recon4d.io.frames import Source
 from recon4d.run.executor import check_executor
 from recon4d.run.finish import Clock, write_all
+from recon4d.run.lens import without_lens
 from recon4d.run.long import write_long
 from recon4d.run.long.clips import is_long
 from recon4d.run.methods import Methods
@@ -72,7 +73,7 @@ def run(
             clock = Clock.started(began_s)
             if frames is not None:
                 read_stage(config, folder, progress, frames)
-            _fill(out, _Job(config, methods, folder, clock, progress), overwrite)
+            _fill(out, _Job(config, methods, folder, clock, progress, frames), overwrite)
     finally:
         remove_empty(new_parents)
     return out
@@ -88,6 +89,8 @@ class _Job:
     """Where its stages are stored."""
     clock: Clock
     progress: Progress
+    frames: Source | None
+    """Frames in memory."""
 
 
 def _fill(out: Path, job: _Job, overwrite: bool) -> None:
@@ -125,7 +128,10 @@ def _finished(job: _Job) -> Path:
     """The complete result, beside its final place; a long video's is written clip by clip."""
     config, folder = job.config, job.folder
     frames = read_stage(config, folder, job.progress).num_frames
-    if is_long(frames, config.optim):
-        return write_long(config, folder, job.clock, job.progress)
-    _refuse_for_clips(config, frames)
-    return write_all(reconstruct_in(config, job.methods, folder, job.progress), folder, job.clock)
+    is_whole = not is_long(frames, config.optim)
+    if is_whole:
+        _refuse_for_clips(config, frames)
+    own = without_lens(config, job.methods, folder, job.progress, job.frames)
+    if is_whole:
+        return write_all(reconstruct_in(config, job.methods, own, job.progress), own, job.clock)
+    return write_long(config, own, job.clock, job.progress)

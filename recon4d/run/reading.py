@@ -8,6 +8,7 @@ from jaxtyping import Bool
 
 from recon4d.core.progress import Progress
 from recon4d.core.scene import Video
+from recon4d.io.camera import Camera
 from recon4d.io.frames import Source
 from recon4d.io.masks import check_mask_folder, read_mask_folder
 from recon4d.io.read import open_source, read_opened
@@ -20,7 +21,11 @@ from recon4d.settings.config import RunConfig
 
 
 def read_frames(
-    config: RunConfig, folder: Path, progress: Progress, frames: Source | None = None
+    config: RunConfig,
+    folder: Path,
+    progress: Progress,
+    frames: Source | None = None,
+    lens: Camera | None = None,
 ) -> Video:
     """The frames; the user's masks are looked at, too, so that a wrong folder is refused before work starts.
 
@@ -29,10 +34,11 @@ def read_frames(
         folder: An existing folder for the arrays.
         progress: Told how many frames of the input have been passed.
         frames: An input that is open already; None: the one that `config` names.
+        lens: The camera that was found from frames as they came, whose distortion is undone; None: what is known.
     """
     options = read_options(config)
     opened = open_source(config.input, options) if frames is None else frames
-    video = read_opened(opened, options, folder, progress)
+    video = read_opened(opened, options, folder, progress, lens)
     video = replace(video, notices=(*video.notices, *dissolve_notices(video.images)))
     video = without_repeats(video, folder)
     overlay = find_overlay(video.images)

@@ -18,6 +18,7 @@ from recon4d.flow.guided import guided_flow
 from recon4d.flow.overlay import without_overlay
 from recon4d.flow.store import measured_flow
 from recon4d.flow.unrelated import why_unrelated
+from recon4d.io.camera import Camera
 from recon4d.io.frames import Source
 from recon4d.io.poses import read_known_poses
 from recon4d.masks import FinalMasks, Seen
@@ -97,10 +98,14 @@ def reconstruct_in(config: RunConfig, methods: Methods, folder: Path, progress: 
 
 
 def read_stage(
-    config: RunConfig, folder: Path, progress: Progress, frames: Source | None = None
+    config: RunConfig,
+    folder: Path,
+    progress: Progress,
+    frames: Source | None = None,
+    lens: Camera | None = None,
 ) -> Video:
-    """The first stage: the frames, and what the user knows of their cameras."""
-    video = READ.run(folder, lambda f: read_frames(config, f, progress, frames))
+    """The first stage: the frames, and what the user knows of their cameras; without a lens that was found."""
+    video = READ.run(folder, lambda f: read_frames(config, f, progress, frames, lens))
     if config.focal == "per-frame" and video.intrinsics is not None:
         raise ConfigError(
             f"{config.input} has known intrinsics, and --focal per-frame has every frame's focal length estimated; "

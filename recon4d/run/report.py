@@ -19,11 +19,14 @@ from recon4d.core.scene import (
 from recon4d.run.check import Check
 from recon4d.run.doubts import Finished, doubts
 from recon4d.run.focal_source import focal_notices, focal_source, motion_kind
+from recon4d.run.lens_source import lens_report
 from recon4d.run.repeats import repeat_notices
 from recon4d.run.rounds import Round
 from recon4d.run.stages import POSES
 from recon4d.settings.config import RunConfig
 
+TOLD = ("seed", "device", "geometry", "masks", "flow", "refine")
+"""Options that run.json has by their names."""
 PACKAGES = ("recon4d", "torch", "numpy", "scipy", "opencv-python-headless", "av", "roma")
 
 
@@ -58,21 +61,17 @@ def report(
         "format": 1,
         "command": _command(),
         "versions": _versions(),
-        "seed": config.seed,
-        "device": config.device,
         **_counts(video, scene),
         "size": list(video.size),
         "scale": "metric" if scene.is_metric else "relative",
         "depth_factor": video.depth_factor,
-        "geometry": config.geometry,
-        "masks": config.masks,
-        "flow": config.flow,
-        "refine": config.refine,
+        **{name: getattr(config, name) for name in TOLD},
         "focal_px": [float(v) for v in scene.intrinsics[0, :2]],
         "focal_known": video.intrinsics is not None,
         "focal_source": source,
         "motion": {"kind": motion_kind(scene)},
         "static_flow_residual_px": check.residual_px,
+        "lens": lens_report(folder, video),
         **_overlay(video),
         "rounds": [dataclasses.asdict(entry) for entry in rounds],
         "warnings": _warnings(video, found, finished),

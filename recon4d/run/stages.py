@@ -3,6 +3,7 @@
 from recon4d.core.scene import DenseDepth, DepthPrior, Flow, KnownPoses, MotionMasks, Scene, Video
 from recon4d.core.stages import Stage
 from recon4d.masks import Features, FinalMasks
+from recon4d.optim.lens.find import FoundLens
 from recon4d.run.check import Check
 from recon4d.run.spread import DepthSpread
 
@@ -16,8 +17,14 @@ GEOMETRY = Stage("geometry", DepthPrior)
 """What a network says of the depth; before or after `INITIALISE`."""
 INITIALISE = Stage("initialise", Scene)
 """First cameras and depth."""
+LENS = Stage("lens", FoundLens)
+"""The lens, found from first flow, cameras and depth of the frames as they came."""
 FEATURES = Stage("features", Features)
 """What the masks need of the video whatever the scene."""
+UNDISTORTED = "undistorted"
+"""Folder of the stages of a video whose lens was found; beside it are those that found it."""
+ALONE = "lens_alone"
+"""Folder of the stages that find a lens and are of no use for anything else."""
 GUIDED_FLOW = Stage("guided_flow", Flow)
 """Flow measured anew with the help of the scene of round 0, for the rounds after it."""
 REFINE = Stage("refine", FinalMasks)

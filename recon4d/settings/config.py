@@ -18,6 +18,7 @@ CHOICES = {
     "flow": Choice(now=tuple(table("flow"))),
     "refine": Choice(now=tuple(table("refine"))),
     "focal": Choice(now=("auto", "shared", "per-frame")),
+    "lens": Choice(now=("auto", "pinhole", "radial", "fisheye")),
     "device": Choice(now=("auto", "cpu", "cuda")),
     "executor": Choice(now=("local", "ray")),
 }
@@ -107,6 +108,13 @@ class RunConfig:
         "one focal length, or one for each frame of a zooming video; auto: what explains the video",
         group=1,
     )
+    lens: str = option(
+        CHOICES["lens"].now[0],
+        "{lens}",
+        "how the lens bends straight lines, which is found and undone; auto: a radial lens where the video shows one",
+        group=1,
+    )
+    """Of a camera that is not known."""
     poses: Path | None = option(
         None,
         "FILE",
@@ -207,6 +215,11 @@ class RunConfig:
                 "estimated; give one of the two"
             )
 
+        if self.lens not in ("auto", "pinhole") and self.intrinsics is not None:
+            raise ConfigError(
+                f"--intrinsics {self.intrinsics} tells the lens, too, and --lens {self.lens} has it found; give one of "
+                "the two"
+            )
         if self.masks_mean != CHOICES["masks_mean"].now[0] and self.masks_folder is None:
             raise ConfigError(
                 f"--masks-mean {self.masks_mean} says what the images of a folder of masks mean, but --masks is "

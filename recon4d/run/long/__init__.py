@@ -32,7 +32,7 @@ from recon4d.results.result import Cameras, Result
 from recon4d.run.check import Check
 from recon4d.run.executor import executor
 from recon4d.run.figures import join_figures
-from recon4d.run.finish import Clock, costs
+from recon4d.run.finish import Clock, costs, every_cost
 from recon4d.run.long.alone import align_alone
 from recon4d.run.long.between import finish_clip
 from recon4d.run.long.clips import Clip, divide, with_bounds
@@ -137,7 +137,7 @@ def _write_whole(run: Run, clock: Clock) -> Path:
     begun_s = time.monotonic()
     _write_preview(cameras, finished)
     write_texts(cameras, finished)
-    stages, outside = stage_costs(run.folder) | _clip_costs(run), time.monotonic() - begun_s
+    stages, outside = every_cost(run.folder) | _clip_costs(run), time.monotonic() - begun_s
     told = cameras.run | costs(stages, clock, {"preview": outside})
     write_run(told, cameras.is_metric, finished)
     return finished

@@ -1,0 +1,112 @@
+"""The lens of a video that nobody knows: found from its flow, then the frames are read again without it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from recon4d.core.errors import ConfigError, DegenerateError
+from recon4d.core.progress import Progress
+from recon4d.core.scene import Video
+from recon4d.io.camera import Camera
+from recon4d.io.frames import Source
+from recon4d.optim.lens.find import PINHOLE, FoundLens, find_lens
+from recon4d.run.long.clips import Clip, is_long
+from recon4d.run.methods import Methods
+from recon4d.run.options import align_options
+from recon4d.run.reconstruct import observe, read_stage
+from recon4d.run.stages import ALONE, FLOW, LENS, UNDISTORTED
+from recon4d.settings.config import RunConfig
+
+WINDOW_FRAMES = 40
+"""Frames in the middle of a long video that its lens is found from: half a clip."""
+
+
+def without_lens(
+    config: RunConfig,
+    methods: Methods,
+    folder: Path,
+    progress: Progress,
+    frames: Source | None = None,
+) -> Path:
+    """Find the lens of a video that was read; where there is one, the frames are read again without it.
+
+    Args:
+        config: What to do.
+        methods: Its methods.
+        folder: The run's folder, with the stage `read`.
+        progress: Told how far the stages are.
+        frames: Frames in memory; None: `config.input` is read.
+
+    Returns:
+        The folder whose stage `read` has the undistorted frames, and where what follows is to be stored.
+
+    Raises:
+        ConfigError: A lens is to be found of a camera that is known.
+    """
+    video = read_stage(config, folder, progress)
+    if not _is_sought(config, methods, video):
+        return folder
+
+    found = _found(config, methods, folder, video, progress)
+    if not found.is_bent:
+        return folder
+    own = folder / UNDISTORTED
+    read_stage(config, own, progress, frames, lens=input_camera(found, video))
+    LENS.run(own, lambda _: found)
+    return own
+
+
+def _found(
+    config: RunConfig, methods: Methods, folder: Path, video: Video, progress: Progress
+) -> FoundLens:
+    """The stages that find the lens."""
+    place, seen = _place(config, methods, folder, video)
+    try:
+        _, scene = observe(config, replace(methods, prior=None), place, seen, progress)
+    except DegenerateError:
+        if place == folder:
+            raise
+        return LENS.run(folder, lambda _: PINHOLE)
+
+    def find(_: Path) -> FoundLens:
+        with progress("lens", total=1) as counter:
+            found = find_lens(seen, FLOW.load(place), scene, align_options(config), config.lens)
+            counter.advance()
+        return found
+
+    return LENS.run(folder, find)
+
+
+def _is_sought(config: RunConfig, methods: Methods, video: Video) -> bool:
+    """Whether to look for a lens; without being asked, only where flow alone tells the camera."""
+    if config.lens == "auto":
+        flow_alone = methods.prior is None and video.sensor_depth is None
+        return video.intrinsics is None and flow_alone and config.focal != "per-frame"
+    if config.lens != "pinhole" and video.intrinsics is not None:
+        raise ConfigError(
+            f"{config.input} has a known camera, and --lens {config.lens} has its lens found; leave --lens out, or "
+            "give the folder of the images alone"
+        )
+    return config.lens != "pinhole"
+
+
+def _place(config: RunConfig, methods: Methods, folder: Path, video: Video) -> tuple[Path, Video]:
+    """Where the stages are stored that a lens is found from, and which frames these are of."""
+    if is_long(video.num_frames, config.optim):
+        first = (video.num_frames - WINDOW_FRAMES) // 2
+        last = first + WINDOW_FRAMES
+        return folder / ALONE, replace(Clip(0, first, last, first, last).of(video), poses=None)
+    return (folder if methods.prior is None else folder / ALONE), video
+
+
+def input_camera(found: FoundLens, video: Video) -> Camera:
+    """A lens that was found at the working size as the input's camera."""
+    scale = np.array(video.source_size) / video.size
+    fx, fy = (found.focal_px * scale).tolist()
+    cx, cy = (side / 2 for side in video.source_size)
+    terms = found.terms + (0.0,) * (4 - len(found.terms))
+    is_fisheye = found.model == "fisheye"
+    return Camera(
+        fx, fy, cx, cy, terms, is_fisheye, origin=f"the {found.model} lens that was found"
+    )
