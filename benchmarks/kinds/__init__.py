@@ -39,7 +39,7 @@ HELD_OUT = 20261130
 no number that a training is given leads to one of them."""
 SIZE = (448, 256)
 """(width, height) of a clip, pixels: a run takes seconds."""
-SEEN = 0.02
+SEEN = 0.01
 """Part of a frame that must move at least ..."""
 SMALL: Mapping[str, float] = {"far": 0.001, "thin": 0.008, "drone": 0.002, "huge": 0.3}
 """... and in kinds that are small or huge by name ..."""
@@ -47,7 +47,7 @@ MOSTLY = 0.7
 """... in this part of the frames; else what moves is hidden, or has missed the picture: the clip is drawn again."""
 MOST = 0.5
 """Part of a frame that moves at most, on the average, but in the kind that is huge."""
-TRIES = 20
+TRIES = 40
 """Draws of a clip."""
 
 
