@@ -103,8 +103,8 @@ def _first_intrinsics(
     """Those that the depth prior implies, or else what makes the flow fit together best."""
     prior = video.depth_prior
     if prior is not None and prior.focal_px is not None:
-        return usual_intrinsics(video.size, prior.focal_px / max(video.size))
-    usual = usual_intrinsics(video.size, USUAL_FOCAL)
+        return usual_intrinsics(video, prior.focal_px / max(video.size))
+    usual = usual_intrinsics(video, USUAL_FOCAL)
     return search_focal(problem, pairs, slots, usual, options)
 
 

@@ -156,7 +156,7 @@ def test_a_second_coefficient_is_found_where_it_is_there() -> None:
 
 def test_a_pinhole_remains_one() -> None:
     assert found(Bending((0.0,))).model == "pinhole"
-    assert abs(found(Bending((0.0,))).gain) < 0.05
+    assert not found(Bending((0.0,))).centre_px
 
 
 def test_a_fisheye_is_found_where_it_is_asked_for() -> None:
@@ -169,3 +169,21 @@ def test_nothing_is_found_without_a_pose() -> None:
     video, scene = world().video, world().scene
     lost = replace(scene, component=np.full(len(scene.component), -1))
     assert find_lens(video, world().flow, lost, ONE_THREAD, "auto").model == "pinhole"
+
+
+def test_the_principal_point_of_a_cut_out_picture_is_found() -> None:
+    truth, left, top = world(), 64, 0
+    width, height = SIZE[0] - left, 144
+    cut = (slice(top // 2, (top + height) // 2), slice(left // 2, (left + width) // 2))
+    flow = truth.flow
+    flow = replace(
+        flow,
+        flow_px=np.ascontiguousarray(flow.flow_px[:, cut[0], cut[1]]),
+        confidence=np.ascontiguousarray(flow.confidence[:, cut[0], cut[1]]),
+    )
+    images = truth.video.images[:, top : top + height, left : left + width].copy()
+    video = replace(truth.video, images=images, intrinsics=None)
+    lens = find_lens(video, flow, initial_scene(video, flow, ONE_THREAD), ONE_THREAD, "auto")
+    assert lens.model == "pinhole" and not lens.is_usual
+    assert lens.centre_px == pytest.approx((SIZE[0] / 2 - left, SIZE[1] / 2 - top), abs=1.5)
+    assert lens.focal_px == pytest.approx(float(truth.scene.intrinsics[0, 0]), rel=0.01)

@@ -16,9 +16,11 @@ from recon4d.core.scene import Video
 from recon4d.export.original import at_original_size
 from recon4d.io.camera import camera_from_array
 from recon4d.optim.lens.find import PINHOLE, FoundLens
+from recon4d.optim.start.focal import usual_intrinsics
 from recon4d.results.folder import read_result
 from recon4d.run import lens as run_lens
 from recon4d.run.lens import without_lens
+from recon4d.run.lens_source import lens_report
 from recon4d.run.methods import Methods
 from recon4d.run.reconstruct import read_stage
 from recon4d.run.stages import ALONE, LENS, READ, UNDISTORTED
@@ -114,6 +116,19 @@ def test_frames_are_read_again_without_a_lens_that_was_found(
     assert (camera.fx, camera.cx, camera.distortion[0]) == (110.0, 64.0, -0.1)
     straight = READ.load(tmp_path / "work").images
     assert np.abs(video.images.astype(int) - straight).mean() > 0
+
+
+def test_a_principal_point_that_was_found_is_where_the_search_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lens = FoundLens("pinhole", 110.0, centre_px=(40.0, 50.0), centre_std_px=(0.5, 0.5))
+    place, video = settled(config_for(tmp_path), tmp_path / "work", lens, monkeypatch)
+    assert place.name == UNDISTORTED and video.intrinsics is None and video.lens is None
+    assert video.principal_point is not None and video.principal_point.tolist() == [40, 50]
+    assert usual_intrinsics(video, 1.0).tolist() == [128, 128, 40, 50]
+    told = lens_report(place, video)
+    assert told["model"] == "pinhole" and told["camera"] == [110, 110, 40, 50]
+    assert told["centre_std"] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(

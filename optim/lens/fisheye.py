@@ -11,11 +11,12 @@ import torch
 from recon4d.core.distortion import Bending
 from recon4d.core.geometry import normalised
 from recon4d.core.pinhole import view_angle
+from recon4d.core.scene import Video
 from recon4d.optim.lens.objective import Lensed
 from recon4d.optim.lens.solve import Free, solve_lens
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.setting import START_KERNEL_PX, AlignOptions
-from recon4d.optim.start.focal import SEARCH_FRAMES, free_but_first
+from recon4d.optim.start.focal import SEARCH_FRAMES, free_but_first, usual_intrinsics
 from recon4d.optim.start.grow import Start, initialise
 from recon4d.optim.start.seed import best_seed, pair_geometry, seed_pairs
 
@@ -26,25 +27,25 @@ WIDE_KERNEL_PX = 3.0
 """Scale of the first robust kernel: what a pinhole leaves of the flow of a strong lens, pixels."""
 
 
-def fisheye_start(problem: Problem, size: tuple[int, int], options: AlignOptions) -> Lensed | None:
+def fisheye_start(problem: Problem, video: Video, options: AlignOptions) -> Lensed | None:
     """Cameras, depth and focal length behind an equidistant fisheye; None where nothing fits together.
 
     Args:
         problem: Flow as it was measured.
-        size: (width, height) of the images, pixels.
+        video: Whose it is.
         options: Of the optimizer.
     """
-    corner_px = float(np.hypot(*size)) / 2
+    corner_px = float(np.hypot(*video.size)) / 2
     tried = []
     for angle in CORNER_DEG:
         focal_px = view_angle(corner_px, float(np.radians(angle)))
-        fit = _fit(problem, _camera(size, focal_px), options, near_seed=True)
+        fit = _fit(problem, _camera(video, focal_px), options, near_seed=True)
         if fit is not None:
             tried.append(fit)
     if not tried:
         return None
     best = min(tried, key=lambda fit: fit.cost)
-    whole = _fit(problem, _camera(size, best.lensed.focal_px), options, near_seed=False)
+    whole = _fit(problem, _camera(video, best.lensed.focal_px), options, near_seed=False)
     return None if whole is None else whole.lensed
 
 
@@ -53,7 +54,7 @@ def straightened(problem: Problem, lens: Bending, intrinsics: np.ndarray) -> Pro
     camera = torch.from_numpy(intrinsics).float()
     samples = lens.straightened(normalised(problem.samples_px, camera))
     targets = lens.straightened(normalised(problem.targets_px, camera))
-    focal, centre = float(intrinsics[0]), camera[2:, None]
+    focal, centre = camera[:2, None], camera[2:, None]
     is_seen = samples.is_seen[:, None] & targets.is_seen
     return replace(
         problem,
@@ -70,8 +71,8 @@ class _Fit:
     """Over the squared share of the measurements that take part."""
 
 
-def _camera(size: tuple[int, int], focal_px: float) -> np.ndarray:
-    return np.array([focal_px, focal_px, size[0] / 2, size[1] / 2])
+def _camera(video: Video, focal_px: float) -> np.ndarray:
+    return usual_intrinsics(video, focal_px / max(video.size))
 
 
 def _fit(

@@ -71,14 +71,14 @@ class Seen:
     """Of the samples in their own frames."""
     bent: Bent
     """Of the points in the targets."""
-    focal_px: float
+    focal_px: Float[Tensor, "2 1"]
 
 
 def seen_through(problem: Problem, lensed: Lensed) -> Seen:
     """Flow consistency of all measurements through a lens."""
-    state, focal_px = lensed.state, lensed.focal_px
-    centre = state.intrinsics[0, 2:, None].to(problem.weight.dtype)
+    state = lensed.state
     intrinsics = state.intrinsics[:1].to(problem.weight.dtype)
+    focal_px, centre = intrinsics[0, :2, None], intrinsics[0, 2:, None]
     straight = lensed.lens.straightened(normalised(problem.samples_px, intrinsics))
     relative = relative_poses(problem, state, slice(None)).to(problem.weight.dtype)
     ray = torch.cat((straight.planar, torch.ones_like(straight.planar[:, :1])), dim=1)
@@ -207,7 +207,9 @@ def _columns(seen: Seen, inverse_depth: Float[Tensor, "frames samples"]) -> list
         step[..., axis, :] = 1
         radial = outward * outward[..., axis : axis + 1, :] / squared
         moved = across * step + (along - across) * radial
-        columns.append(_from_source(seen, -moved * view_angle(1.0, focal_px)) + step[:, None])
+        columns.append(
+            _from_source(seen, -moved * view_angle(1.0, float(focal_px[axis, 0]))) + step[:, None]
+        )
     return [*columns, seen.residual_px]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64
 
+from recon4d.core.scene import Video
 from recon4d.optim.objective.normal_equations import SolveOptions, objective
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom
@@ -27,10 +28,12 @@ SEARCH_FRAMES = 10
 """Frames on both sides of the best pair on which the focal length is searched."""
 
 
-def usual_intrinsics(size: tuple[int, int], focal_ratio: float) -> Float64[np.ndarray, "4"]:
-    """Square pixels, centred principal point, focal length as a part of the long side."""
-    focal = focal_ratio * max(size)
-    return np.array([focal, focal, size[0] / 2, size[1] / 2])
+def usual_intrinsics(video: Video, focal_ratio: float) -> Float64[np.ndarray, "4"]:
+    """Pixels that are square in the input, a centred principal point or that found, focal length over the long side."""
+    focal = focal_ratio * max(video.size)
+    centre = video.principal_point
+    cx, cy = np.array(video.size) / 2 if centre is None else centre
+    return np.array([focal, focal * video.fy_over_fx, cx, cy])
 
 
 def search_focal(

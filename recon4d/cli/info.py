@@ -93,6 +93,9 @@ def _lens_text(lens: object) -> str:
     """A lens that was found, with its coefficients; nothing of one that bends nothing, or that was known."""
     if not isinstance(lens, dict) or lens.get("source") != "estimated" or "terms" not in lens:
         return ""
+    if not lens["terms"] and lens["model"] == "pinhole":
+        cx, cy = lens["camera"][2:]
+        return f"pinhole, principal point ({cx - 0.5:.1f}, {cy - 0.5:.1f}) of the input: found in the video"
     names = [f"k{at} {term:+.4f}" for at, term in enumerate(lens["terms"], start=1)]
     sure = [f" +- {std:.4f}" for std in lens.get("terms_std", ())] or [""] * len(names)
     terms = "".join(f", {name}{std}" for name, std in zip(names, sure, strict=True))

@@ -146,6 +146,10 @@ class Video:
     """(width, height) of the input in pixels, after rotation, before resizing."""
     intrinsics: Float64[np.ndarray, "4"] | None = None
     """Known (fx, fy, cx, cy) in pixels of the working size; None where they must be estimated."""
+    fy_over_fx: float = 1.0
+    """Of a camera that is not known: 1 but for the rounding of the working size, as pixels are meant to be square."""
+    principal_point: Float64[np.ndarray, "2"] | None = None
+    """(cx, cy) that was found of a camera that is not known, pixels of the working size; None: the middle."""
     sensor_depth: Float32[np.ndarray, "frames height width"] | None = None
     """Measured z-depth in metres, 0 = unknown; None where the input has none."""
     depth_factor: float | None = None

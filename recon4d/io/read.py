@@ -26,7 +26,7 @@ from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.memory import refuse_memory
 from recon4d.io.options import ReadOptions
 from recon4d.io.pictures.folder import open_image_folder
-from recon4d.io.resize import resize_nearest, same_shape, working_size
+from recon4d.io.resize import fy_over_fx, resize_nearest, same_shape, working_size
 from recon4d.io.rgbd.captures import is_capture_folder, open_capture_folder
 from recon4d.io.rgbd.points import resized_depth
 from recon4d.io.rgbd.tum import is_tum_folder, open_tum_folder
@@ -167,12 +167,16 @@ class _Reading:
         """Complete the files and describe them."""
         if len(self.names) < 2:
             raise InputError(self._too_few())
+        intrinsics = self._working_intrinsics()
+        is_known = intrinsics is not None and not self.is_found
         return Video(
             images=self.images.finish(),
             timestamps_s=np.array(self.times_s),
             sources=tuple(self.names),
             source_size=self.source_size,
-            intrinsics=self._working_intrinsics(),
+            intrinsics=intrinsics if is_known else None,
+            principal_point=None if intrinsics is None or is_known else intrinsics[2:],
+            fy_over_fx=fy_over_fx(self.source_size, self.size, self.opened.pixel_aspect),
             sensor_depth=self.depths.finish() if self.depths else None,
             source_indices=tuple(self.indices),
             depth_factor=self.opened.depth_factor,
@@ -232,8 +236,9 @@ class _Reading:
         return resized_depth(depth, self.size)
 
     def _working_intrinsics(self) -> np.ndarray | None:
+        """Of the camera that is known, or was found."""
         camera = self.lens.camera if self.lens else self.camera
-        if camera is None or self.is_found:
+        if camera is None:
             return None
         scale_x = self.size[0] / self.source_size[0]
         scale_y = self.size[1] / self.source_size[1]
@@ -242,7 +247,9 @@ class _Reading:
         )
 
     def _camera_notices(self) -> tuple[Notice, ...]:
-        return camera_notices(self.camera, self.source_size) if self.camera else ()
+        if self.camera is None or self.is_found:
+            return ()
+        return camera_notices(self.camera, self.source_size)
 
     def _depth_notices(self) -> tuple[Notice, ...]:
         if self.opened.has_depth and not self.options.with_depth:

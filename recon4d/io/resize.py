@@ -37,6 +37,19 @@ def working_size(
     return rounded[0], rounded[1]
 
 
+def fy_over_fx(
+    source_size: tuple[int, int], size: tuple[int, int], pixel_aspect: float = 1.0
+) -> float:
+    """Ratio of the focal lengths, at the working size, of a camera whose pixels are square as they are seen.
+
+    Args:
+        source_size: (width, height) of the input in pixels.
+        size: Of the working size.
+        pixel_aspect: Width over height of an input pixel as it is seen.
+    """
+    return size[1] * source_size[0] * pixel_aspect / (source_size[1] * size[0])
+
+
 def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two (width, height) show the same picture at two resolutions."""
     return abs(one[0] / one[1] / (other[0] / other[1]) - 1) <= SHAPE_TOLERANCE

@@ -3,14 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.progress import Progress
 from recon4d.core.scene import Video
-from recon4d.io.camera import Camera
 from recon4d.io.frames import Source
 from recon4d.optim.lens.find import PINHOLE, FoundLens, find_lens
+from recon4d.run.lens_source import input_camera
 from recon4d.run.long.clips import Clip, is_long
 from recon4d.run.methods import Methods
 from recon4d.run.options import align_options
@@ -49,7 +47,7 @@ def without_lens(
         return folder
 
     found = _found(config, methods, folder, video, progress)
-    if not found.is_bent:
+    if found.is_usual:
         return folder
     own = folder / UNDISTORTED
     read_stage(config, own, progress, frames, lens=input_camera(found, video))
@@ -98,15 +96,3 @@ def _place(config: RunConfig, methods: Methods, folder: Path, video: Video) -> t
         last = first + WINDOW_FRAMES
         return folder / ALONE, replace(Clip(0, first, last, first, last).of(video), poses=None)
     return (folder if methods.prior is None else folder / ALONE), video
-
-
-def input_camera(found: FoundLens, video: Video) -> Camera:
-    """A lens that was found at the working size as the input's camera."""
-    scale = np.array(video.source_size) / video.size
-    fx, fy = (found.focal_px * scale).tolist()
-    cx, cy = (side / 2 for side in video.source_size)
-    terms = found.terms + (0.0,) * (4 - len(found.terms))
-    is_fisheye = found.model == "fisheye"
-    return Camera(
-        fx, fy, cx, cy, terms, is_fisheye, origin=f"the {found.model} lens that was found"
-    )

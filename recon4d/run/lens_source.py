@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from recon4d.core.scene import Video
-from recon4d.io.camera import camera_from_array
+from recon4d.io.camera import Camera, camera_from_array
+from recon4d.optim.lens.find import FoundLens
 from recon4d.run.stages import LENS
 
 
@@ -18,12 +21,28 @@ def lens_report(folder: Path, video: Video) -> Mapping[str, object]:
         return {"model": known, "source": source}
     found = LENS.load(folder)
     told: dict[str, object] = {"model": found.model, "source": "estimated", "gain": found.gain}
-    if not found.is_bent or video.lens is None:
+    if found.is_usual:
         return told
-    camera = camera_from_array(video.lens)
+    camera, scale = input_camera(found, video), np.array(video.source_size) / video.size
     return told | {
         "terms": list(found.terms),
         "terms_std": list(found.terms_std),
         "camera": [camera.fx, camera.fy, camera.cx, camera.cy],
         "focal_std": found.focal_std,
+        "centre_std": [float(std) for std in np.array(found.centre_std_px) * scale]
+        if found.centre_px
+        else None,
     }
+
+
+def input_camera(found: FoundLens, video: Video) -> Camera:
+    """A lens that was found at the working size as the input's camera."""
+    scale = np.array(video.source_size) / video.size
+    fx, fy = (found.focal_px * np.array([1, video.fy_over_fx]) * scale).tolist()
+    middle = np.array(video.size) / 2
+    cx, cy = ((np.array(found.centre_px) if found.centre_px else middle) * scale).tolist()
+    terms = found.terms and found.terms + (0.0,) * (4 - len(found.terms))
+    is_fisheye = found.model == "fisheye"
+    return Camera(
+        fx, fy, cx, cy, terms, is_fisheye, origin=f"the {found.model} lens that was found"
+    )
