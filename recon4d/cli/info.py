@@ -69,6 +69,7 @@ def describe_result(folder: Path) -> str:
         "result": str(folder),
         "frames": f"{frames}, {'all' if posed == frames else posed} posed from the images",
         "focal": _focal_text(focals, run),
+        "shutter": _shutter_text(run),
         "size": f"{width}x{height} px",
         "scale": _scale_text(run),
         "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
@@ -86,6 +87,15 @@ def _focal_text(focals: Sequence[float], run: Mapping[str, object]) -> str:
     low, high = min(focals), max(focals)
     text = f"{low:.1f} px" + (f" to {high:.1f} px" if high - low > 0.05 else "")
     return f"not known (assumed {text})" if run.get("focal_source") == "assumed" else text
+
+
+def _shutter_text(run: Mapping[str, object]) -> str:
+    """How long it rolls; nothing where it is open at once."""
+    readout, sigma = run.get("readout_ms"), run.get("readout_sigma_ms")
+    if not isinstance(readout, int | float) or not readout:
+        return ""
+    known = f" (+- {sigma:.2g})" if isinstance(sigma, int | float) else ""
+    return f"rolls, {readout:.4g} ms{known} from the first row to the last"
 
 
 def _scale_text(run: Mapping[str, object]) -> str:

@@ -121,11 +121,21 @@ def _refuse_for_clips(config: RunConfig, frames: int) -> None:
         )
 
 
+def _refuse_for_whole(config: RunConfig, frames: int) -> None:
+    """Refuse options that clips do not look at, where the video is divided into clips."""
+    if config.readout:
+        raise ConfigError(
+            f"--readout {config.readout:g} is for videos of up to {config.optim.whole_frames} frames, and {frames} are "
+            "aligned in clips, with a shutter that is open at once; raise optim.whole_frames, or leave it out"
+        )
+
+
 def _finished(job: _Job) -> Path:
     """The complete result, beside its final place; a long video's is written clip by clip."""
     config, folder = job.config, job.folder
     frames = read_stage(config, folder, job.progress).num_frames
     if is_long(frames, config.optim):
+        _refuse_for_whole(config, frames)
         return write_long(config, folder, job.clock, job.progress)
     _refuse_for_clips(config, frames)
     return write_all(reconstruct_in(config, job.methods, folder, job.progress), folder, job.clock)
