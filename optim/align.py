@@ -25,6 +25,7 @@ from recon4d.optim.objective.problem import (
 )
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.setting import START_KERNEL_PX, USUAL_FOCAL, AlignOptions, Setting
+from recon4d.optim.shutter_moves import with_readout
 from recon4d.optim.solve.jackknife import Moves
 from recon4d.optim.start.focal import search_focal, usual_intrinsics
 from recon4d.optim.start.grow import Start, initialise
@@ -133,18 +134,9 @@ def optimise(
     Raises:
         DegenerateError: The masks leave no measurement.
     """
-    state, known = State.of(scene), trusted_poses(video, scene)
-    problem = static_problem(video, flow, scene, motion, options)
-    setting = Setting(
-        problem,
-        scene.component,
-        video,
-        options.following(scene),
-        known,
-        turns_only=_only_flow_tells(video) and scene.turns_only and scene.zooms,
-        least_parallax_px=_least_parallax_px(video, scene),
-        terms=terms,
-    )
+    state = State.of(scene)
+    setting = replace(static_setting(video, flow, scene, motion, options), terms=terms)
+    problem, known = setting.problem, setting.known
     with progress("optimise", total=2) as counter:
         state = _nearest_minimum(setting, state, 3 * options.kernel_px)
         counter.advance()
@@ -156,6 +148,21 @@ def optimise(
         state, setting = snapped(state, more), replace(setting, known=more)
         state = setting.task(state).solve(state, kernel_px)
     return _with_lasting(_finish(setting, state, is_final=True), scene)
+
+
+def static_setting(
+    video: Video, flow: Flow, scene: Scene, motion: MotionMasks, options: AlignOptions
+) -> Setting:
+    """The optimization of a scene's cameras and sparse depth on the pixels that the masks call static."""
+    return Setting(
+        static_problem(video, flow, scene, motion, options),
+        scene.component,
+        video,
+        options.following(scene),
+        trusted_poses(video, scene),
+        turns_only=_only_flow_tells(video) and scene.turns_only and scene.zooms,
+        least_parallax_px=_least_parallax_px(video, scene),
+    )
 
 
 def _least_parallax_px(video: Video, scene: Scene) -> float:
@@ -282,7 +289,8 @@ def scene_moves(
 def _moves(setting: Setting, state: State, is_metric: bool) -> Moves:
     kernel_px = noise_kernel_px(setting.problem, state, setting.options.kernel_px)
     keeps_scale = setting.known is not None or is_metric
-    return setting.task(state).moves(state, kernel_px, keeps_scale)
+    moves = setting.task(state).moves(state, kernel_px, keeps_scale)
+    return with_readout(moves, setting, state, kernel_px, keeps_scale)
 
 
 def _only_flow_tells(video: Video) -> bool:

@@ -124,7 +124,7 @@ class Setting:
         return float(ratio.median()) if self.known is None else unpulling_scale(ratio)
 
     @property
-    def _frees_focal(self) -> bool:
+    def frees_focal(self) -> bool:
         """A focal length is an unknown: none is given, and no frame is held that shares it."""
         holds = self.held is not None and not self.options.own_focals
         return self.video.intrinsics is None and not holds
@@ -134,7 +134,7 @@ class Setting:
         terms: list[CameraTerm] = []
         if self.video.num_frames > 2 and (self.component == self.component[0]).all():
             terms.append(Smoothness(SMOOTHNESS_PX, problem.prior_inverse_depth.median()))
-        if self._frees_focal:
+        if self.frees_focal:
             usual_px = USUAL_FOCAL * max(self.video.size)
             terms.append(usual_focal(problem, start, usual_px, shared=not self.options.own_focals))
         return tuple(terms)
@@ -161,7 +161,7 @@ class Setting:
             kernel_px=self.options.kernel_px,
             max_steps=self.options.max_steps,
             relative_tolerance=TOLERANCE,
-            free_focal=self._frees_focal,
+            free_focal=self.frees_focal,
             shared_focal=not self.options.own_focals,
             threads=self.options.threads,
         )

@@ -14,10 +14,12 @@ from recon4d.demo.render import Camera, Hits, Solid, World, cast, follow, pictur
 from recon4d.demo.world import pose_at
 from recon4d.flow import window_pairs
 
-Path = Literal["carried", "turning", "still"]
+Path = Literal["carried", "shaken", "turning", "still"]
 """How the camera moves."""
 GRID_PX = 16
 """Pixels between the samples of the exact `Scene`."""
+SHAKEN_M, SHAKEN_DEG = 0.004, 0.4
+"""Standard deviation of a shaken camera's place and of its angles, metres and degrees."""
 OCCLUSION = 0.01
 """Relative depth by which a point may lie behind what the target camera sees and still count as visible."""
 RAYS_PER_PIXEL = 2
@@ -37,6 +39,7 @@ class SyntheticScene:
     depth: Float32[np.ndarray, "frames height width"]
     """z-depth at pixel centres."""
     is_dynamic: Bool[np.ndarray, "frames height width"]
+    world: World
     exact_flow: Callable[[int, Float64[np.ndarray, "samples 2"]], Float64[np.ndarray, "samples 2"]]
     """(edge, pixels (u, v) of its source frame) to (du, dv), in float64 and exact to rounding; hidden or not."""
     is_visible: Callable[[int, Float64[np.ndarray, "samples 2"]], Bool[np.ndarray, " samples"]]
@@ -65,7 +68,8 @@ def make_scene(
         mover: Whether a box crosses the room, 5 to 15 % of the picture.
         noise_px: Standard deviation of the Gaussian noise on `flow`; `exact_flow` has none.
         plain_lens: Square pixels and a centred principal point, as assumed where intrinsics are unknown.
-        path: `turning` is about the camera's centre, as on a tripod; `still` does not move at all.
+        path: `shaken` is in a hand that trembles; `turning` is about the camera's centre, as on a tripod; `still` does
+            not move at all.
         zoom: Focal length of the last frame over that of the first; it starts and ends gently. `video.intrinsics` are
             those of the first.
     """
@@ -88,6 +92,7 @@ def make_scene(
         scene=shot.scene(),
         depth=depth,
         is_dynamic=is_dynamic,
+        world=world,
         exact_flow=shot.exact_flow,
         is_visible=shot.is_visible,
         exact_depth=shot.exact_depth,
@@ -253,6 +258,18 @@ def _cameras(
             4 * np.sin(2 * s + phase[4]) - 5 * s,
             2 * np.sin(4 * s + phase[0]),
         )
+        if path == "shaken":
+            shift_m, turn_deg = rng.normal(0, SHAKEN_M, 3), rng.normal(0, SHAKEN_DEG, 3)
+            position = (
+                position[0] + shift_m[0],
+                position[1] + shift_m[1],
+                position[2] + shift_m[2],
+            )
+            angles_deg = (
+                angles_deg[0] + turn_deg[0],
+                angles_deg[1] + turn_deg[1],
+                angles_deg[2] + turn_deg[2],
+            )
         pose = np.eye(4)
         pose[:3, :3] = Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix()
         pose[:3, 3] = (0.0, 0.0, -1.6) if path == "turning" else position

@@ -25,6 +25,7 @@ STAGES = (
     "initialise",
     "features",
     "masks_0",
+    "shutter",
     "optimise_0",
     "guided_flow",
     "masks_1",

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from recon4d.optim.objective.flow_term import flow_term
 from recon4d.optim.objective.normal_equations import SolveOptions, linearise
@@ -126,7 +126,7 @@ def _as_moves(
         return Moves(moves, of_held.log_focal, of_held.told_focal, of_held.growth, is_used)
     growth = np.zeros(len(found))
     if not keeps_scale:
-        growth = _growth(moves[..., :6], np.asarray(state.cam_from_world.cpu()))
+        growth = scale_growth(moves[..., :6], np.asarray(state.cam_from_world.cpu()))
     return Moves(moves, found[:, -2], found[:, -1], growth, is_used)
 
 
@@ -148,16 +148,9 @@ def _taken_along(
 
 
 def _regions(problem: Problem, state: State) -> Iterator[tuple[int, Problem, State]]:
-    """The samples of every region of the image alone, with its number; a sample is where it is in most frames."""
-    place = problem.samples_px.mean(0)
-    low, high = place.amin(1, keepdim=True), place.amax(1, keepdim=True)
-    part = (place - low) / (high - low).clamp_min(1e-9)
-    rows, cols = REGIONS
-    col = (part[0] * cols).long().clamp_max(cols - 1)
-    row = (part[1] * rows).long().clamp_max(rows - 1)
-    weight = problem.weight.sum((0, 1))
-    name = row * cols + col
-    for region in range(rows * cols):
+    """The samples of every region of the image alone, with its number."""
+    weight, name = problem.weight.sum((0, 1)), region_names(problem)
+    for region in range(REGIONS[0] * REGIONS[1]):
         mine = torch.nonzero((name == region) & (weight > 0))[:, 0]
         if len(mine):
             yield (
@@ -167,7 +160,18 @@ def _regions(problem: Problem, state: State) -> Iterator[tuple[int, Problem, Sta
             )
 
 
-def _growth(
+def region_names(problem: Problem) -> Int64[torch.Tensor, " samples"]:
+    """Number of the region of the image in which each sample lies; a sample is where it is in most frames."""
+    place = problem.samples_px.mean(0)
+    low, high = place.amin(1, keepdim=True), place.amax(1, keepdim=True)
+    part = (place - low) / (high - low).clamp_min(1e-9)
+    rows, cols = REGIONS
+    col = (part[0] * cols).long().clamp_max(cols - 1)
+    row = (part[1] * rows).long().clamp_max(rows - 1)
+    return row * cols + col
+
+
+def scale_growth(
     twists: Float64[np.ndarray, "regions frames 6"], poses: Float64[np.ndarray, "frames 4 4"]
 ) -> Float64[np.ndarray, " regions"]:
     """Logarithm of the scale of the moved camera centres relative to the others, by least squares."""

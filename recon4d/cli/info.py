@@ -70,6 +70,7 @@ def describe_result(folder: Path) -> str:
         "frames": f"{frames}, {'all' if posed == frames else posed} posed from the images",
         "focal": _focal_text(focals, run),
         "lens": _lens_text(run.get("lens")),
+        "shutter": _shutter_text(run),
         "size": f"{width}x{height} px",
         "scale": _scale_text(run),
         "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
@@ -100,6 +101,15 @@ def _lens_text(lens: object) -> str:
     sure = [f" +- {std:.4f}" for std in lens.get("terms_std", ())] or [""] * len(names)
     terms = "".join(f", {name}{std}" for name, std in zip(names, sure, strict=True))
     return f"{lens['model']}{terms}: found in the video and undone"
+
+
+def _shutter_text(run: Mapping[str, object]) -> str:
+    """How long it rolls; nothing where it is open at once."""
+    readout, sigma = run.get("readout_ms"), run.get("readout_sigma_ms")
+    if not isinstance(readout, int | float) or not readout:
+        return ""
+    known = f" (+- {sigma:.2g})" if isinstance(sigma, int | float) else ""
+    return f"rolls, {readout:.4g} ms{known} from the first row to the last"
 
 
 def _scale_text(run: Mapping[str, object]) -> str:

@@ -134,6 +134,17 @@ class Repeats:
 
 
 @dataclass(frozen=True)
+class Shutter:
+    """A shutter that rolls (`recon4d.core.shutter`): rows are read one after the other."""
+
+    readout_s: float
+    """Seconds from the first row to the last; negative where the last one is read first."""
+    sigma_s: float = 0.0
+    """Its standard deviation; 0 where it is given."""
+    is_given: bool = False
+
+
+@dataclass(frozen=True)
 class Video:
     """Frames at working size, undistorted, with what the source says about them."""
 
@@ -158,6 +169,8 @@ class Video:
     """Index of each frame among the frames of the source; empty means that all were read: 0, 1, 2, ..."""
     lens: Float64[np.ndarray, " values"] | None = None
     """The input's camera where its lens distortion was undone (`recon4d.io.camera`); None: the input was pinhole."""
+    shutter: Shutter | None = None
+    """How the rows were read; None: all at once, or that is not known."""
     poses: KnownPoses | None = None
     """Poses that the user gives; None: all are estimated."""
     predicted_depth: DepthPrior | None = None
@@ -201,6 +214,9 @@ class Video:
 @dataclass(frozen=True)
 class Flow:
     """Optical flow of directed frame pairs, sampled every `FLOW_STRIDE` pixels.
+
+    It is that of a shutter that is open at once: what one that rolls adds to the motion of the static world is taken
+    off (`recon4d.flow.unrolled`) as soon as it is known.
 
     Sample (row, col) sits at pixel `(u, v) = (FLOW_STRIDE * (col + 0.5), FLOW_STRIDE * (row + 0.5))`. Edge e and edge
     e + E/2 are the two directions of one pair.

@@ -7,6 +7,7 @@ ones do not: on `exact_dancer` and `exact_heavy` the cameras' error falls to les
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from recon4d.core.parallel import each, one_opencv_thread
 from recon4d.core.progress import Progress, counted, no_progress
 from recon4d.core.sampling import image_size, sample_px
 from recon4d.core.scene import Flow, Scene
+from recon4d.core.shutter import RowMotion
 from recon4d.flow import FlowMethod
 from recon4d.flow.matched import CONSISTENT, HOPELESS, PairFlow
 from recon4d.flow.matches import FARTHEST
 from recon4d.flow.store import store_flow
+from recon4d.flow.unrolled import rolled_flow
 from recon4d.flow.views import FrameViews, with_confidence
 from recon4d.flow.warp import flow_from
 from recon4d.optim.triangulate import triangulate
@@ -38,6 +41,27 @@ MISLED = 0.5
 loses none of them."""
 OVERLAP_STEP = 8
 """Every how many samples that part is taken over. Set by hand, as are those above."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What frames are compared with the help of."""
+
+    flow: Flow
+    """As it was measured, of the window's pairs: some of it is kept."""
+    scene: Scene
+    """Current cameras."""
+    inverse_depth: Float32[np.ndarray, "frames rows cols"]
+    """Of every sample."""
+    motion: RowMotion | None = None
+    """Of the cameras while a shutter rolls."""
+
+    @classmethod
+    def of(cls, flow: Flow, scene: Scene, threads: int) -> "Guide":
+        """For a shutter that is open at once; depth follows from cameras and flow."""
+        frames = range(len(scene.component))
+        maps = each(lambda k: triangulate(flow, k, scene).inverse_depth.numpy(), frames, threads)
+        return cls(flow, scene, np.stack(list(maps)))
 
 
 def guided_flow(
@@ -63,13 +87,24 @@ def guided_flow(
         threads: Pairs that are compared at the same time.
         progress: Told about every finished pair.
     """
-    maps = each(
-        lambda k: triangulate(flow, k, scene).inverse_depth.numpy(), range(len(images)), threads
-    )
-    inverse_depth = np.stack(list(maps))
-    kept, pairs = _kept_pairs(flow, scene), _guided_pairs(scene, inverse_depth)
+    return flow_by_guide(images, Guide.of(flow, scene, threads), folder, method, threads, progress)
+
+
+def flow_by_guide(
+    images: UInt8[np.ndarray, "frames height width 3"],
+    guide: Guide,
+    folder: Path,
+    method: FlowMethod,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> Flow:
+    """As `guided_flow`, as it is measured: with what a shutter adds that rolls."""
+    flow, scene = guide.flow, guide.scene
+    kept, pairs = _kept_pairs(flow, scene), _guided_pairs(scene, guide.inverse_depth)
     every = np.concatenate((flow.edges[kept], pairs))
-    measured = guided_pairs(images, pairs, scene, inverse_depth, method, threads)
+    measured = guided_pairs(
+        images, pairs, scene, guide.inverse_depth, method, threads, guide.motion
+    )
     height, width = images.shape[1:3]
     with progress("guided flow", total=len(pairs)) as counter:
         found = _unless_misled(counted(measured, counter), flow, pairs)
@@ -84,15 +119,20 @@ def guided_pairs(
     inverse_depth: Float32[np.ndarray, "frames rows cols"],
     method: FlowMethod,
     threads: int = 1,
+    motion: RowMotion | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Flow and confidence of pairs in both directions, as `FlowMethod.pairs` in order, with the geometry's help."""
+
+    def start(m: int, n: int) -> Float32[np.ndarray, "rows cols 2"]:
+        still = static_flow(scene, inverse_depth[m], m, n)
+        return rolled_flow(still, motion, scene, (m, n), inverse_depth[m])
+
     views = FrameViews(images)
 
     def one(pair: Int64[np.ndarray, "2"]) -> tuple[np.ndarray, np.ndarray]:
         a, b = (int(k) for k in pair)
         there, back = (
-            flow_from(method, views(m), views(n), static_flow(scene, inverse_depth[m], m, n))
-            for m, n in ((a, b), (b, a))
+            flow_from(method, views(m), views(n), start(m, n)) for m, n in ((a, b), (b, a))
         )
         return with_confidence(there, back, views(a), views(b))
 

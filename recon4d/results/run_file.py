@@ -34,6 +34,10 @@ def _is_figure(value: Any) -> bool:
     return is_number and 0 <= value <= LARGEST_FIGURE
 
 
+def _is_number(value: Any) -> bool:
+    return (isinstance(value, float) or _is_whole(value)) and abs(value) <= LARGEST_FIGURE
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -85,6 +89,8 @@ _KNOWN: Mapping[str, tuple[str, _Check]] = {
     "refine": ("text", _is_text),
     "focal_px": ("numbers", lambda value: _is_list(value, _is_figure)),
     "focal_source": ("text", _is_text),
+    "readout_ms": ("a number", _is_number),
+    "readout_sigma_ms": ("a number from 0", _is_figure),
     "motion": (
         "a table with a kind",
         lambda value: isinstance(value, dict) and _is_text(value.get("kind")),

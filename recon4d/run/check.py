@@ -15,6 +15,7 @@ from recon4d.core.sampling import ONE_PER_CELL, sample_px, spread_evenly
 from recon4d.core.scene import DenseDepth, Flow, Scene, Video
 from recon4d.core.tensors import depth_at_samples
 from recon4d.flow import FlowMethod
+from recon4d.flow.unrolled import row_motion, without_shutter
 from recon4d.run.figures import LEAST_FOLLOWED, FrameFigures, frame_figures
 
 CHECKED_OFFSETS = (1, 5, 10)
@@ -45,6 +46,26 @@ def _forward(
     return [(found[at][0][0], found[at][1][0]) for at in range(len(pairs))]
 
 
+def _at_once(
+    measured: list[tuple[np.ndarray, np.ndarray]],
+    pairs: Int64[np.ndarray, "pairs 2"],
+    video: Video,
+    scene: Scene,
+    dense: DenseDepth,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Measured flow and confidence of pairs without what a rolling shutter adds."""
+    motion = row_motion(video, scene)
+    if motion is None:
+        return measured
+    out = []
+    for (flow_px, sure), pair in zip(measured, pairs, strict=True):
+        depth = depth_at_samples(torch.from_numpy(np.array(dense.depth[pair[0]])))
+        inverse = torch.where(depth > 0, 1 / depth, 0.0)
+        still = without_shutter(flow_px[None], motion, scene, pair[None], inverse)
+        out.append((still[0].astype(np.float16), sure))
+    return out
+
+
 def check_flow(
     video: Video,
     flow: Flow,
@@ -56,7 +77,8 @@ def check_flow(
 ) -> Check:
     """Compare the motion that depth and cameras predict for static pixels with the flow.
 
-    Flow that the optimizer used is used again; that of farther frames is computed here.
+    Flow that the optimizer used is used again, without what a rolling shutter adds; that of farther frames is computed
+    here.
     """
     edge_of = flow.row_of()
     out: dict[str, float] = {}
@@ -71,7 +93,7 @@ def check_flow(
         measured = (
             [(flow.flow_px[edge], flow.confidence[edge]) for edge in known]
             if None not in known
-            else _forward(method, video, pairs, threads)
+            else _at_once(_forward(method, video, pairs, threads), pairs, video, scene, dense)
         )
         errors = [
             _residual(scene, dense, is_dynamic, pair, found)

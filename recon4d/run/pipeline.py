@@ -124,13 +124,21 @@ def _refuse_for_clips(config: RunConfig, frames: int) -> None:
         )
 
 
+def _refuse_for_whole(config: RunConfig, frames: int) -> None:
+    """Refuse options that clips do not look at, where the video is divided into clips."""
+    if config.readout:
+        raise ConfigError(
+            f"--readout {config.readout:g} is for videos of up to {config.optim.whole_frames} frames, and {frames} are "
+            "aligned in clips, with a shutter that is open at once; raise optim.whole_frames, or leave it out"
+        )
+
+
 def _finished(job: _Job) -> Path:
     """The complete result, beside its final place; a long video's is written clip by clip."""
     config, folder = job.config, job.folder
     frames = read_stage(config, folder, job.progress).num_frames
     is_whole = not is_long(frames, config.optim)
-    if is_whole:
-        _refuse_for_clips(config, frames)
+    (_refuse_for_clips if is_whole else _refuse_for_whole)(config, frames)
     own = without_lens(config, job.methods, folder, job.progress, job.frames)
     if is_whole:
         return write_all(reconstruct_in(config, job.methods, own, job.progress), own, job.clock)

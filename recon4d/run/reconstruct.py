@@ -14,10 +14,11 @@ from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.progress import Progress
 from recon4d.core.scene import DepthPrior, Flow, MotionMasks, Scene, Video
 from recon4d.flow import window_pairs
-from recon4d.flow.guided import guided_flow
+from recon4d.flow.guided import Guide, flow_by_guide
 from recon4d.flow.overlay import without_overlay
 from recon4d.flow.store import measured_flow
 from recon4d.flow.unrelated import why_unrelated
+from recon4d.flow.unrolled import row_motion
 from recon4d.io.camera import Camera
 from recon4d.io.frames import Source
 from recon4d.io.poses import read_known_poses
@@ -35,6 +36,7 @@ from recon4d.run.reading import given_masks, read_frames
 from recon4d.run.repeats import with_repeats
 from recon4d.run.report import report
 from recon4d.run.rounds import Rounds, next_round
+from recon4d.run.shutter import UNROLLED_MASKS, first_shutter, guided_shutter, with_shutter
 from recon4d.run.spread import depth_spread
 from recon4d.run.stages import (
     CHECK,
@@ -64,7 +66,7 @@ def reconstruct_in(config: RunConfig, methods: Methods, folder: Path, progress: 
     video = read_stage(config, folder, progress)
     given = given_masks(config, video)
     rounds, first_flow, flow = mutual_rounds(config, methods, folder, video, given, progress)
-    video = with_prediction(folder, video)
+    video = with_shutter(folder, with_prediction(folder, video))
     scene, motion = rounds.scene, rounds.masks
     seen = Seen(video, flow, None, options.threads, progress)
     final = REFINE.run(folder, lambda f: finish_masks(methods, seen, motion, given))
@@ -128,7 +130,8 @@ def mutual_rounds(
     """The stages from flow to the last round of masks and optimization.
 
     Returns:
-        What the rounds ended in, the flow that was measured first, and the flow of the last round.
+        What the rounds ended in, the flow that was measured first, and the flow of the last round; both as a shutter
+        would have seen it that is open at once.
     """
     masks = methods.masks if given is None else given_method(given)
     methods = replace(methods, masks=outside_overlay(masks, video.overlay))
@@ -136,8 +139,7 @@ def mutual_rounds(
     compute = methods.masks.features
     if compute is not None:
         seen = replace(seen, features=FEATURES.run(folder, lambda f: compute(seen, f)))
-    rounds, flow = _loop(config, methods, folder, seen, scene)
-    return rounds, seen.flow, flow
+    return _loop(config, methods, folder, seen, scene)
 
 
 def observe(
@@ -184,14 +186,19 @@ def with_prediction(folder: Path, video: Video) -> Video:
 
 def _loop(
     config: RunConfig, methods: Methods, folder: Path, seen: Seen, scene: Scene
-) -> tuple[Rounds, Flow]:
-    """Masks and flow from the geometry, geometry from both, until the masks settle; also the flow of the last round."""
+) -> tuple[Rounds, Flow, Flow]:
+    """Masks and flow from the geometry, geometry from both, until the masks settle; see `mutual_rounds`."""
     options, method = align_options(config), methods.masks
-    rounds = Rounds.begin(scene)
+    measured = seen
+    if config.readout != 0:
+        still = masks_of(0).run(folder, lambda f: method.masks(measured, scene))
+        seen, scene = first_shutter(config.readout, options, folder, seen, (scene, still))
+    first_flow, rounds = seen.flow, Rounds.begin(scene)
     while rounds.go_on(config.loop):
         at, before = len(rounds.history), rounds.scene
         if at == 1:
-            seen = replace(seen, flow=_guided(methods, folder, seen, before))
+            guided = _guided(methods, folder, seen, measured.flow, before)
+            seen = guided_shutter(options, folder, guided, (before, rounds.masks))
         now = seen  # of this round: the functions below are called in it
 
         def improve(scene: Scene, motion: MotionMasks, at: int = at, now: Seen = now) -> Scene:
@@ -204,25 +211,23 @@ def _loop(
             return method.masks(now, before)
 
         keeps = at > 0 and (rounds.settled or not method.depends_on_scene)
-        motion = rounds.masks if keeps else masks_of(at).run(folder, find)
+        anew = at == 0 and now.video.shutter is not None
+        stage = UNROLLED_MASKS if anew else masks_of(at)
+        motion = rounds.masks if keeps else stage.run(folder, find)
         rounds = next_round(rounds, motion, improve, now.flow, is_new_flow=at < 2)
-    return rounds, seen.flow
+    return rounds, first_flow, seen.flow
 
 
-def _guided(methods: Methods, folder: Path, seen: Seen, scene: Scene) -> Flow:
-    """Flow measured with the help of a scene."""
-    images, method = seen.video.images, methods.flow
+def _guided(methods: Methods, folder: Path, seen: Seen, measured: Flow, scene: Scene) -> Seen:
+    """The same with flow that is measured with the help of a scene, of which some stays as it was measured first."""
+    images, method, motion = seen.video.images, methods.flow, row_motion(seen.video, scene)
 
-    def measured(own: Path) -> Flow:
-        found = guided_flow(images, seen.flow, scene, own, method, seen.threads, seen.progress)
+    def compute(own: Path) -> Flow:
+        guide = replace(Guide.of(seen.flow, scene, seen.threads), flow=measured, motion=motion)
+        found = flow_by_guide(images, guide, own, method, seen.threads, seen.progress)
         return without_overlay(found, seen.video.overlay)
 
-    return GUIDED_FLOW.run(folder, measured)
-
-
-def last_flow(folder: Path) -> Flow:
-    """The flow of the last round."""
-    return GUIDED_FLOW.load(folder) if GUIDED_FLOW.is_done(folder) else FLOW.load(folder)
+    return replace(seen, flow=GUIDED_FLOW.run(folder, compute))
 
 
 def finish_masks(methods: Methods, seen: Seen, motion: MotionMasks, given: Given) -> FinalMasks:

@@ -22,6 +22,7 @@ from recon4d.run.focal_source import focal_notices, focal_source, motion_kind
 from recon4d.run.lens_source import lens_report
 from recon4d.run.repeats import repeat_notices
 from recon4d.run.rounds import Round
+from recon4d.run.shutter import shutter_entry
 from recon4d.run.stages import POSES
 from recon4d.settings.config import RunConfig
 
@@ -69,7 +70,7 @@ def report(
         "focal_px": [float(v) for v in scene.intrinsics[0, :2]],
         "focal_known": video.intrinsics is not None,
         "focal_source": source,
-        "motion": {"kind": motion_kind(scene)},
+        **_motion(video, scene),
         "static_flow_residual_px": check.residual_px,
         "lens": lens_report(folder, video),
         **_overlay(video),
@@ -82,6 +83,11 @@ def _counts(video: Video, scene: Scene) -> dict[str, object]:
     """How many frames the result has, and how many of them have a pose."""
     shown = np.arange(video.num_frames) if video.repeats is None else video.repeats.shown
     return {"frames": len(shown), "posed": int(scene.is_posed[shown].sum())}
+
+
+def _motion(video: Video, scene: Scene) -> dict[str, object]:
+    """How the camera moves, and what its shutter makes of that."""
+    return {**shutter_entry(video), "motion": {"kind": motion_kind(scene)}}
 
 
 def _warnings(

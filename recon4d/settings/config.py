@@ -115,6 +115,15 @@ class RunConfig:
         group=1,
     )
     """Of a camera that is not known."""
+    readout: float | None = option(
+        None,
+        "auto|0|MS",
+        "milliseconds that a rolling shutter takes from the first row to the last (auto: found; 0: none)",
+        group=1,
+        low=-1000.0,
+        high=1000.0,
+    )
+    """Negative where the last row is read first; None: found."""
     poses: Path | None = option(
         None,
         "FILE",

@@ -83,7 +83,7 @@ class Run:
 
     def jobs(self) -> list[ClipJob]:
         """A job for every clip; each computes with one thread."""
-        alone = replace(self.config, workers=1)
+        alone = replace(self.config, workers=1, readout=0.0)
         return [ClipJob(alone, self.folder, clip) for clip in self.clips]
 
 

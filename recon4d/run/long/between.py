@@ -32,8 +32,9 @@ from recon4d.run.methods import Methods
 from recon4d.run.options import align_options
 from recon4d.run.overall import BETWEEN, noted, noting_progress
 from recon4d.run.reading import given_masks
-from recon4d.run.reconstruct import finish_masks, last_flow
+from recon4d.run.reconstruct import finish_masks
 from recon4d.run.report import in_input
+from recon4d.run.shutter import last_flow
 from recon4d.run.spread import depth_spread
 from recon4d.run.stages import FLOW, READ
 

@@ -39,7 +39,7 @@ from recon4d.run.long.kept import (
 )
 from recon4d.run.long.loops import KeyMaps, find_loops, place_with_loops
 from recon4d.run.options import align_options, resources
-from recon4d.run.reconstruct import last_flow
+from recon4d.run.shutter import last_flow
 from recon4d.run.stages import POSES, READ
 
 KEY_OFFSETS = (1, 2, 3, 5, 8)
