@@ -46,6 +46,14 @@ def _add_d2mif(parser: argparse.ArgumentParser) -> None:
         help="photographs that rendered worlds are made of; may be repeated (what packages ship)",
     )
     _add_data(parser, "real data beside the rendered clips")
+    parser.add_argument(
+        "--videos",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="real videos without truth: learnt from is what geometry and appearance agree about; may be repeated",
+    )
     _add_number(parser, "--clips", 2, 400, "rendered clips; every tenth is held out")
     _add_number(parser, "--steps", 1, 6000, "steps of the training")
     _add_number(parser, "--batch", 2, 8, "crops per step")

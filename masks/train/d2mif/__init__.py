@@ -127,7 +127,11 @@ def from_arguments(arguments: Namespace, command: str) -> TrainOptions:
     return TrainOptions(
         out=arguments.out,
         library=LibraryOptions(
-            tuple(arguments.textures), arguments.clips, arguments.seed, data_sets(arguments.data)
+            tuple(arguments.textures),
+            arguments.clips,
+            arguments.seed,
+            data_sets(arguments.data),
+            tuple(arguments.videos),
         ),
         fit=FitOptions(
             network=network,
@@ -159,12 +163,16 @@ def _backbone(name: str, weights: Sequence[str]) -> Backbone | None:
 
 def _identity(options: TrainOptions) -> dict[str, object]:
     """What must not differ when a training goes on."""
-    backbone = {} if options.backbone is None else {"backbone": options.backbone.name}
+    further: dict[str, object] = {}
+    if options.backbone is not None:
+        further["backbone"] = options.backbone.name
+    if options.library.videos:
+        further["videos"] = [str(path.resolve()) for path in options.library.videos]
     return {
         "textures": [str(path.resolve()) for path in options.library.textures],
         "data": {name: str(path.resolve()) for name, path in options.library.data.items()},
         "clips": options.library.clips,
         "seed": options.library.seed,
         "maps": MOTION_CHANNELS + GEOMETRY_CHANNELS,
-        **backbone,
+        **further,
     }

@@ -31,8 +31,8 @@ MOVER_STEP = 4
 ONE_PARTNER = 0.4
 """Part of the batches with one partner per image, as with two frames alone."""
 
-Sample = tuple[np.ndarray, np.ndarray, np.ndarray, Tokens | None]
-"""Image (uint8 or float in 0..255), maps (int8), truth (uint8), tokens."""
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray, Tokens | None, np.ndarray | None]
+"""Image (uint8 or float in 0..255), maps (int8), truth (uint8), tokens, where the truth is known (uint8)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Batch:
     """Part of each sample that moves."""
     tokens: tuple[Tokens, ...] = ()
     """Of every image, for a network that reads them."""
+    known: Float[Tensor, "batch rows cols"] | None = None
+    """0 where the truth is not known, 1 elsewhere; None: it is known everywhere."""
 
     def to(self, device: str) -> "Batch":
         """The same on a device, images and maps with the channels last."""
@@ -60,6 +62,7 @@ class Batch:
             self.confidence.to(device),
             self.truth.to(device),
             tuple(x.to(device) for x in self.tokens),
+            None if self.known is None else self.known.to(device),
         )
 
 
@@ -81,7 +84,8 @@ def random_batch(clips: Sequence[Samples], size: int, rng: np.random.Generator) 
 def whole_frame(clip: Samples, frame: int) -> Batch:
     """One frame as it is, a batch of one."""
     tokens = _tokens(clip, frame, None)
-    return stack([(clip.images[frame], clip.maps[frame], clip.truth[frame], tokens)])
+    known = None if clip.known is None else clip.known[frame]
+    return stack([(clip.images[frame], clip.maps[frame], clip.truth[frame], tokens, known)])
 
 
 def stack(parts: Sequence[Sample]) -> Batch:
@@ -93,7 +97,15 @@ def stack(parts: Sequence[Sample]) -> Batch:
     confidence = ((motion[:, :, -1] + 1) / 2).clamp(0, 1)
     tokens = tuple(p[3] for p in parts if p[3] is not None)
     images = torch.from_numpy(image).permute(0, 3, 1, 2)
-    return Batch(images, motion, geometry, confidence, truth, tokens)
+    return Batch(images, motion, geometry, confidence, truth, tokens, _known(parts))
+
+
+def _known(parts: Sequence[Sample]) -> Float[Tensor, "batch rows cols"] | None:
+    """Where the truth of samples is known; None where it is everywhere, as that of rendered clips."""
+    if all(p[4] is None for p in parts):
+        return None
+    found = [np.ones_like(p[2]) if p[4] is None else p[4] for p in parts]
+    return torch.from_numpy(np.stack(found)).float()
 
 
 def _tokens(clip: Samples, frame: int, part: Part | None) -> Tokens | None:
@@ -113,10 +125,12 @@ def _crop(clip: Samples, partners: int, rng: np.random.Generator) -> Sample:
     chosen = rng.permutation(clip.maps.shape[1])[:partners]
     image, truth = clip.images[frame][whole], clip.truth[frame][half]
     maps = clip.maps[frame][chosen][:, :, half[0], half[1]]
+    known = None if clip.known is None else clip.known[frame][half]
     tokens = _tokens(clip, frame, (2 * left, 2 * top, CROP[1], CROP[0]))
     if rng.random() < 0.5 and tokens is None:
         image, truth, maps = image[:, ::-1], truth[:, ::-1], _mirrored(maps)
-    return _recoloured(image, rng), maps, truth, tokens
+        known = None if known is None else known[:, ::-1]
+    return _recoloured(image, rng), maps, truth, tokens, known
 
 
 def _corner(

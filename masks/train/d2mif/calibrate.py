@@ -85,5 +85,8 @@ def _gather(network: D2mif, clips: Sequence[Samples], device: str) -> _Pixels:
     with torch.no_grad():
         for found, batch in predictions(network, clips, device):
             evidence = batch.geometry[:, 0, -1] * (EVIDENCE_UNIT * has_geometry)
-            parts.append([x[thin].reshape(-1).cpu() for x in (found, evidence, batch.truth)])
+            known = torch.ones_like(batch.truth) if batch.known is None else batch.known
+            chosen = known[thin].reshape(-1).cpu() > 0
+            columns = (found, evidence, batch.truth)
+            parts.append([x[thin].reshape(-1).cpu()[chosen] for x in columns])
     return _Pixels(*(torch.cat(column) for column in zip(*parts, strict=True)))

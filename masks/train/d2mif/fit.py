@@ -138,8 +138,10 @@ def validate(network: D2mif, clips: Sequence[Samples], device: str = "cpu") -> V
     network.eval()
     losses, shared, union, false_share = [], 0.0, 0.0, [0.0]
     for log_odds, batch in predictions(network, clips, device):
-        losses.append(float(segmentation_loss(log_odds, batch.truth)))
+        losses.append(float(segmentation_loss(log_odds, batch.truth, batch.known)))
         found, truth = log_odds > 0, batch.truth > 0.5
+        if batch.known is not None:
+            found, truth = found & (batch.known > 0), truth & (batch.known > 0)
         shared += float((found & truth).sum())
         union += float((found | truth).sum())
         if not truth.any():
@@ -208,7 +210,8 @@ def _step(
         group["lr"] = group["peak"] * _schedule(step, options.steps)
     network.train()
     without = _left_out(options.network.branches, rng)
-    return loop.learn(segmentation_loss(_log_odds(network, batch, without), batch.truth))
+    found = _log_odds(network, batch, without)
+    return loop.learn(segmentation_loss(found, batch.truth, batch.known))
 
 
 def _left_out(branches: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:

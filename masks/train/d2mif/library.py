@@ -1,12 +1,14 @@
 """The clips of a training, seen by the front end once and kept in a folder; half-finished work goes on.
 
-Rendered clips are numbered; parts of real videos have the name of their data set, video and first frame.
+Rendered clips are numbered; parts of real videos have the name of their data set, video and first frame; videos that
+label themselves have their own name and a number that follows from where they lie.
 
 Numbers here that name no source were set by hand.
 """
 
 import logging
 import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from recon4d.core.errors import ConfigError, Recon4DError
 from recon4d.core.parallel import one_torch_thread
 from recon4d.core.progress import Progress
 from recon4d.core.stages import load_stage, run_stage
+from recon4d.masks.train.d2mif.own_labels import own_samples, videos_in
 from recon4d.masks.train.d2mif.samples import Samples, real_samples, rendered_samples
 from recon4d.masks.train.datasets import TRAINING, Part, read_dataset
 from recon4d.masks.train.worlds.clip import render_clip
@@ -47,6 +50,8 @@ class LibraryOptions:
     seed: int = 0
     data: Mapping[str, Path] = field(default_factory=dict)
     """Root folders of real data sets, by the names of `recon4d.masks.train.datasets.TRAINING`."""
+    videos: tuple[Path, ...] = ()
+    """Folders of videos without truth, which label themselves."""
 
     def __post_init__(self) -> None:
         unknown = set(self.data) - set(TRAINING)
@@ -70,7 +75,8 @@ def clip_library(
     folder.mkdir(parents=True, exist_ok=True)
     rendered = [f"{k:06d}" for k in range(options.clips)]
     parts = real_parts(options.data)
-    names = [*rendered, *(part.name for part in parts)]
+    own = {_own_name(video): video for each in options.videos for video in videos_in(each)}
+    names = [*rendered, *(part.name for part in parts), *own]
     missing = {name for name in names if not (folder / name).exists()}
     with progress("clips", total=len(names)) as counter:
         counter.advance(len(names) - len(missing))
@@ -78,6 +84,7 @@ def clip_library(
             waiting = [
                 *(pool.submit(_render, folder, options, int(n)) for n in rendered if n in missing),
                 *(pool.submit(_film, folder, options.seed, p) for p in parts if p.name in missing),
+                *(pool.submit(_own, folder, options.seed, own[n]) for n in own if n in missing),
             ]
             try:
                 for done in as_completed(waiting):
@@ -133,6 +140,19 @@ def _film(folder: Path, seed: int, part: Part) -> None:
         _store(folder, part.name, lambda scratch: real_samples(part, own, scratch))
     except Recon4DError as error:
         logging.getLogger(__name__).warning("%s is left out: %s", part.name, error)
+
+
+def _own(folder: Path, seed: int, video: Path) -> None:
+    name = _own_name(video)
+    own = _seed(seed, *name.encode())
+    try:
+        _store(folder, name, lambda scratch: own_samples(video, own, scratch))
+    except Recon4DError as error:
+        logging.getLogger(__name__).warning("%s is left out: %s", video.name, error)
+
+
+def _own_name(video: Path) -> str:
+    return f"own-{video.name}-{zlib.crc32(str(video.resolve()).encode()):08x}"
 
 
 def _store(folder: Path, name: str, compute: Callable[[Path], Samples]) -> None:

@@ -67,6 +67,8 @@ class Samples:
     """Motion maps, then geometry maps, as `quantise` leaves them."""
     tokens: Float16[np.ndarray, "frames token_rows token_cols values"] | None = None
     """For a network that reads them (`recon4d.masks.train.d2mif.tokens`)."""
+    known: UInt8[np.ndarray, "frames rows cols"] | None = None
+    """1 where the truth is known, 0 where nothing is to be learnt; None: known everywhere."""
 
 
 def quantise(maps: Float32[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:
@@ -92,12 +94,12 @@ def rendered_samples(
     """
     rng = np.random.default_rng(seed)
     known = clip.intrinsics if rng.random() < KNOWN_LENS else None
-    front = _look(clip.images, known, folder, threads)
+    front = look(clip.images, known, folder, threads)
     kind = str(rng.choice(GEOMETRY_KINDS, p=LATER_SHARES if is_later else GEOMETRY_SHARES))
     scene = _exact(clip, front.scene) if kind == "exact" else front.improved(kind, clip.is_dynamic)
     if is_later:
         front = front.guided(scene, folder)
-    return _samples(front, scene, range(len(clip.images)), clip.is_dynamic, rng)
+    return samples_of(front, scene, range(len(clip.images)), clip.is_dynamic, rng)
 
 
 def real_samples(part: Part, seed: int, folder: Path, threads: int = 1) -> Samples:
@@ -113,7 +115,7 @@ def real_samples(part: Part, seed: int, folder: Path, threads: int = 1) -> Sampl
     images = part.video.images(part.start, part.stop)
     size = working_size((images.shape[2], images.shape[1]), REAL_SIDE)
     resized = np.stack([cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images])
-    front = _look(resized, None, folder, threads)
+    front = look(resized, None, folder, threads)
     labelled = part.labelled
     truth = np.zeros((len(images), size[1], size[0]), bool)
     for frame, mask in zip(labelled, part.masks(), strict=True):
@@ -124,11 +126,11 @@ def real_samples(part: Part, seed: int, folder: Path, threads: int = 1) -> Sampl
     scene = front.improved(kind, truth)
     if whole and rng.random() < 0.5:
         front = front.guided(scene, folder)
-    return _samples(front, scene, labelled, truth, rng)
+    return samples_of(front, scene, labelled, truth, rng)
 
 
 @dataclass(frozen=True)
-class _Front:
+class Front:
     """What the front end of a run knows before any masks."""
 
     video: Video
@@ -153,7 +155,7 @@ class _Front:
             motion = MotionMasks(probability(odds))
         return optimise(self.video, self.flow, self.scene, motion, self.options, no_progress)
 
-    def guided(self, scene: Scene, folder: Path) -> "_Front":
+    def guided(self, scene: Scene, folder: Path) -> "Front":
         """The same with the flow that a scene guides."""
         inside = folder / "guided"
         inside.mkdir(exist_ok=True)
@@ -162,12 +164,20 @@ class _Front:
         return replace(self, flow=flow)
 
 
-def _look(
+def look(
     images: UInt8[np.ndarray, "frames height width 3"],
     intrinsics: Float64[np.ndarray, "4"] | None,
     folder: Path,
     threads: int,
-) -> _Front:
+) -> Front:
+    """The front end of a run on some frames.
+
+    Args:
+        images: Of the working size.
+        intrinsics: (fx, fy, cx, cy) in pixels where they are known.
+        folder: For the flow's memory maps.
+        threads: Frames and pairs that are looked at at the same time.
+    """
     frames, height, width = images.shape[:3]
     times = np.arange(frames) / FPS
     names = tuple(str(frame) for frame in range(frames))
@@ -175,17 +185,17 @@ def _look(
     flow = measured_flow(Dis(), images, window_pairs(frames), folder, threads)
     options = AlignOptions(threads=threads)
     scene = initial_scene(video, flow, options, no_progress)
-    return _Front(video, np.stack([shrink(i) for i in images]), flow, scene, options)
+    return Front(video, np.stack([shrink(i) for i in images]), flow, scene, options)
 
 
-def _samples(
-    front: _Front,
+def samples_of(
+    front: Front,
     scene: Scene,
     frames: Sequence[int],
     is_dynamic: Bool[np.ndarray, "frames height width"],
     rng: np.random.Generator,
 ) -> Samples:
-    """Samples of some of the frames."""
+    """Samples of some of the frames; whether all of the truth is known is the caller's affair."""
     around = front.around(scene)
     maps = [_maps_of(frame, front.flow, scene, around, front.small, rng) for frame in frames]
     chosen = list(frames)
