@@ -20,14 +20,17 @@ from recon4d.optim.setting import AlignOptions
 logger = logging.getLogger(__name__)
 
 LEAST_GAIN = 0.003
-"""Part of what a simpler camera leaves of the flow that was held out, that a lens, or a principal point, must explain.
+"""Part of what a simpler camera leaves of the flow that was held out, that a lens must explain.
 Rendered pinholes: at most .0012 (movers or none, 30 frames); k1 = -.02, a weak lens, with and without movers: .01."""
 SECOND_GAIN = 0.01
 """The same of a second coefficient over one. Rendered lenses that have one: at most .0018; apple.mp4: .0035."""
 LEAST_SIGMAS = 3.0
 """A coefficient must be this many standard deviations from 0, and a principal point from the middle."""
-LEAST_OFF_CENTRE = 0.01
-"""Principal points that are nearer to the middle, as a part of the long side, stay there."""
+CENTRE_GAIN = 0.01
+"""The same of a principal point. Rendered pinholes: at most .0015; apple.mp4, which nobody cut: .0031; a picture that
+was cut out of a larger one so that it is 30 % of a side off: .69."""
+LEAST_OFF_CENTRE = 0.02
+"""Principal points that are nearer to the middle, as a part of the long side, stay there. Set by hand."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,18 @@ def find_lens(
         return _fisheye(video, flow, scene, options)
     trial = _Trial(Search.of(flow, scene, options.kernel_px), scene, max(video.size))
     usual = trial.left_by_pinhole()
-    bent = trial.of(1, centre=False)
-    tried = [bent] if asked != "auto" or scene.turns_only else [bent, trial.of(0, centre=True)]
-    best = min(tried, key=lambda each: each.left)
-    if asked == "auto" and not best.left < (1 - LEAST_GAIN) * usual:
-        return replace(PINHOLE, gain=1 - best.left / usual)
+    best = trial.of(1, centre=False)
+    is_found = asked != "auto" or best.left < (1 - LEAST_GAIN) * usual
     if not scene.turns_only:
-        both = trial.of(1, centre=True)
-        best = both if both.left < (1 - LEAST_GAIN) * best.left else best
+        off = trial.of(0, centre=True)
+        if asked == "auto" and off.left < (1 - CENTRE_GAIN) * min(usual, best.left):
+            best, is_found = off, True
+        if is_found:
+            both = trial.of(1, centre=True)
+            least = LEAST_GAIN if best.has_centre else CENTRE_GAIN
+            best = both if both.left < (1 - least) * best.left else best
+    if not is_found:
+        return replace(PINHOLE, gain=1 - best.left / usual)
     best = trial.with_second(best)
     return trial.settled(best, usual, asked)
 

@@ -1,4 +1,4 @@
-"""What users say of the camera: numbers, a file of them, COLMAP's cameras.txt, or nerfstudio's transforms.json."""
+"""What users say of the camera: numbers, a file of them, or a file of another program."""
 
 import json
 import math
@@ -11,6 +11,8 @@ from typing import Any
 from recon4d.core.errors import InputError
 from recon4d.core.text import parse_numbers, read_text, rows_of
 from recon4d.io.camera import Camera
+from recon4d.io.camera_yaml import cameras_in_yaml
+from recon4d.io.colmap_binary import lines_of_binary
 
 FILE_PARAMETERS = (4, 8, 9)
 """Numbers in a FILE: fx fy cx cy, then k1 k2 p1 p2, then k3."""
@@ -68,27 +70,39 @@ def parse_intrinsics(text: str) -> Camera:
 
 
 def read_camera_file(path: Path) -> Camera:
-    """Read `fx fy cx cy [k1 k2 p1 p2 [k3]]`, a COLMAP `cameras.txt`, or a nerfstudio `transforms.json`.
+    """Read `fx fy cx cy [k1 k2 p1 p2 [k3]]`, or what COLMAP, nerfstudio, OpenCV, ROS or Kalibr write of a camera.
 
-    A file with one line per frame (the intrinsics.txt of a result) or one camera per image is taken where all of them
-    are the same.
+    A file with one line per frame (the intrinsics.txt of a result) or several cameras is taken where all of them are
+    the same.
     """
+    if path.suffix == ".bin":
+        lines = enumerate(lines_of_binary(path), start=1)
+        cameras = [_from_line(line, f"{path}, camera {number}") for number, line in lines]
+        return _only(cameras, path)
     text = read_text(path)
     if text.lstrip().startswith("{"):
         return _from_transforms(text, path)
+    if path.suffix in (".yaml", ".yml") or text.startswith("%YAML"):
+        return _only(cameras_in_yaml(text, path), path)
     cameras = [_from_line(line, f"{path}, line {number}") for number, line in rows_of(text)]
+    camera = _only(cameras, path)
+    return replace(camera, size=camera.size or _stated_size(text))
+
+
+def _only(cameras: list[Camera], path: Path) -> Camera:
+    """The one camera of a file, or what all of them are."""
     if not cameras:
         raise InputError(
-            f"{path} has no camera; a line 'fx fy cx cy [k1 k2 p1 p2 [k3]]', a COLMAP cameras.txt or a nerfstudio "
-            "transforms.json was needed"
+            f"{path} has no camera; a line 'fx fy cx cy [k1 k2 p1 p2 [k3]]', a COLMAP cameras.txt or cameras.bin, a "
+            "nerfstudio transforms.json or a calibration of OpenCV, ROS or Kalibr was needed"
         )
-    camera = replace(cameras[0], size=cameras[0].size or _stated_size(text))
-    other = next((each for each in cameras if not _are_same(each, cameras[0])), None)
+    camera = cameras[0]
+    other = next((each for each in cameras if not _are_same(each, camera)), None)
     if other is not None:
-        lines = " and ".join(each.origin.rpartition(", ")[2] for each in (camera, other))
+        places = " and ".join(each.origin.rpartition(", ")[2] for each in (camera, other))
         raise InputError(
-            f"{path} has {len(cameras)} cameras, and those of {lines} differ; one for all frames was needed: leave one "
-            "in it, or leave --intrinsics out and give --focal per-frame"
+            f"{path} has {len(cameras)} cameras, and those of {places} differ; one for all frames was needed: leave "
+            "one in it, or leave --intrinsics out and give --focal per-frame"
         )
     return camera
 

@@ -1,5 +1,7 @@
 """A run from its beginning to its end: places are checked, stages computed or found, the result is published."""
 
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,5 +143,15 @@ def _finished(job: _Job) -> Path:
     (_refuse_for_clips if is_whole else _refuse_for_whole)(config, frames)
     own = without_lens(config, job.methods, folder, job.progress, job.frames)
     if is_whole:
-        return write_all(reconstruct_in(config, job.methods, own, job.progress), own, job.clock)
-    return write_long(config, own, job.clock, job.progress)
+        result = reconstruct_in(config, job.methods, own, job.progress)
+        return _in_place(write_all(result, own, job.clock), folder)
+    return _in_place(write_long(config, own, job.clock, job.progress), folder)
+
+
+def _in_place(finished: Path, folder: Path) -> Path:
+    """Move a result to where the run's folder has it, wherever its stages are."""
+    wanted = folder / finished.name
+    if finished != wanted:
+        shutil.rmtree(wanted, ignore_errors=True)
+        os.replace(finished, wanted)
+    return wanted
