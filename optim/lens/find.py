@@ -26,6 +26,8 @@ SECOND_GAIN = 0.01
 """The same of a second coefficient over one. Rendered lenses that have one: at most .0018; apple.mp4: .0035."""
 LEAST_SIGMAS = 3.0
 """A coefficient must be this many standard deviations from 0, and a principal point from the middle."""
+HALF_SIGMAS = 2.0
+"""The same of a coefficient that half of the samples tell, below which the others are not asked."""
 CENTRE_GAIN = 0.01
 """The same of a principal point. Rendered pinholes: at most .0015; apple.mp4, which nobody cut: .0031; a picture that
 was cut out of a larger one so that it is 30 % of a side off: .69."""
@@ -85,14 +87,16 @@ def find_lens(
         off = trial.of(0, centre=True)
         if asked == "auto" and off.left < (1 - CENTRE_GAIN) * min(usual, best.left):
             best, is_found = off, True
-        if is_found:
-            both = trial.of(1, centre=True)
-            least = LEAST_GAIN if best.has_centre else CENTRE_GAIN
-            best = both if both.left < (1 - least) * best.left else best
     if not is_found:
         return replace(PINHOLE, gain=1 - best.left / usual)
-    best = trial.with_second(best)
-    return trial.settled(best, usual, asked)
+    more = trial.with_second(best)
+    if asked == "auto" and not trial.may_be_sure(more):
+        return replace(PINHOLE, gain=1 - best.left / usual)
+    if not scene.turns_only:
+        both = trial.of(max(1, len(more.fitted.lens.terms)), centre=True)
+        least = LEAST_GAIN if more.has_centre else CENTRE_GAIN
+        more = both if both.left < (1 - least) * more.left else more
+    return trial.settled(more, usual, asked)
 
 
 def _fisheye(video: Video, flow: Flow, scene: Scene, options: AlignOptions) -> FoundLens:
@@ -135,6 +139,15 @@ class _Trial:
         place = fitted.state.intrinsics[0, 2:].tolist()
         logger.debug("%s, f %.1f, centre %s: %.5g", fitted.lens, fitted.focal_px, place, left)
         return _Candidate(fitted, centre, left)
+
+    def may_be_sure(self, found: _Candidate) -> bool:
+        """Whether a lens may be significant, by the samples that it is fitted to; a centre is judged later."""
+        even, _ = halves(self.search.problem)
+        half = replace(self.search, problem=self.search.problem.chosen(even))
+        terms = found.fitted.lens.terms
+        std = half.std(found.fitted.of(even), replace(self.search.free, centre=found.has_centre))
+        sure = zip(terms, std[1:-2], strict=True)
+        return found.has_centre or any(abs(term) >= HALF_SIGMAS * sigma for term, sigma in sure)
 
     def left_by_pinhole(self) -> float:
         """What cameras without a lens leave of the samples that are held out; those that zoom as they were found."""

@@ -27,7 +27,7 @@ AGREES = 0.5, 0.8
 """Agreement of a sample with the first cameras and lens below which it has no weight, and above which its whole."""
 MOST_FRAMES = 60
 """Frames that a lens is found from: more tell it hardly better. Of a longer piece, those in its middle."""
-CHOICE_SAMPLES = 400
+CHOICE_SAMPLES = 240
 """Samples per frame, about, by which lenses are compared; the one that is chosen is found from all."""
 DEPTH_STEPS = 5
 """Gauss-Newton steps of the depth of samples that are held out."""
@@ -113,10 +113,10 @@ class Search:
         """The best cameras and lens for all samples, and the standard deviations of what all frames share."""
         every = torch.arange(self.problem.samples_px.shape[2])
         at = self.fit(start, every, centre=centre)
-        return at, self._std(at, replace(self.free, centre=centre))
+        return at, self.std(at, replace(self.free, centre=centre))
 
-    def _std(self, at: Lensed, free: Free) -> list[float]:
-        """By a jackknife over regions of the image."""
+    def std(self, at: Lensed, free: Free) -> list[float]:
+        """Standard deviations of what all frames share, by a jackknife over regions of the image."""
         columns = free.columns(len(at.lens.terms))
         parts = [
             whole_system(

@@ -26,8 +26,9 @@ from recon4d.optim.solve.solver import MAX_ATTEMPTS
 
 TOLERANCE = 3e-4
 """An optimization ends when a step lowers the cost by less than this part of it."""
-MOST_STEPS = 40
-"""Steps at most: from twice the focal length and no lens it takes some fifteen."""
+MOST_STEPS = 15
+"""Steps at most of one kernel: from twice the focal length and no lens it takes some twelve (k1 = -.3), and two
+kernels follow."""
 
 
 @dataclass(frozen=True)
