@@ -48,11 +48,18 @@ def with_readout(
     growth = moves.growth
     if not keeps_scale:
         growth = growth + scale_growth(more[..., :6], np.asarray(state.cam_from_world.cpu()))
-    log_focal = moves.log_focal
+    log_focal, told_focal = moves.log_focal, moves.told_focal
     if setting.frees_focal and not setting.options.own_focals:
         ratio = float(torch.log(high.intrinsics[0, 0] / low.intrinsics[0, 0]))
-        log_focal = log_focal + apart_s * ratio / (2 * PROBE_S)
-    return replace(moves, cameras=moves.cameras + more, log_focal=log_focal, growth=growth)
+        longer = apart_s * ratio / (2 * PROBE_S)
+        log_focal, told_focal = log_focal + longer, told_focal + longer
+    return replace(
+        moves,
+        cameras=moves.cameras + more,
+        log_focal=log_focal,
+        told_focal=told_focal,
+        growth=growth,
+    )
 
 
 def _change(low: State, high: State, size: int) -> Float64[np.ndarray, "frames camera"]:

@@ -233,6 +233,8 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "the input, which must still be where it was; edges of depth and masks follow its images"
     )
     add_choice(parser, "--depth-size", DEPTH_SIZE, text)
+    text = "of a rolling shutter: pictures, depth and masks as one would have shown them that is open at once"
+    parser.add_argument("--unroll", action="store_true", help=text)
     add_choice(parser, "--cameras", DRAWN, "of glb: draw the cameras' frustums and their path")
 
 

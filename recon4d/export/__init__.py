@@ -12,6 +12,7 @@ from recon4d.core.files import straight, writing
 from recon4d.core.progress import Progress, counted, no_progress
 from recon4d.export.original import at_original_size
 from recon4d.export.place import placed
+from recon4d.export.unroll import unrolled
 from recon4d.export.views import (
     Export,
     Exporter,
@@ -37,6 +38,8 @@ class ExportOptions:
     """`original`: images, masks and depth at the size of the input, which is read again."""
     draws_cameras: bool = True
     """Draw cameras and their path as lines."""
+    unrolls: bool = False
+    """Pictures, depth and masks as a shutter would have shown them that is open at once."""
 
     def check(self, to: str) -> None:
         """Refuse what a format has no choice about.
@@ -53,6 +56,10 @@ class ExportOptions:
             able = ", ".join(name for name in table("export") if exporter_of(name).has_images)
             raise ConfigError(
                 f"--depth-size original is for exports with images ({able}), and {to} has none; leave it out"
+            )
+        if self.unrolls and self.depth_size == "original":
+            raise ConfigError(
+                "--unroll looks pictures up through the depth of the working size; leave --depth-size original out"
             )
         if not self.draws_cameras and not exporter.has_lines:
             raise ConfigError(
@@ -94,8 +101,11 @@ def export_result(
     own = exporter.file
     file = own if own and target.suffix.lower() == Path(own).suffix else None
     reconstruction = read_result(result)
+    if options.unrolls:
+        reconstruction = unrolled(reconstruction)
     with placed(target, inside=result if out is None else None, file=file) as folder:
-        export = _choose(reconstruction, result, exporter, options.depth_size)
+        pictures = None if options.unrolls else result
+        export = _choose(reconstruction, pictures, exporter, options.depth_size)
         export = dataclasses.replace(export, draws_cameras=options.draws_cameras)
         _write(exporter, export, folder, progress)
         _describe(export, to, reconstruction, folder / EXPORT_MARKER)
@@ -117,7 +127,9 @@ def exporter_of(to: str) -> Exporter:
     return made
 
 
-def _choose(reconstruction: Result, result: Path, exporter: Exporter, depth_size: str) -> Export:
+def _choose(
+    reconstruction: Result, result: Path | None, exporter: Exporter, depth_size: str
+) -> Export:
     """The frames of a result that a format gets; what was not measured of them is named on the screen."""
     every = range(len(reconstruction.sources))
     unposed = unposed_frames(reconstruction) if exporter.has_space else ()

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.spatial.transform import Rotation
 
 from recon4d.core.arrays import save_array
 from recon4d.core.files import writing
+from recon4d.export.unroll import readout_s, row_poses
 from recon4d.export.views import Export, Exporter, View, write_jpeg, write_static_mask
 from recon4d.io.pictures.files import write_image
 from recon4d.results.cloud import static_cloud
@@ -57,6 +59,10 @@ def transforms(export: Export) -> dict[str, object]:
     }
     if export.shares_intrinsics:
         shared |= _camera(export, 0)
+    roll = readout_s(export.result)
+    if roll:
+        way = "ROLLING_TOP_TO_BOTTOM" if roll > 0 else "ROLLING_BOTTOM_TO_TOP"
+        shared |= {"rolling_shutter_time": abs(roll), "shutter_type": way}
     return shared | {"frames": [_frame(export, row) for row in range(len(export.frames))]}
 
 
@@ -69,7 +75,7 @@ def _frame(export: Export, row: int) -> dict[str, object]:
     name = f"{export.frames[row]:06d}"
     times_s = export.result.timestamps_s
     duration_s = float(times_s[-1] - times_s[0])
-    frame: dict[str, object] = {
+    frame: dict[str, object] = _shutter(export, row) | {
         "file_path": f"images/{name}.jpg",
         "mask_path": f"masks/{name}.png",
         "depth_file_path": f"depths/{name}.npy",
@@ -79,6 +85,28 @@ def _frame(export: Export, row: int) -> dict[str, object]:
         "source": export.result.sources[row],
     }
     return frame if export.shares_intrinsics else frame | _camera(export, row)
+
+
+def _shutter(export: Export, row: int) -> dict[str, object]:
+    """Poses of the first and of the last row that are read, and the mean velocities between them; of no other shutter.
+
+    Velocities are per second, in the axes of `transform_matrix`'s camera: fields of trainers that know rolling shutters
+    (3dgs-deblur). The two poses are the inverses of gsplat's `viewmats` and `viewmats_rs`, but for OpenGL's axes.
+    """
+    roll = readout_s(export.result)
+    if not roll:
+        return {}
+    first, last = (
+        gl_pose(pose) for pose in row_poses(export.result)[row][:: 1 if roll > 0 else -1]
+    )
+    own = gl_pose(export.result.world_from_cam[row])[:3, :3]
+    turned = Rotation.from_matrix(last[:3, :3] @ first[:3, :3].T).as_rotvec()
+    return {
+        "transform_matrix_first_row": first.tolist(),
+        "transform_matrix_last_row": last.tolist(),
+        "camera_linear_velocity": (own.T @ (last[:3, 3] - first[:3, 3]) / abs(roll)).tolist(),
+        "camera_angular_velocity": (own.T @ turned / abs(roll)).tolist(),
+    }
 
 
 def _camera(export: Export, row: int) -> dict[str, object]:

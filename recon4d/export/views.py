@@ -84,19 +84,19 @@ def _warnings(result: Result) -> list[dict[str, Any]]:
     return warnings if isinstance(warnings, list) else []
 
 
-def at_working_size(result: Result, frames: tuple[int, ...], folder: Path) -> Export:
+def at_working_size(result: Result, frames: tuple[int, ...], folder: Path | None) -> Export:
     """Export frames as the result folder has them.
 
     Args:
         result: What is in `folder`.
         frames: Indices of the frames that are exported.
-        folder: The result folder, whose image files are copied.
+        folder: The result folder, whose image files are copied; None: there are none of these images.
     """
     chosen = select(result, frames)
 
     def views() -> Iterator[View]:
         for row, frame in enumerate(frames):
-            jpeg = folder / f"images/{frame:06d}.jpg"
+            jpeg = None if folder is None else folder / f"images/{frame:06d}.jpg"
             yield View(frame, chosen.images[row], layers_of(chosen, row), jpeg)
 
     return Export(chosen, frames, size_of(result), chosen.intrinsics, views)
