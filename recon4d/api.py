@@ -37,6 +37,7 @@ class RunOptions(TypedDict, total=False):
     intrinsics: str | PathLike[str] | Sequence[float] | np.ndarray | None
     focal: str
     lens: str
+    readout: float | None
     poses: str | PathLike[str] | None
     pose_sigma: float | None
     depth_factor: float | None

@@ -32,6 +32,8 @@ from recon4d.masks.train.worlds.material import Material
 from recon4d.masks.train.worlds.solids import box
 
 Size = tuple[int, int]
+PAN = (0.005, 0.015)
+"""Least and most that a camera on a tripod turns from frame to frame, parts of the picture's width."""
 ZOOM = (1.3, 1.9)
 """Longest focal length over the shortest of a zoom."""
 
@@ -39,7 +41,8 @@ ZOOM = (1.3, 1.9)
 def pan(rng: np.random.Generator, material: Material, size: Size) -> Shot:
     """A camera on a tripod turns; somebody walks by."""
     stage = set_stage(rng, material, size, _outside(rng))
-    return shoot(stage, _passers_by(stage), panning(stage, stage.sign() * stage.between(2, 7)))
+    step_px = stage.between(*PAN) * size[0]
+    return shoot(stage, _passers_by(stage), panning(stage, stage.sign() * step_px))
 
 
 def pan_zoom(rng: np.random.Generator, material: Material, size: Size) -> Shot:
@@ -50,7 +53,7 @@ def pan_zoom(rng: np.random.Generator, material: Material, size: Size) -> Shot:
     def zoom(time: float) -> float:
         return float(np.exp(ratio * (time / (stage.frames - 1) - 0.5)))
 
-    path = panning(stage, stage.sign() * stage.between(1, 4))
+    path = panning(stage, stage.sign() * stage.between(*PAN) / 2 * size[0])
     return shoot(stage, _passers_by(stage), path, zoom)
 
 
