@@ -115,6 +115,18 @@ class Search:
         at = self.fit(start, every, centre=centre)
         return at, self.std(at, replace(self.free, centre=centre))
 
+    def over(self, first: int, last: int, at: Lensed) -> "tuple[Search, Lensed]":
+        """The same for frames first..last-1 alone, and cameras and lens of these frames."""
+        is_posed = np.array(self.free.pose[first:last])
+        is_posed[0] = True
+        part = replace(
+            self,
+            problem=self.problem.window(first, last),
+            first=replace(self.first, state=_part(self.first.state, np.arange(first, last))),
+            free=_free(is_posed, turns_only=self.free.turns_only),
+        )
+        return part, replace(at, state=_part(at.state, np.arange(first, last)))
+
     def std(self, at: Lensed, free: Free) -> list[float]:
         """Standard deviations of what all frames share, by a jackknife over regions of the image."""
         columns = free.columns(len(at.lens.terms))
