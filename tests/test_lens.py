@@ -139,7 +139,10 @@ def test_the_gradient_of_what_all_frames_share_is_that_of_finite_differences(len
         assert float(rhs[index - shared]) == pytest.approx(measured, rel=1e-4, abs=1e-3)
 
 
-@pytest.mark.parametrize("k1", [-0.2, -0.05, 0.1])
+@pytest.mark.parametrize(
+    "k1",
+    [pytest.param(-0.2, marks=pytest.mark.slow), -0.05, pytest.param(0.1, marks=pytest.mark.slow)],
+)
 def test_a_radial_lens_is_found_with_the_focal_length(k1: float) -> None:
     lens, focal_px = found(Bending((k1,))), float(world().scene.intrinsics[0, 0])
     assert lens.model == "radial" and len(lens.terms) == 1
@@ -148,6 +151,7 @@ def test_a_radial_lens_is_found_with_the_focal_length(k1: float) -> None:
     assert 0 < lens.terms_std[0] < 0.01 and 0 < lens.focal_std < 0.02
 
 
+@pytest.mark.slow
 def test_a_second_coefficient_is_found_where_it_is_there() -> None:
     lens = found(Bending((-0.25, 0.25)))
     assert len(lens.terms) == 2
@@ -159,6 +163,7 @@ def test_a_pinhole_remains_one() -> None:
     assert not found(Bending((0.0,))).centre_px
 
 
+@pytest.mark.slow
 def test_a_fisheye_is_found_where_it_is_asked_for() -> None:
     lens = found(Bending((), is_fisheye=True), "fisheye")
     assert lens.model == "fisheye" and lens.terms == ()

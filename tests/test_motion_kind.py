@@ -57,12 +57,13 @@ def test_a_camera_that_stands_is_still() -> None:
     assert motion_kind(found) == "still"
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_camera_that_is_carried_moves_and_does_not_zoom(seed: int) -> None:
     found, _ = found_in("carried", zoom=1.0, seed=seed)
     assert motion_kind(found) == "moving"
 
 
+@pytest.mark.slow
 def test_a_zoom_of_a_moving_camera_is_found() -> None:
     found, truth = found_in("carried", 1.5, size=(192, 144), frames=20)
     assert motion_kind(found) == "moving and zooming"
@@ -125,7 +126,7 @@ def _moved(
     return project_array((rays + inverse_depth[..., None] * aside) @ turn.T, camera)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_depth_is_not_reversed_for_the_sake_of_a_walker(seed: int) -> None:
     video, flow = followed_world(seed)
     found = initial_scene(video, flow, AUTO)

@@ -82,7 +82,7 @@ def test_stored_flow_is_corrected_with_the_depth_that_it_tells_itself(tmp_path: 
     assert np.median(np.concatenate(errors)) < 0.02 < 0.2 < np.median(np.concatenate(before))
 
 
-@pytest.mark.parametrize("readout_s", [READOUT_S, -0.01])
+@pytest.mark.parametrize("readout_s", [READOUT_S, pytest.param(-0.01, marks=pytest.mark.slow)])
 def test_the_readout_is_found_with_its_sigma(readout_s: float) -> None:
     made = rolled(readout_s)
     scene = made.made.scene
