@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.clips import run_figures
 from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
     DEFAULT_ROOT,
@@ -27,22 +26,17 @@ from benchmarks.measure.common import (
     Columns,
     cells,
     markdown_table,
-    measure,
     number,
-    provenance,
     read_store,
-    recon4d,
     remarks,
-    without_places,
     write_whole,
 )
 from benchmarks.scores.footage import STEPS, figures
-from benchmarks.scores.job import divided
 from benchmarks.scores.masks import compare
+from benchmarks.scores.one_run import run_row, said_of_run, with_run_options
 from benchmarks.scores.page import Row, Rows, head, tail
 from benchmarks.scores.sheet import write_sheet
 from benchmarks.sets.shots import Shot, find_shots
-from recon4d.cli.parser import parse
 from recon4d.core.errors import Recon4DError
 from recon4d.flow import flow_method
 from recon4d.results.folder import read_result
@@ -50,10 +44,6 @@ from recon4d.results.result import Result
 
 SETS = ("davis2016", "davis_more", "videos")
 """Of the test material."""
-SEED = 0
-"""Of every run."""
-OWN_OPTIONS = ("--out", "--overwrite", "--resume", "--seed", "--config")
-"""Options of `recon4d run` that the benchmark gives itself."""
 COLUMNS: Columns = {
     "J": ("jaccard", ".3f"),
     "steady": ("steady", ".3f"),
@@ -97,16 +87,10 @@ def parse_job(words: Sequence[str]) -> Job:
     Raises:
         ConfigError: `recon4d run` does not know them either.
     """
-    own, further = divided(words)
-    given, options = _parser().parse_known_args(own)
-    options += further
-    for word in options:
-        if word.partition("=")[0] in OWN_OPTIONS:
-            raise SystemExit(f"{word} is the benchmark's own; leave it out")
-    parse(["run", "INPUT", *options])
+    given, options = with_run_options(_parser(), words)
     return Job(
         folders=tuple(given.data),
-        options=tuple(options),
+        options=options,
         page=given.out,
         store=given.json or given.out.with_suffix(".json"),
         keep=given.keep,
@@ -131,27 +115,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def run_shot(shot: Shot, options: Sequence[str], result: Path) -> Row:
     """Reconstruct a clip and take its figures; a failure becomes a row like any other."""
-    words = [*options, "--seed", str(SEED)]
-    row: Row = {"command": shlex.join(["recon4d", "run", shot.name, *words]), **provenance(SEED)}
-    measured = measure(
-        recon4d("run", str(shot.source), *words, "--out", str(result), "--overwrite")
+    return run_row(
+        shot.name, shot.source, result, options, lambda: figures_of(read_result(result), shot)
     )
-    row |= {"seconds": measured.seconds, "peak_rss_mb": measured.peak_rss_mb}
-    if measured.exit_code != 0:
-        return row | {"failure": measured.failure(shot.source, result)}
-    try:
-        return row | figures_of(read_result(result), shot)
-    except Recon4DError as error:
-        return row | {"failure": without_places(str(error), shot.source, result)}
 
 
 def figures_of(result: Result, shot: Shot) -> Row:
     """Everything that is measured of a result."""
     threads = len(os.sched_getaffinity(0))
     found = dataclasses.asdict(figures(result, flow_method("dis"), threads))
-    motion = result.run.get("motion")
-    kind = motion.get("kind") if isinstance(motion, Mapping) else None
-    row = run_figures(result.run) | {"motion": kind} | found
+    row = said_of_run(result.run) | found
     return row if shot.truth is None else row | _against_truth(result, shot)
 
 

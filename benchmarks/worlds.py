@@ -14,12 +14,12 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.clips import run_figures
 from benchmarks.kinds import KINDS
 from benchmarks.measure.command import command_line
 from benchmarks.measure.common import (
@@ -28,19 +28,14 @@ from benchmarks.measure.common import (
     Columns,
     cells,
     markdown_table,
-    measure,
-    provenance,
     read_store,
-    recon4d,
     remarks,
-    without_places,
     write_whole,
 )
-from benchmarks.scores.job import divided
+from benchmarks.scores.one_run import run_row, said_of_run, with_run_options
 from benchmarks.scores.page import Row, Rows, head, tail
 from benchmarks.scores.sheet import write_sheet
 from benchmarks.sets.rendered import Clips
-from recon4d.cli.parser import parse
 from recon4d.core.errors import Recon4DError
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.evaluate.truth import read_true_mask
@@ -48,10 +43,6 @@ from recon4d.results.folder import read_result
 
 CLIPS = 4
 """Of every kind, unless said."""
-SEED = 0
-"""Of every run; the clips have seeds of their own."""
-OWN_OPTIONS = ("--out", "--overwrite", "--resume", "--seed", "--config")
-"""Options of `recon4d run` that the benchmark gives itself."""
 COLUMNS: Columns = {
     "J": ("jaccard", ".3f"),
     "F": ("contour", ".3f"),
@@ -123,19 +114,13 @@ def parse_job(words: Sequence[str], aside: Path) -> Job:
     Raises:
         ConfigError: `recon4d run` does not know them either.
     """
-    own, further = divided(words)
-    given, options = _parser().parse_known_args(own)
-    options += further
-    for word in options:
-        if word.partition("=")[0] in OWN_OPTIONS:
-            raise SystemExit(f"{word} is the benchmark's own; leave it out")
-    parse(["run", "INPUT", *options])
+    given, options = with_run_options(_parser(), words)
     if given.weights is not None and not given.weights.is_file():
         raise SystemExit(f"{given.weights} is missing; weights of D2MIF were needed")
     return Job(
         clips=Clips(given.rendered or aside / "rendered", given.textures),
         names=tuple((kind, index) for kind in given.kinds for index in range(given.clips)),
-        options=tuple(options),
+        options=options,
         weights=given.weights,
         page=given.out,
         jobs=given.jobs,
@@ -165,24 +150,14 @@ def _parser() -> argparse.ArgumentParser:
 def run_clip(job: Job, kind: str, index: int, folder: Path) -> Row:
     """Render a clip, reconstruct it and score its masks; a failure becomes a row like any other."""
     name = f"{kind}-{index}"
-    words = [*job.options, "--seed", str(SEED)]
-    row: Row = {"kind": kind, "command": shlex.join(["recon4d", "run", name, *words])}
-    row |= provenance(SEED)
-    clip = job.clips.clip(kind, index)
-    result = folder / name
+    clip, result, unsaid = job.clips.clip(kind, index), folder / name, []
     if job.weights is not None:
-        words += ["--weights", f"d2mif={job.weights.resolve()}"]
-    if job.jobs > 1 and "--workers" not in words:
-        words += ["--workers", str(max(len(os.sched_getaffinity(0)) // job.jobs, 1))]
-    command = recon4d("run", str(clip / "rgb"), *words, "--out", str(result), "--overwrite")
-    measured = measure(command)
-    row |= {"seconds": measured.seconds, "peak_rss_mb": measured.peak_rss_mb}
-    if measured.exit_code != 0:
-        return row | {"failure": measured.failure(clip, result)}
-    try:
-        return row | score(result, clip)
-    except Recon4DError as error:
-        return row | {"failure": without_places(str(error), clip, result)}
+        unsaid += ["--weights", f"d2mif={job.weights.resolve()}"]
+    if job.jobs > 1 and "--workers" not in job.options:
+        unsaid += ["--workers", str(max(len(os.sched_getaffinity(0)) // job.jobs, 1))]
+    figures = partial(score, result, clip)
+    row = run_row(name, clip / "rgb", result, job.options, figures, unsaid, clip)
+    return {"kind": kind} | row
 
 
 def score(result: Path, clip: Path) -> Row:
@@ -190,11 +165,8 @@ def score(result: Path, clip: Path) -> Row:
     masks = compare(result, clip, EvalOptions()).masks
     assert masks is not None, "a clip has true masks"
     found = read_result(result)
-    motion = found.run.get("motion")
-    kind = motion.get("kind") if isinstance(motion, Mapping) else None
     true = np.stack([read_true_mask(clip / "mask" / f"{Path(s).stem}.png") for s in found.sources])
-    return run_figures(found.run) | {
-        "motion": kind,
+    return said_of_run(found.run) | {
         "jaccard": masks.jaccard,
         "contour": masks.contour,
         "both": (masks.jaccard + masks.contour) / 2,

@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks import footage
 from benchmarks.measure.common import Measured
+from benchmarks.scores import one_run
 from benchmarks.scores.footage import (
     _followed,
     figures,
@@ -204,7 +205,7 @@ def runs(exact: Reconstruction, monkeypatch: pytest.MonkeyPatch) -> FakeRuns:
     sources = tuple(f"{i:05d}.png" for i in range(4))
     result = part(exact, 4, (48, 64), is_dynamic=moving, sources=sources, run=run)
     fake = FakeRuns(result)
-    monkeypatch.setattr(footage, "measure", fake)
+    monkeypatch.setattr(one_run, "measure", fake)
     return fake
 
 

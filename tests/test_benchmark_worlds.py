@@ -12,6 +12,7 @@ from benchmarks import worlds
 from benchmarks.kinds import KINDS, frames_of
 from benchmarks.kinds.places import scenery
 from benchmarks.measure.common import Measured
+from benchmarks.scores import one_run
 from benchmarks.sets import rendered
 from benchmarks.sets.rendered import Clips
 from recon4d.evaluate.truth import read_true_mask
@@ -141,7 +142,7 @@ def runs(material: Material, monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setattr(rendered, "make_clip", tiny)
     monkeypatch.setattr(rendered, "load_material", lambda folders: material)
     found = Runs()
-    monkeypatch.setattr(worlds, "measure", found)
+    monkeypatch.setattr(one_run, "measure", found)
     return found
 
 

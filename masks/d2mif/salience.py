@@ -15,6 +15,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
+from scipy.special import expit, logit
 
 from recon4d.core.parallel import each
 from recon4d.core.scene import MotionMasks
@@ -75,13 +76,11 @@ def joined(
         salient: Of `salient_log_odds`.
     """
     sure = moves > SURELY_MOVES
-    both = float((sure * _probability(2 * salient)).sum())
+    both = float((sure * expit(2 * salient)).sum())
     trust = (both + PRIOR_SAMPLES / 2) / (float(sure.sum()) + PRIOR_SAMPLES)
     evidence = np.where(salient > 0, salient, np.float32(trust) * salient)
-    with np.errstate(divide="ignore"):
-        log_odds = np.log(moves) - np.log1p(-moves)
-    log_odds = np.clip(log_odds, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
-    return _probability(log_odds + evidence + np.float32(PRIOR_LOG_ODDS))
+    log_odds = np.clip(logit(moves), -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
+    return np.asarray(expit(log_odds + evidence + PRIOR_LOG_ODDS), np.float32)
 
 
 def salient_log_odds(
@@ -92,9 +91,3 @@ def salient_log_odds(
     found += max(0.0, LEAST_OF_MOST - float(np.quantile(found, MOST_SALIENT)))
     resized = cv2.resize(found, (cols, rows), interpolation=cv2.INTER_LINEAR)
     return np.asarray(np.clip(resized, AGAINST, IN_FAVOUR), np.float32)
-
-
-def _probability(
-    log_odds: Float32[np.ndarray, "rows cols"],
-) -> Float32[np.ndarray, "rows cols"]:
-    return np.asarray(1 / (1 + np.exp(-log_odds)), np.float32)
