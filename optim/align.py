@@ -101,7 +101,9 @@ def _first_intrinsics(
     video: Video,
     options: AlignOptions,
 ) -> Float64[np.ndarray, "4"]:
-    """Those that the depth prior implies, or else what makes the flow fit together best."""
+    """Those that were found with the lens, that the depth prior implies, or that make the flow fit together best."""
+    if video.found_intrinsics is not None:
+        return video.found_intrinsics
     prior = video.depth_prior
     if prior is not None and prior.focal_px is not None:
         return usual_intrinsics(video, prior.focal_px / max(video.size))

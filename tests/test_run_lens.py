@@ -12,7 +12,8 @@ from jaxtyping import UInt8
 from recon4d import cli
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.progress import no_progress
-from recon4d.core.scene import Video
+from recon4d.core.sampling import sample_shape
+from recon4d.core.scene import Flow, Video
 from recon4d.export.original import at_original_size
 from recon4d.io.camera import camera_from_array
 from recon4d.optim.lens.find import PINHOLE, FoundLens
@@ -23,7 +24,7 @@ from recon4d.run.lens import without_lens
 from recon4d.run.lens_source import lens_report
 from recon4d.run.methods import Methods
 from recon4d.run.reconstruct import read_stage
-from recon4d.run.stages import ALONE, LENS, READ, UNDISTORTED
+from recon4d.run.stages import ALONE, FLOW, LENS, READ, UNDISTORTED
 from recon4d.settings.config import RunConfig
 from recon4d.settings.text import build
 from tests.media import textured_frames, write_images
@@ -94,7 +95,14 @@ def settled(
     """Where the stages lie after a lens was found, and the frames that are read there."""
     monkeypatch.setattr(run_lens, "_found", lambda *_: lens)
     folder.mkdir(exist_ok=True)
-    read_stage(config, folder, no_progress)
+    video = read_stage(config, folder, no_progress)
+    rows, cols = sample_shape(video.size)
+    flow = Flow(
+        np.array([[0, 1]]),
+        np.ones((1, rows, cols, 2), np.float16),
+        np.full((1, rows, cols), 255, np.uint8),
+    )
+    FLOW.run(folder, lambda _: flow)
     place = without_lens(config, Methods.of(config), folder, no_progress)
     return place, READ.load(place)
 
@@ -117,6 +125,11 @@ def test_frames_are_read_again_without_a_lens_that_was_found(
     assert (camera.fx, camera.cx, camera.distortion[0]) == (110.0, 64.0, -0.1)
     straight = READ.load(tmp_path / "work").images
     assert np.abs(video.images.astype(int) - straight).mean() > 0
+    flow_px = FLOW.load(place).flow_px[0].astype(float)
+    assert (
+        np.ptp(flow_px[..., 0]) > 0.1
+    )  # a step of one pixel everywhere is longer where it was pressed together
+    assert np.abs(flow_px.mean((0, 1)) - 1).max() < 0.2
 
 
 def test_a_principal_point_that_was_found_is_where_the_search_begins(
@@ -125,7 +138,7 @@ def test_a_principal_point_that_was_found_is_where_the_search_begins(
     lens = FoundLens("pinhole", 110.0, centre_px=(40.0, 50.0), centre_std_px=(0.5, 0.5))
     place, video = settled(config_for(tmp_path), tmp_path / "work", lens, monkeypatch)
     assert place.name == UNDISTORTED and video.intrinsics is None and video.lens is None
-    assert video.principal_point is not None and video.principal_point.tolist() == [40, 50]
+    assert video.found_intrinsics is not None and video.found_intrinsics[2:].tolist() == [40, 50]
     assert usual_intrinsics(video, 1.0).tolist() == [128, 128, 40, 50]
     told = lens_report(place, video)
     assert told["model"] == "pinhole" and told["camera"] == [110, 110, 40, 50]

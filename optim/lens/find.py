@@ -6,10 +6,12 @@ Numbers here that name no source were set by hand.
 import logging
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from recon4d.core.distortion import Bending
 from recon4d.core.sampling import cell_of
 from recon4d.core.scene import Flow, Scene, Video
 from recon4d.optim.lens.fisheye import fisheye_start
@@ -26,15 +28,19 @@ LEAST_GAIN = 0.003
 Rendered pinholes: at most .0012 (movers or none, 30 frames); k1 = -.02, a weak lens, with and without movers: .01."""
 SECOND_GAIN = 0.01
 """The same of a second coefficient over one. Rendered lenses that have one: at most .0018; apple.mp4: .0035."""
-LEAST_SIGMAS = 3.0
-"""A coefficient must be this many standard deviations from 0, and a principal point from the middle."""
-HALF_SIGMAS = 2.0
-"""The same of a coefficient that half of the samples tell, below which the others are not asked."""
+LEAST_SIGMAS = 3.5
+"""A coefficient must be this many standard deviations from 0. Rendered k1 = -.02: 6, -.05: 15; the real camera of
+`kitchen_static`: 3.7; what movers before long lenses make of eleven real clips, and explains enough: at most 3.1."""
+CENTRE_SIGMAS = 5.0
+"""The same of a principal point from the middle. Pictures that were cut out: 30 and more; the same clips: at most 4."""
+HALF_SIGMAS = 2.5
+"""The same of both by half of the samples, below which the others are not asked."""
 CENTRE_GAIN = 0.01
 """The same of a principal point. Rendered pinholes: at most .0015; apple.mp4, which nobody cut: .0031; a picture that
 was cut out of a larger one so that it is 30 % of a side off: .69."""
-LEAST_OFF_CENTRE = 0.02
-"""Principal points that are nearer to the middle, as a part of the long side, stay there. Set by hand."""
+LEAST_OFF_CENTRE, MOST_OFF_CENTRE = 0.02, 0.5
+"""Principal points that are nearer to the middle, as a part of the long side, stay there; and none is found farther
+off, where no picture would be cut out. Set by hand."""
 
 PARTS = slice(0, 1), slice(1, 3)
 """Of what all frames share: the first coefficient, the principal point."""
@@ -44,6 +50,8 @@ MOST_APART = 0.5
 """Two halves of a video may differ in a coefficient, or in how far a principal point is off, by this part of what the
 whole says: a lens stays what it is, a mover that a lens explains goes on. Principal points of DAVIS `drift-straight`:
 .04; of `hike`, where a walker before a long lens had one 103 px off: .86."""
+APART_SIGMAS = 3.0
+"""... or, of a coefficient, by so many standard deviations of the whole's, where the expected difference has 2."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,21 @@ class FoundLens:
         """A pinhole with its principal point in the middle: nothing is to be done."""
         return self.model == "pinhole" and not self.centre_px
 
+    @property
+    def bending(self) -> Bending:
+        """Its distortion."""
+        return Bending(self.terms, self.model == "fisheye")
+
+    def intrinsics(self, size: tuple[int, int], fy_over_fx: float) -> Float64[np.ndarray, "4"]:
+        """fx, fy, cx, cy in pixels of the working size.
+
+        Args:
+            size: (width, height) of the working size.
+            fy_over_fx: Of square pixels there.
+        """
+        cx, cy = self.centre_px or (size[0] / 2, size[1] / 2)
+        return np.array([self.focal_px, self.focal_px * fy_over_fx, cx, cy])
+
 
 PINHOLE = FoundLens("pinhole")
 
@@ -94,7 +117,8 @@ def find_lens(
     usual = trial.left_by_pinhole()
     best = trial.of(1, centre=False)
     is_found = asked != "auto" or best.left < (1 - LEAST_GAIN) * usual
-    if not scene.turns_only:
+    may_be_cut = not scene.turns_only and trial.is_off(trial.search.first, [0.0, 0.0])
+    if may_be_cut:
         off = trial.of(0, centre=True)
         if asked == "auto" and off.left < (1 - CENTRE_GAIN) * min(usual, best.left):
             best, is_found = off, True
@@ -103,7 +127,7 @@ def find_lens(
     more = trial.with_second(best)
     if asked == "auto" and not trial.may_be_sure(more):
         return replace(PINHOLE, gain=1 - best.left / usual)
-    if not scene.turns_only:
+    if may_be_cut:
         both = trial.of(max(1, len(more.fitted.lens.terms)), centre=True)
         least = LEAST_GAIN if more.has_centre else CENTRE_GAIN
         more = both if both.left < (1 - least) * more.left else more
@@ -152,13 +176,14 @@ class _Trial:
         return _Candidate(fitted, centre, left)
 
     def may_be_sure(self, found: _Candidate) -> bool:
-        """Whether a lens may be significant, by the samples that it is fitted to; a centre is judged later."""
+        """Whether a lens may be significant, by the samples that it is fitted to."""
         even, _ = halves(self.search.problem)
         half = replace(self.search, problem=self.search.problem.chosen(even))
         terms = found.fitted.lens.terms
         std = half.std(found.fitted.of(even), replace(self.search.free, centre=found.has_centre))
         sure = zip(terms, std[1:-2], strict=True)
-        return found.has_centre or any(abs(term) >= HALF_SIGMAS * sigma for term, sigma in sure)
+        is_off = found.has_centre and self.is_off(found.fitted, std[-2:], HALF_SIGMAS)
+        return is_off or any(abs(term) >= HALF_SIGMAS * sigma for term, sigma in sure)
 
     def left_by_pinhole(self) -> float:
         """What cameras without a lens leave of the samples that are held out; those that zoom as they were found."""
@@ -188,9 +213,9 @@ class _Trial:
         keeps = len(terms) if any(sure) or asked != "auto" else 0
         if len(terms) == 2 and keeps and not sure[1]:
             keeps = 1
-        centre = best.has_centre and self._is_off(at, std[-2:])
+        centre = best.has_centre and self.is_off(at, std[-2:])
         if asked == "auto":
-            lasts = self._lasts(at, centre=best.has_centre)
+            lasts = self._lasts(at, terms_std, centre=best.has_centre)
             keeps, centre = keeps * lasts[0], centre and lasts[1]
         if keeps != len(terms) or centre != best.has_centre:
             if not keeps and not centre:
@@ -209,7 +234,9 @@ class _Trial:
             tuple(std[-2:]) if centre else (),
         )
 
-    def _lasts(self, at: Lensed, *, centre: bool) -> tuple[bool, bool]:
+    def _lasts(
+        self, at: Lensed, terms_std: tuple[float, ...], *, centre: bool
+    ) -> tuple[bool, bool]:
         """Whether the halves of the video, each alone, agree in the first coefficient, and in the principal point."""
         frames = len(at.state.intrinsics)
         if frames < LEAST_FRAMES:
@@ -222,7 +249,11 @@ class _Trial:
         logger.debug("the whole video and its halves: %s, %s, %s", *said)
         whole, early, late = said
         apart, most = early - late, MOST_APART * whole
-        is_one = [float(apart[k].norm()) <= float(most[k].norm()) for k in PARTS]
+        spread = APART_SIGMAS * float((*terms_std, 0.0)[0])
+        is_one = [
+            float(apart[k].norm()) <= max(least, float(most[k].norm()))
+            for k, least in zip(PARTS, (spread, 0.0), strict=True)
+        ]
         return is_one[0], is_one[1]
 
     def _shared(self, at: Lensed) -> Float64[Tensor, "3"]:
@@ -231,9 +262,9 @@ class _Trial:
         off = at.state.intrinsics[0, 2:].double() - torch.from_numpy(self.search.middle_px)
         return torch.cat((first, off))
 
-    def _is_off(self, at: Lensed, std: list[float]) -> bool:
-        """Whether the principal point is surely not in the middle."""
-        off = at.state.intrinsics[0, 2:] - torch.from_numpy(self.search.middle_px)
-        away = zip(off.abs().tolist(), std, strict=True)
-        least = LEAST_OFF_CENTRE * self.long_side_px
-        return any(px >= max(least, LEAST_SIGMAS * sigma) for px, sigma in away)
+    def is_off(self, at: Lensed, std: list[float], sigmas: float = CENTRE_SIGMAS) -> bool:
+        """Whether the principal point is surely not in the middle, and where a picture may be cut out."""
+        off = (at.state.intrinsics[0, 2:] - torch.from_numpy(self.search.middle_px)).abs()
+        least, most = (part * self.long_side_px for part in (LEAST_OFF_CENTRE, MOST_OFF_CENTRE))
+        away = zip(off.tolist(), std, strict=True)
+        return float(off.max()) <= most and any(px >= max(least, sigmas * sd) for px, sd in away)

@@ -98,9 +98,8 @@ class Search:
 
     def fit(self, start: Lensed, samples: Int64[Tensor, " some"], *, centre: bool) -> Lensed:
         """The best cameras and lens for some of the samples; the depth of the others stays as it is."""
-        problem, at = self.problem.chosen(samples), start.of(samples)
-        for kernel_px in (WIDE_KERNEL_PX, self.kernel_px):
-            at, _ = solve_lens(problem, at, replace(self.free, centre=centre), kernel_px)
+        free = replace(self.free, centre=centre)
+        at, _ = solve_lens(self.problem.chosen(samples), start.of(samples), free, self.kernel_px)
         return at.with_depth(start.state.inverse_depth)
 
     def left(self, fitted: Lensed, samples: Int64[Tensor, " some"]) -> float:

@@ -31,8 +31,8 @@ SEARCH_FRAMES = 10
 def usual_intrinsics(video: Video, focal_ratio: float) -> Float64[np.ndarray, "4"]:
     """Pixels that are square in the input, a centred principal point or that found, focal length over the long side."""
     focal = focal_ratio * max(video.size)
-    centre = video.principal_point
-    cx, cy = np.array(video.size) / 2 if centre is None else centre
+    found = video.found_intrinsics
+    cx, cy = np.array(video.size) / 2 if found is None else found[2:]
     return np.array([focal, focal * video.fy_over_fx, cx, cy])
 
 

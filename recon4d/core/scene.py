@@ -159,8 +159,9 @@ class Video:
     """Known (fx, fy, cx, cy) in pixels of the working size; None where they must be estimated."""
     fy_over_fx: float = 1.0
     """Of a camera that is not known: 1 but for the rounding of the working size, as pixels are meant to be square."""
-    principal_point: Float64[np.ndarray, "2"] | None = None
-    """(cx, cy) that was found of a camera that is not known, pixels of the working size; None: the middle."""
+    found_intrinsics: Float64[np.ndarray, "4"] | None = None
+    """(fx, fy, cx, cy) that were found with the lens of a camera that is not known, pixels of the working size: where
+    the search of the focal length ends, and the principal point; None: the latter is in the middle."""
     sensor_depth: Float32[np.ndarray, "frames height width"] | None = None
     """Measured z-depth in metres, 0 = unknown; None where the input has none."""
     depth_factor: float | None = None

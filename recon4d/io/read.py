@@ -175,7 +175,7 @@ class _Reading:
             sources=tuple(self.names),
             source_size=self.source_size,
             intrinsics=intrinsics if is_known else None,
-            principal_point=None if intrinsics is None or is_known else intrinsics[2:],
+            found_intrinsics=None if is_known else intrinsics,
             fy_over_fx=fy_over_fx(self.source_size, self.size, self.opened.pixel_aspect),
             sensor_depth=self.depths.finish() if self.depths else None,
             source_indices=tuple(self.indices),

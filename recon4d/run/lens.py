@@ -5,7 +5,9 @@ from pathlib import Path
 
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.progress import Progress
-from recon4d.core.scene import Video
+from recon4d.core.scene import Flow, Video
+from recon4d.flow.overlay import without_overlay
+from recon4d.flow.straightened import straightened_flow
 from recon4d.io.frames import Source
 from recon4d.optim.lens.find import PINHOLE, FoundLens, find_lens
 from recon4d.run.lens_source import input_camera
@@ -46,20 +48,30 @@ def without_lens(
     if not _is_sought(config, methods, video):
         return folder
 
-    found = _found(config, methods, folder, video, progress)
+    place, seen = _place(config, methods, folder, video)
+    found = _found(config, methods, folder, place, seen, progress)
     if found.is_usual:
         return folder
     own = folder / UNDISTORTED
-    read_stage(config, own, progress, frames, lens=input_camera(found, video))
+    straight = read_stage(config, own, progress, frames, lens=input_camera(found, video))
     LENS.run(own, lambda _: found)
+    if (
+        seen.sources == straight.sources
+    ):  # else it is of a part, or other frames repeat the one before
+        threads = align_options(config).threads
+        FLOW.run(own, lambda f: _straightened(FLOW.load(place), found, straight, f, threads))
     return own
 
 
 def _found(
-    config: RunConfig, methods: Methods, folder: Path, video: Video, progress: Progress
+    config: RunConfig,
+    methods: Methods,
+    folder: Path,
+    place: Path,
+    seen: Video,
+    progress: Progress,
 ) -> FoundLens:
     """The stages that find the lens."""
-    place, seen = _place(config, methods, folder, video)
     try:
         _, scene = observe(config, replace(methods, prior=None), place, seen, progress)
     except DegenerateError:
@@ -74,6 +86,18 @@ def _found(
         return found
 
     return LENS.run(folder, find)
+
+
+def _straightened(
+    flow: Flow, found: FoundLens, straight: Video, folder: Path, threads: int
+) -> Flow:
+    """The flow that a lens was found from, as the frames without it show it."""
+    assert straight.found_intrinsics is not None, "a lens was found"
+    bent = found.intrinsics(straight.size, straight.fy_over_fx)
+    return without_overlay(
+        straightened_flow(flow, found.bending, bent, straight.found_intrinsics, folder, threads),
+        straight.overlay,
+    )
 
 
 def _is_sought(config: RunConfig, methods: Methods, video: Video) -> bool:

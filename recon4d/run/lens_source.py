@@ -37,10 +37,8 @@ def lens_report(folder: Path, video: Video) -> Mapping[str, object]:
 
 def input_camera(found: FoundLens, video: Video) -> Camera:
     """A lens that was found at the working size as the input's camera."""
-    scale = np.array(video.source_size) / video.size
-    fx, fy = (found.focal_px * np.array([1, video.fy_over_fx]) * scale).tolist()
-    middle = np.array(video.size) / 2
-    cx, cy = ((np.array(found.centre_px) if found.centre_px else middle) * scale).tolist()
+    scale = np.tile(np.array(video.source_size) / video.size, 2)
+    fx, fy, cx, cy = (found.intrinsics(video.size, video.fy_over_fx) * scale).tolist()
     terms = found.terms and found.terms + (0.0,) * (4 - len(found.terms))
     is_fisheye = found.model == "fisheye"
     return Camera(
