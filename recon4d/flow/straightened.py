@@ -93,6 +93,5 @@ def _looked_up(
     values: np.ndarray, place: Float32[np.ndarray, "rows cols 2"], border: int
 ) -> np.ndarray:
     """Values of samples between them, bilinearly."""
-    return cv2.remap(
-        values, np.ascontiguousarray(place, np.float32), None, cv2.INTER_LINEAR, borderMode=border
-    )
+    u, v = (np.ascontiguousarray(place[..., axis], np.float32) for axis in (0, 1))
+    return cv2.remap(values, u, v, cv2.INTER_LINEAR, borderMode=border)
