@@ -24,7 +24,7 @@ from recon4d.optim.objective.problem import (
     sample_positions,
 )
 from recon4d.optim.objective.unknowns import State
-from recon4d.optim.setting import START_KERNEL_PX, USUAL_FOCAL, AlignOptions, Setting
+from recon4d.optim.setting import START_KERNEL_PX, AlignOptions, Setting, expected_focal_px
 from recon4d.optim.shutter_moves import with_readout
 from recon4d.optim.solve.jackknife import Moves
 from recon4d.optim.start.focal import search_focal, usual_intrinsics
@@ -105,9 +105,9 @@ def _first_intrinsics(
     if video.found_intrinsics is not None:
         return video.found_intrinsics
     prior = video.depth_prior
-    if prior is not None and prior.focal_px is not None:
-        return usual_intrinsics(video, prior.focal_px / max(video.size))
-    usual = usual_intrinsics(video, USUAL_FOCAL)
+    if prior is not None and prior.focal_px is not None and video.stated_focal_px is None:
+        return usual_intrinsics(video, prior.focal_px)
+    usual = usual_intrinsics(video, expected_focal_px(video))
     return search_focal(problem, pairs, slots, usual, options)
 
 

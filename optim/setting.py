@@ -44,6 +44,11 @@ TOLERANCE = 5e-4
 """An optimization ends when a step lowers the cost by less than this part of it."""
 
 
+def expected_focal_px(video: Video) -> float:
+    """Focal length before anything is measured, pixels: the stated one, or the usual one."""
+    return video.stated_focal_px or USUAL_FOCAL * max(video.size)
+
+
 def usual_focal(problem: Problem, state: State, usual_px: float, *, shared: bool) -> CameraTerm:
     """What is expected of a focal length that is not known.
 
@@ -135,7 +140,7 @@ class Setting:
         if self.video.num_frames > 2 and (self.component == self.component[0]).all():
             terms.append(Smoothness(SMOOTHNESS_PX, problem.prior_inverse_depth.median()))
         if self.frees_focal:
-            usual_px = USUAL_FOCAL * max(self.video.size)
+            usual_px = expected_focal_px(self.video)
             terms.append(usual_focal(problem, start, usual_px, shared=not self.options.own_focals))
         return tuple(terms)
 

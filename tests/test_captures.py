@@ -126,7 +126,10 @@ def test_the_benchmark_s_own_unit_stays_the_one_without_a_word(
     ("options", "answer"),
     [
         (["--geometry", "rgbd", "--depth-factor", "0"], "depth_factor must be from 0.001 to 1e+06"),
-        (["--geometry", "rgbd", "--depth-factor", "mm"], "depth_factor must be a number, got 'mm'"),
+        (
+            ["--geometry", "rgbd", "--depth-factor", "mm"],
+            "depth_factor must be a number or auto, got 'mm'",
+        ),
         (["--depth-factor", "1000"], "--geometry parallax does not read; add --geometry rgbd"),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_principal_point_that_was_found_is_where_the_search_begins(
     place, video = settled(config_for(tmp_path), tmp_path / "work", lens, monkeypatch)
     assert place.name == UNDISTORTED and video.intrinsics is None and video.lens is None
     assert video.found_intrinsics is not None and video.found_intrinsics[2:].tolist() == [40, 50]
-    assert usual_intrinsics(video, 1.0).tolist() == [128, 128, 40, 50]
+    assert usual_intrinsics(video, 128.0).tolist() == [128, 128, 40, 50]
     told = lens_report(place, video)
     assert told["model"] == "pinhole" and told["camera"] == [110, 110, 40, 50]
     assert told["centre_std"] == [0.5, 0.5]

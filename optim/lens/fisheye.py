@@ -72,7 +72,7 @@ class _Fit:
 
 
 def _camera(video: Video, focal_px: float) -> np.ndarray:
-    return usual_intrinsics(video, focal_px / max(video.size))
+    return usual_intrinsics(video, focal_px)
 
 
 def _fit(

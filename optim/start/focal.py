@@ -14,7 +14,7 @@ from recon4d.core.scene import Video
 from recon4d.optim.objective.normal_equations import SolveOptions, objective
 from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import Freedom
-from recon4d.optim.setting import USUAL_FOCAL, AlignOptions, usual_focal
+from recon4d.optim.setting import AlignOptions, usual_focal
 from recon4d.optim.solve.solver import solve
 from recon4d.optim.start.grow import initialise
 from recon4d.optim.start.parallax import NO_PARALLAX_PX, residual_px
@@ -23,14 +23,13 @@ from recon4d.optim.start.seed import best_seed, pair_geometry
 logger = logging.getLogger(__name__)
 
 FOCAL_STARTS = (0.65, 1.0, 1.6)
-"""Focal lengths over the long side from which the search starts; between them the optimizer finds its way."""
+"""Focal lengths over the one expected from which the search starts; between them the optimizer finds its way."""
 SEARCH_FRAMES = 10
 """Frames on both sides of the best pair on which the focal length is searched."""
 
 
-def usual_intrinsics(video: Video, focal_ratio: float) -> Float64[np.ndarray, "4"]:
-    """Pixels that are square in the input, a centred principal point or that found, focal length over the long side."""
-    focal = focal_ratio * max(video.size)
+def usual_intrinsics(video: Video, focal: float) -> Float64[np.ndarray, "4"]:
+    """Pixels that are square in the input, a centred principal point or that found, and a focal length in pixels."""
     found = video.found_intrinsics
     cx, cy = np.array(video.size) / 2 if found is None else found[2:]
     return np.array([focal, focal * video.fy_over_fx, cx, cy])
@@ -100,7 +99,7 @@ def _calibrate(
 ) -> _Fit:
     """What one start ends in."""
     guess = usual.copy()
-    guess[:2] *= ratio / USUAL_FOCAL
+    guess[:2] *= ratio
     geometry = pair_geometry(window, pairs, slots, guess, options)
     start = initialise(window, pairs, geometry, guess, own_focals=options.own_focals)
     problem = window.connected(np.where(start.components == 0, 0, -1)).with_static_weight(

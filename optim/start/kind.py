@@ -21,10 +21,10 @@ from recon4d.optim.objective.problem import Problem
 from recon4d.optim.objective.unknowns import State
 from recon4d.optim.setting import (
     START_KERNEL_PX,
-    USUAL_FOCAL,
     USUAL_LENSES,
     AlignOptions,
     Setting,
+    expected_focal_px,
 )
 from recon4d.optim.start.focal import usual_intrinsics
 from recon4d.optim.start.grow import with_all_samples
@@ -250,7 +250,7 @@ class _Judge:
 def _turning(judged: _Judge, setting: Setting) -> list[Explanation]:
     """Cameras that turn, and that turn and zoom, the simpler first; none whose focal lengths no lens has."""
     video, options, thin = setting.video, setting.options, setting.problem
-    usual = usual_intrinsics(video, USUAL_FOCAL)
+    usual = usual_intrinsics(video, expected_focal_px(video))
     known, found = video.intrinsics, []
     may_zoom = known is None and (options.own_focals or options.finds_zoom)
     kinds = [zooms for zooms in (False, True) if (may_zoom if zooms else not options.own_focals)]

@@ -162,6 +162,8 @@ class Video:
     found_intrinsics: Float64[np.ndarray, "4"] | None = None
     """(fx, fy, cx, cy) that were found with the lens of a camera that is not known, pixels of the working size: where
     the search of the focal length ends, and the principal point; None: the latter is in the middle."""
+    stated_focal_px: float | None = None
+    """fx that is about right, as it was stated in millimetres, pixels of the working size; None: nothing was."""
     sensor_depth: Float32[np.ndarray, "frames height width"] | None = None
     """Measured z-depth in metres, 0 = unknown; None where the input has none."""
     depth_factor: float | None = None

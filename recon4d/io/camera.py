@@ -3,6 +3,7 @@
 Numbers here that name no source were set by hand.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ FOCAL_RANGE = (0.1, 20.0)
 """Focal length over the long side of the image; outside, the field of view is above 157 or below 3 degrees."""
 USUAL_OFF_CENTRE, LARGEST_OFF_CENTRE = 0.05, 0.1
 """Principal points of whole pictures are nearer to the middle, as a part of the side: usually, and always."""
+FILM_DIAGONAL_MM = 43.27
+"""Of 36 mm x 24 mm, which focal lengths for 35 mm film are equivalent by (CIPA DCG-001)."""
 ODD_OFF_CENTRE = 0.25
 """Beyond, a principal point is worth a word wherever it comes from."""
 
@@ -39,6 +42,33 @@ class Camera:
     def is_pinhole(self) -> bool:
         """True where there is nothing to undo."""
         return not self.is_fisheye and not any(self.distortion)
+
+
+def stated_focal(
+    size: tuple[int, int], focal_mm: float | None, sensor_mm: float | None, film_mm: float | None
+) -> float | None:
+    """Focal length in pixels of images of `size` (width, height) with square pixels that is stated in millimetres.
+
+    Args:
+        size: Of the images.
+        focal_mm: What the user says; None: nothing.
+        sensor_mm: Side of the sensor that the long side of the images shows; None: `focal_mm` is for 35 mm film.
+        film_mm: For 35 mm film, what the images say; None: nothing.
+    """
+    if focal_mm is not None and sensor_mm is not None:
+        return focal_mm / sensor_mm * max(size)
+    for_film = film_mm if focal_mm is None else focal_mm
+    return None if for_film is None else for_film / FILM_DIAGONAL_MM * math.hypot(*size)
+
+
+def check_stated_focal(focal_px: float | None, size: tuple[int, int]) -> None:
+    """Raise an `InputError` where no camera has a focal length that was stated."""
+    low, high = (factor * max(size) for factor in FOCAL_RANGE)
+    if focal_px is not None and not low <= focal_px <= high:
+        raise InputError(
+            f"the focal length in millimetres is {focal_px / max(size):.3g} times as long as the images are wide, "
+            f"needed {FOCAL_RANGE[0]:g} to {FOCAL_RANGE[1]:g}; give --focal-mm with the --sensor-mm that it belongs to"
+        )
 
 
 def check_camera(camera: Camera, size: tuple[int, int]) -> None:

@@ -56,6 +56,8 @@ class Source:
     pixel_aspect: float = 1.0
     """Width over height of a pixel as it is meant to be seen."""
     camera_file: Path | None = None
+    focal_35mm: float | None = None
+    """Focal length that the first picture states, millimetres on 35 mm film."""
 
 
 def select_frames(frames: Iterable[SourceFrame], options: ReadOptions) -> Iterator[SourceFrame]:

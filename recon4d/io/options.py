@@ -29,6 +29,9 @@ class ReadOptions:
     """Most frames to keep."""
     intrinsics: str | None = None
     """`FX,FY,CX,CY` or the path of a file; None: what the input brings along."""
+    focal_mm: float | None = None
+    """Focal length, about; on a sensor `sensor_mm` wide along the long side of the images, else on 35 mm film."""
+    sensor_mm: float | None = None
     with_depth: bool = False
     """Read the sensor depth."""
     depth_factor: float | None = None

@@ -18,6 +18,8 @@ from recon4d.io.camera import (
     camera_notices,
     camera_to_array,
     check_camera,
+    check_stated_focal,
+    stated_focal,
 )
 from recon4d.io.camera_files import parse_intrinsics, read_camera_file
 from recon4d.io.fields import interlaced_notice, is_interlaced, without_odd_lines
@@ -177,6 +179,7 @@ class _Reading:
             intrinsics=intrinsics if is_known else None,
             found_intrinsics=None if is_known else intrinsics,
             fy_over_fx=fy_over_fx(self.source_size, self.size, self.opened.pixel_aspect),
+            stated_focal_px=None if is_known else self._stated_focal_px(),
             sensor_depth=self.depths.finish() if self.depths else None,
             source_indices=tuple(self.indices),
             depth_factor=self.opened.depth_factor,
@@ -214,6 +217,7 @@ class _Reading:
         self.source_size = size
         self.size = working_size(size, self.options.size, self.opened.pixel_aspect)
         if self.camera is None:
+            check_stated_focal(self._stated_focal_px(), self.size)
             return
         check_camera(self.camera, size)
         if not self.camera.is_pinhole:
@@ -245,6 +249,14 @@ class _Reading:
         return np.array(
             [camera.fx * scale_x, camera.fy * scale_y, camera.cx * scale_x, camera.cy * scale_y]
         )
+
+    def _stated_focal_px(self) -> float | None:
+        """What user or pictures say in millimetres; the images of a lens that was found are enlarged."""
+        asked = self.options
+        stated = stated_focal(self.size, asked.focal_mm, asked.sensor_mm, self.opened.focal_35mm)
+        if stated is None or not (self.lens and self.camera):
+            return stated
+        return stated * self.lens.camera.fx / self.camera.fx
 
     def _camera_notices(self) -> tuple[Notice, ...]:
         if self.camera is None or self.is_found:

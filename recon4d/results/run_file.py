@@ -89,6 +89,7 @@ _KNOWN: Mapping[str, tuple[str, _Check]] = {
     "refine": ("text", _is_text),
     "focal_px": ("numbers", lambda value: _is_list(value, _is_figure)),
     "focal_source": ("text", _is_text),
+    "focal_stated_px": ("a number from 0", _NULL_OR_FIGURE),
     "readout_ms": ("a number", _is_number),
     "readout_sigma_ms": ("a number from 0", _is_figure),
     "motion": (

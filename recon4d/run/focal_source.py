@@ -16,6 +16,9 @@ UNSURE_FOCAL = 0.1
 """Relative standard deviation of a focal length above which it is named. Of clips of 8 to 24 frames at 160 to 256 px,
 three that come within 6 % have .005 to .045, four without truth .01 to .06, two that are off by factors of 1.2 and 2.9
 have .52 and .25."""
+OTHER_FOCAL = 1.2
+"""Ratio of a focal length that came out to the stated one from which on they differ: rounded millimetres, the mode of a
+video and a lens that breathes make a tenth. Set by hand."""
 WITHOUT_PARALLAX = frozenset(("no_parallax", "low_parallax"))
 """Notices of a camera that does not move its place enough to tell a focal length."""
 
@@ -40,8 +43,16 @@ def motion_kind(scene: Scene) -> str:
     return f"{kind} and zooming" if scene.zooms else kind
 
 
-def focal_notices(source: FocalSource, scene: Scene) -> tuple[Notice, ...]:
-    """What the user should know of a focal length that is assumed, or that the motion hardly tells."""
+def focal_notices(
+    source: FocalSource, scene: Scene, stated_px: float | None = None
+) -> tuple[Notice, ...]:
+    """What the user should know of a focal length that is assumed, that the motion hardly tells, or tells otherwise.
+
+    Args:
+        source: Where it comes from.
+        scene: What has it.
+        stated_px: The one that was stated in millimetres, pixels; None: none was.
+    """
     if source == "estimated" and scene.focal_std > UNSURE_FOCAL:
         spread = f"{100 * scene.focal_std:.0f} %" if scene.focal_std < 1 else "more than 100 %"
         message = (
@@ -50,6 +61,14 @@ def focal_notices(source: FocalSource, scene: Scene) -> tuple[Notice, ...]:
             "stretched with it. Give --intrinsics if you know it, or more frames."
         )
         return (Notice("focal_unsure", message),)
+    found_px = float(np.median(scene.intrinsics[:, 0]))
+    if source == "estimated" and not scene.zooms and _differ(found_px, stated_px):
+        message = (
+            f"The focal length that is stated in millimetres (--focal-mm, or EXIF of the pictures) is {stated_px:.0f} "
+            f"px, but {found_px:.0f} px came out: pictures that were cropped, stabilised or zoomed have another. Give "
+            "--intrinsics if you know it."
+        )
+        return (Notice("focal_not_as_stated", message),)
     if source != "assumed":
         return ()
     message = (
@@ -57,6 +76,13 @@ def focal_notices(source: FocalSource, scene: Scene) -> tuple[Notice, ...]:
         "assumed; give --intrinsics if you know it."
     )
     return (Notice("focal_assumed", message),)
+
+
+def _differ(found_px: float, stated_px: float | None) -> bool:
+    """Whether a focal length is another than the stated one."""
+    if stated_px is None:
+        return False
+    return not 1 / OTHER_FOCAL < found_px / stated_px < OTHER_FOCAL
 
 
 def _largest_turn_deg(scene: Scene) -> float:

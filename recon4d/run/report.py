@@ -54,7 +54,7 @@ def report(
     prediction = () if video.predicted_depth is None else video.predicted_depth.notices
     source = focal_source(video, scene)
     given = () if config.poses is None else POSES.load(folder).notices
-    of_scene = (*scene.notices, *focal_notices(source, scene))
+    of_scene = (*scene.notices, *focal_notices(source, scene, video.stated_focal_px))
     found = (*video.notices, *given, *prediction, *of_scene, *notices)
     there = partial(in_input, video=video)
     finished = Finished(scene, check.figures, video.size, source, check.residual_px, there)
@@ -70,6 +70,7 @@ def report(
         "focal_px": [float(v) for v in scene.intrinsics[0, :2]],
         "focal_known": video.intrinsics is not None,
         "focal_source": source,
+        "focal_stated_px": video.stated_focal_px,
         **_motion(video, scene),
         "static_flow_residual_px": check.residual_px,
         "lens": lens_report(folder, video),

@@ -102,6 +102,23 @@ class RunConfig:
         group=1,
     )
     """The centre of the first pixel is at (0, 0); None: estimated."""
+    focal_mm: float | None = option(
+        None,
+        "MM",
+        "focal length in millimetres where the search for it begins: of the lens with --sensor-mm, else for 35 mm film",
+        group=1,
+        low=0.1,
+        high=10_000.0,
+    )
+    """None: what EXIF of the pictures says."""
+    sensor_mm: float | None = option(
+        None,
+        "MM",
+        "side of the sensor that the long side of the images shows, for --focal-mm",
+        group=1,
+        low=0.1,
+        high=1000.0,
+    )
     focal: str = option(
         CHOICES["focal"].now[0],
         "{focal}",
@@ -224,6 +241,7 @@ class RunConfig:
                 "estimated; give one of the two"
             )
 
+        self._refuse_idle_millimetres()
         if self.lens not in ("auto", "pinhole") and self.intrinsics is not None:
             raise ConfigError(
                 f"--intrinsics {self.intrinsics} tells the lens, too, and --lens {self.lens} has it found; give one of "
@@ -243,6 +261,18 @@ class RunConfig:
             raise ConfigError(
                 f"--depth-factor {self.depth_factor:g} is the unit of depth images, which --geometry {self.geometry} "
                 "does not read; add --geometry rgbd, or leave --depth-factor out"
+            )
+
+    def _refuse_idle_millimetres(self) -> None:
+        if self.sensor_mm is not None and self.focal_mm is None:
+            raise ConfigError(
+                f"--sensor-mm {self.sensor_mm:g} is the sensor of a focal length in millimetres, and none is given; "
+                "add --focal-mm, or leave --sensor-mm out"
+            )
+        if self.focal_mm is not None and self.intrinsics is not None:
+            raise ConfigError(
+                f"--intrinsics {self.intrinsics} fixes the focal length, and --focal-mm {self.focal_mm:g} is where the "
+                "search for it begins; give one of the two"
             )
 
     def _check_weights(self) -> None:

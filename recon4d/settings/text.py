@@ -66,10 +66,12 @@ def convert(key: str, value: object) -> Any:
         if isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts):
             return tuple(texts)
         raise ConfigError(f"{key} must be a list of texts, got {reprlib.repr(value)}")
-    return _convert_scalar(key, value, kind)
+    return _convert_scalar(
+        key, value, kind, " or auto" if optional and kind in (int, float) else ""
+    )
 
 
-def _convert_scalar(key: str, value: object, kind: type) -> Any:
+def _convert_scalar(key: str, value: object, kind: type, other: str = "") -> Any:
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if kind is float and (is_whole or isinstance(value, float)):
         try:
@@ -83,7 +85,7 @@ def _convert_scalar(key: str, value: object, kind: type) -> Any:
             return kind(os.fspath(value))
         except ValueError:
             pass  # said below
-    raise ConfigError(f"{key} must be {_WORDS[kind]}, got {reprlib.repr(value)}")
+    raise ConfigError(f"{key} must be {_WORDS[kind]}{other}, got {reprlib.repr(value)}")
 
 
 def _has_nul(value: object) -> bool:

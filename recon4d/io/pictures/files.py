@@ -56,7 +56,7 @@ def _is_jpeg(data: np.ndarray) -> bool:
 
 def _decoded(path: Path, data: np.ndarray, flags: int) -> np.ndarray | None:
     try:
-        with _quiet():
+        with quiet():
             return cv2.imdecode(data, flags) if data.size else None
     except (cv2.error, MemoryError) as error:
         raise InputError(
@@ -82,7 +82,7 @@ def write_image(
         suffix: Names the format; that of the file if not given.
     """
     try:
-        with _quiet():
+        with quiet():
             is_encoded, data = cv2.imencode(suffix or path.suffix, pixels, list(parameters))
     except cv2.error:  # some formats say so in this way
         is_encoded, data = False, np.empty(0, np.uint8)
@@ -96,7 +96,7 @@ def write_image(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep OpenCV's own messages about unreadable files from the screen: ours says it."""
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

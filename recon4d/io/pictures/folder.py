@@ -8,6 +8,7 @@ from recon4d.core.errors import InputError
 from recon4d.io.frames import Source, SourceFrame
 from recon4d.io.options import FOLDER_FPS
 from recon4d.io.pictures.bit_depth import colour_reader
+from recon4d.io.pictures.exif import focal_35mm
 from recon4d.io.pictures.files import list_images
 from recon4d.io.pictures.kinds import IMAGE_SUFFIXES, left_out
 from recon4d.io.pictures.names import times_of
@@ -41,6 +42,7 @@ def open_image_folder(folder: Path, fps: float | None) -> Source:
         expected_frames=len(paths),
         frames=frames,
         notices=lambda: notices,
+        focal_35mm=focal_35mm(paths[0]),
     )
 
 

@@ -77,6 +77,19 @@ def read_heif(path: Path) -> np.ndarray:
     return np.asarray(picture)
 
 
+def heif_exif(path: Path) -> bytes:
+    """EXIF of a HEIF photograph as TIFF has it; nothing where it has none, or pillow-heif is not installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return b""
+    try:
+        found: bytes = pillow_heif.open_heif(str(path)).info.get("exif") or b""
+    except (OSError, ValueError, SyntaxError, RuntimeError):
+        return b""
+    return found.removeprefix(b"Exif\0\0")
+
+
 def left_out(folder: Path, taken: Sequence[Path]) -> tuple[Notice, ...]:
     """Say which pictures of a folder are not read; a raw file beside its JPEG is the same picture."""
     stems = {path.stem for path in taken}
