@@ -3,11 +3,16 @@
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recon4d.core.errors import InputError
 from recon4d.io.camera import Camera
 from recon4d.io.camera_files import parse_intrinsics
+from recon4d.io.options import ReadOptions
+from recon4d.io.read import camera_of, open_source
+from tests import needs
+from tests.media import textured_frames, write_images
 
 RADIAL = Camera(260.0, 250.0, 158.5, 122.5, (-0.1, 0.02, 0.001, -0.002), size=(320, 240))
 FISHEYE = Camera(260.0, 250.0, 158.5, 122.5, (0.1, 0.02, 0.0, 0.0), True, size=(320, 240))
@@ -138,3 +143,62 @@ def test_a_calibration_that_is_none_is_refused_in_one_sentence(
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message):
         parse_intrinsics(str(path))
+
+
+def colmap_model(folder: Path, images: dict[str, int], *, binary: bool) -> Path:
+    """Cameras 3 and 5 with focal lengths of 260 and 300 px, and which of them took which image."""
+    pycolmap = needs.package("pycolmap", "dev")
+    folder.mkdir()
+    model = pycolmap.Reconstruction()
+    for number, focal in ((3, 260.0), (5, 300.0)):
+        lens = [focal, 64.0, 48.0, -0.1]
+        camera = pycolmap.Camera(
+            model="SIMPLE_RADIAL", width=128, height=96, params=lens, camera_id=number
+        )
+        model.add_camera_with_trivial_rig(camera)
+    for number, (name, camera_id) in enumerate(images.items(), start=1):
+        image = pycolmap.Image(name=name, camera_id=camera_id, image_id=number)
+        if number % 2:
+            image.points2D = [pycolmap.Point2D(np.array([10.0, 20.0]))]
+        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d())
+    (model.write_binary if binary else model.write_text)(str(folder))
+    return folder / ("cameras.bin" if binary else "cameras.txt")
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_of_several_cameras_of_colmap_that_of_the_input_s_images_is_taken(
+    tmp_path: Path, binary: bool
+) -> None:
+    images = {f"a/{n:04d}.png": 3 for n in range(3)} | {f"b/{n:04d}.png": 5 for n in range(3)}
+    path = colmap_model(tmp_path / "model", images | {"0003.png": 5}, binary=binary)
+    for name, focal in (("a", 260.0), ("b", 300.0)):
+        write_images(tmp_path / name, textured_frames(3))
+        opened = open_source(tmp_path / name, ReadOptions())
+        camera = camera_of(opened, ReadOptions(intrinsics=str(path)))
+        assert camera is not None and (camera.fx, camera.distortion[0]) == (focal, -0.1)
+    write_images(tmp_path / "a", textured_frames(4))
+    opened = open_source(tmp_path / "a", ReadOptions())
+    with pytest.raises(InputError, match=r"has 2 cameras, and those of .* differ"):
+        camera_of(opened, ReadOptions(intrinsics=str(path)))
+    # frames that are not kept have no say
+    assert camera_of(opened, ReadOptions(intrinsics=str(path), max_frames=3)) is not None
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_images_of_colmap_that_are_damaged_or_others_are_refused_in_one_sentence(
+    tmp_path: Path, binary: bool
+) -> None:
+    path = colmap_model(tmp_path / "model", {"0000.png": 3, "0001.png": 5}, binary=binary)
+    frames = [tmp_path / "in" / "0000.png"]
+    assert parse_intrinsics(str(path), lambda: frames).fx == 260
+    with pytest.raises(InputError, match=r"has no image 7\.png, and .* several cameras; leave"):
+        parse_intrinsics(str(path), lambda: [tmp_path / "7.png"])
+    with pytest.raises(InputError, match="has 2 cameras"):
+        parse_intrinsics(str(path))
+    listed = path.with_name(f"images{path.suffix}")
+    listed.write_bytes(listed.read_bytes()[:40] if binary else b"a few words\n")
+    with pytest.raises(InputError, match=f"is no images{path.suffix} of COLMAP, or is damaged"):
+        parse_intrinsics(str(path), lambda: frames)
+    listed.unlink()
+    with pytest.raises(InputError, match="has 2 cameras"):
+        parse_intrinsics(str(path), lambda: frames)

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from recon4d.core.text import parse_numbers, read_text, rows_of
 from recon4d.io.camera import Camera
 from recon4d.io.camera_yaml import cameras_in_yaml
 from recon4d.io.colmap_binary import lines_of_binary
+from recon4d.io.colmap_images import cameras_of
 
 FILE_PARAMETERS = (4, 8, 9)
 """Numbers in a FILE: fx fy cx cy, then k1 k2 p1 p2, then k3."""
@@ -50,11 +51,11 @@ COLMAP_MODELS = {
 """COLMAP's models in the order of its documentation; all of them are special cases of OpenCV's two."""
 
 
-def parse_intrinsics(text: str) -> Camera:
-    """Parse the value of `--intrinsics`: `FX,FY,CX,CY`, or the path of a file."""
+def parse_intrinsics(text: str, frames: Callable[[], Sequence[Path]] = tuple) -> Camera:
+    """Parse the value of `--intrinsics`: `FX,FY,CX,CY`, or the path of a file for some frames (`read_camera_file`)."""
     path = Path(text)
     if path.exists():
-        return read_camera_file(path)
+        return read_camera_file(path, frames)
     words = text.split(",")
     if len(words) == 1:
         raise InputError(
@@ -69,24 +70,42 @@ def parse_intrinsics(text: str) -> Camera:
     return _from_integer_centres(values, f"--intrinsics {text}")
 
 
-def read_camera_file(path: Path) -> Camera:
+def read_camera_file(path: Path, frames: Callable[[], Sequence[Path]] = tuple) -> Camera:
     """Read `fx fy cx cy [k1 k2 p1 p2 [k3]]`, or what COLMAP, nerfstudio, OpenCV, ROS or Kalibr write of a camera.
 
     A file with one line per frame (the intrinsics.txt of a result) or several cameras is taken where all of them are
-    the same.
+    the same, or those of the images of these frames by COLMAP's images.txt or images.bin beside it.
+
+    Args:
+        path: The file.
+        frames: Places of the frames that are read; none: they have no names.
     """
     if path.suffix == ".bin":
-        lines = enumerate(lines_of_binary(path), start=1)
+        lines = list(enumerate(lines_of_binary(path), start=1))
         cameras = [_from_line(line, f"{path}, camera {number}") for number, line in lines]
-        return _only(cameras, path)
+        return _only(_of_frames(cameras, [line for _, line in lines], path, frames), path)
     text = read_text(path)
     if text.lstrip().startswith("{"):
         return _from_transforms(text, path)
     if path.suffix in (".yaml", ".yml") or text.startswith("%YAML"):
         return _only(cameras_in_yaml(text, path), path)
-    cameras = [_from_line(line, f"{path}, line {number}") for number, line in rows_of(text)]
-    camera = _only(cameras, path)
+    rows = list(rows_of(text))
+    cameras = [_from_line(line, f"{path}, line {number}") for number, line in rows]
+    camera = _only(_of_frames(cameras, [line for _, line in rows], path, frames), path)
     return replace(camera, size=camera.size or _stated_size(text))
+
+
+def _of_frames(
+    cameras: list[Camera], lines: list[str], path: Path, frames: Callable[[], Sequence[Path]]
+) -> list[Camera]:
+    """Of several cameras of COLMAP those that took some frames, where a file beside it tells."""
+    if all(_are_same(each, cameras[0]) for each in cameras) or not all(map(_is_colmap, lines)):
+        return cameras
+    chosen = cameras_of(path, places) if (places := frames()) else None
+    if chosen is None:
+        return cameras
+    pairs = zip(cameras, lines, strict=True)
+    return [camera for camera, line in pairs if line.split()[0] in chosen]
 
 
 def _only(cameras: list[Camera], path: Path) -> Camera:
@@ -119,7 +138,7 @@ def _stated_size(text: str) -> tuple[int, int] | None:
 
 def _from_line(line: str, where: str) -> Camera:
     words = line.replace(",", " ").split()
-    if len(words) > 1 and words[1][0].isalpha():
+    if _is_colmap(line):
         return _from_colmap(words, where)
     values = parse_numbers(words, where)
     if len(values) not in FILE_PARAMETERS:
@@ -128,6 +147,12 @@ def _from_line(line: str, where: str) -> Camera:
             "for other lens models give a COLMAP cameras.txt"
         )
     return _from_integer_centres(values, where)
+
+
+def _is_colmap(line: str) -> bool:
+    """Whether a model's name comes second."""
+    words = line.replace(",", " ").split()
+    return len(words) > 1 and words[1][0].isalpha()
 
 
 def _from_transforms(text: str, path: Path) -> Camera:

@@ -108,7 +108,12 @@ def open_source(source: Path, options: ReadOptions) -> Source:
 def camera_of(opened: Source, options: ReadOptions) -> Camera | None:
     """Return the camera that the user gives, else the one that comes with the input."""
     if options.intrinsics is not None:
-        return parse_intrinsics(options.intrinsics)
+
+        def places() -> list[Path]:
+            kept = kept_frames(opened.frames(), opened, options) if opened.kind != "video" else ()
+            return [opened.path / frame.name for frame in kept]
+
+        return parse_intrinsics(options.intrinsics, places)
     return read_camera_file(opened.camera_file) if opened.camera_file else None
 
 
