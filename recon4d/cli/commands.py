@@ -102,7 +102,9 @@ def export(arguments: Namespace) -> None:
     """Write a result for other programs."""
     from recon4d.export import ExportOptions, export_result
 
-    options = ExportOptions(arguments.depth_size, arguments.cameras == "yes", arguments.unroll)
+    options = ExportOptions(
+        arguments.depth_size, arguments.cameras == "yes", arguments.unroll, arguments.images
+    )
     wrote = export_result(arguments.result, arguments.to, arguments.out, options, show_progress)
     say(f"wrote {printable(str(wrote))}")
 

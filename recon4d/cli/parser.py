@@ -20,6 +20,7 @@ DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
 EXPORT_TO = Choice(now=tuple(table("export")))
 DRAWN = Choice(now=("yes", "no"))
 DEPTH_SIZE = Choice(now=("working", "original"))
+IMAGES = Choice(now=("undistorted", "distorted"))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -233,6 +234,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "the input, which must still be where it was; edges of depth and masks follow its images"
     )
     add_choice(parser, "--depth-size", DEPTH_SIZE, text)
+    text = (
+        "of colmap, nerfstudio and overlay: as the run saw them, or as they came, at the size of the input, with the "
+        "camera's lens, and depth and masks to match"
+    )
+    add_choice(parser, "--images", IMAGES, text)
     text = "of a rolling shutter: pictures, depth and masks as one would have shown them that is open at once"
     parser.add_argument("--unroll", action="store_true", help=text)
     add_choice(parser, "--cameras", DRAWN, "of glb: draw the cameras' frustums and their path")

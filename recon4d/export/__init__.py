@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 DEPTH_SIZES = ("working", "original")
+IMAGES = ("undistorted", "distorted")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class ExportOptions:
     """Draw cameras and their path as lines."""
     unrolls: bool = False
     """Pictures, depth and masks as a shutter would have shown them that is open at once."""
+    images: str = "undistorted"
+    """`distorted`: as they came, with the camera's lens; they then have the size of the input, too."""
+
+    @property
+    def is_original(self) -> bool:
+        """Whether the input is read again."""
+        return self.depth_size == "original" or self.images == "distorted"
 
     def check(self, to: str) -> None:
         """Refuse what a format has no choice about.
@@ -51,15 +59,20 @@ class ExportOptions:
             raise ConfigError(
                 f"the depth size cannot be '{self.depth_size}'; available: {', '.join(DEPTH_SIZES)}"
             )
+        if self.images not in IMAGES:
+            raise ConfigError(
+                f"the images cannot be '{self.images}'; available: {', '.join(IMAGES)}"
+            )
         exporter = exporter_of(to)
-        if self.depth_size == "original" and not exporter.has_images:
+        asked = f"--images {IMAGES[1]}" if self.images == IMAGES[1] else "--depth-size original"
+        if self.is_original and not exporter.has_images:
             able = ", ".join(name for name in table("export") if exporter_of(name).has_images)
             raise ConfigError(
-                f"--depth-size original is for exports with images ({able}), and {to} has none; leave it out"
+                f"{asked} is for exports with images ({able}), and {to} has none; leave it out"
             )
-        if self.unrolls and self.depth_size == "original":
+        if self.unrolls and self.is_original:
             raise ConfigError(
-                "--unroll looks pictures up through the depth of the working size; leave --depth-size original out"
+                f"--unroll looks pictures up through the depth of the working size; leave {asked} out"
             )
         if not self.draws_cameras and not exporter.has_lines:
             raise ConfigError(
@@ -105,7 +118,7 @@ def export_result(
         reconstruction = unrolled(reconstruction)
     with placed(target, inside=result if out is None else None, file=file) as folder:
         pictures = None if options.unrolls else result
-        export = _choose(reconstruction, pictures, exporter, options.depth_size)
+        export = _choose(reconstruction, pictures, exporter, options)
         export = dataclasses.replace(export, draws_cameras=options.draws_cameras)
         _write(exporter, export, folder, progress)
         _describe(export, to, reconstruction, folder / EXPORT_MARKER)
@@ -128,7 +141,7 @@ def exporter_of(to: str) -> Exporter:
 
 
 def _choose(
-    reconstruction: Result, result: Path | None, exporter: Exporter, depth_size: str
+    reconstruction: Result, result: Path | None, exporter: Exporter, options: ExportOptions
 ) -> Export:
     """The frames of a result that a format gets; what was not measured of them is named on the screen."""
     every = range(len(reconstruction.sources))
@@ -149,8 +162,9 @@ def _choose(
             "are the points of the export; rotations, intrinsics and masks are measured"
         )
     frames = tuple(frame for frame in every if not (exporter.is_sparse and frame in unposed))
-    if depth_size == "original":
-        return at_original_size(reconstruction, frames)
+    if options.is_original:
+        is_distorted = options.images == "distorted"
+        return at_original_size(reconstruction, frames, is_distorted=is_distorted)
     return at_working_size(reconstruction, frames, result)
 
 

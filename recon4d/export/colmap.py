@@ -18,12 +18,15 @@ from scipy.spatial.transform import Rotation
 from recon4d.core.files import writing
 from recon4d.export.tracks import Tracks, find_tracks
 from recon4d.export.views import Export, Exporter, write_depth, write_jpeg, write_static_mask
+from recon4d.io.camera import Camera
 from recon4d.results.cloud import PointCloud, static_cloud
 
 MAX_POINTS = 100_000
 """Points of the sparse model: as many as trainers start from; each is seen by several frames."""
-PINHOLE = 1
-"""COLMAP's number of the camera model with fx, fy, cx, cy."""
+PINHOLE, SIMPLE_RADIAL, OPENCV, OPENCV_FISHEYE, FULL_OPENCV = 1, 2, 4, 5, 6
+"""COLMAP's numbers of camera models."""
+SAME_FOCAL = 1e-9
+"""Relative difference of fx and fy below which one number says both."""
 OBSERVATION = np.dtype([("u", "<f8"), ("v", "<f8"), ("point", "<u8")])
 """An image's entry for a point, in images.bin."""
 LINK = np.dtype([("image", "<u4"), ("row", "<u4")])
@@ -70,13 +73,29 @@ def sparse_points(export: Export) -> SparsePoints:
 
 
 def cameras_bin(export: Export) -> bytes:
-    """`cameras.bin`: one pinhole camera, or one per frame where their intrinsics differ."""
+    """`cameras.bin`: one camera, or one per frame where their intrinsics differ; pinholes unless images have a lens."""
     count = 1 if export.shares_intrinsics else len(export.frames)
-    rows = [
-        struct.pack("<IiQQ4d", row + 1, PINHOLE, *export.size, *export.intrinsics[row])
-        for row in range(count)
-    ]
+    rows = []
+    for row in range(count):
+        model, values = colmap_camera(export.camera(row))
+        head = struct.pack("<IiQQ", row + 1, model, *export.size)
+        rows.append(head + struct.pack(f"<{len(values)}d", *values))
     return struct.pack("<Q", count) + b"".join(rows)
+
+
+def colmap_camera(camera: Camera) -> tuple[int, tuple[float, ...]]:
+    """The simplest of COLMAP's models that a camera is, and its parameters."""
+    place, terms = (camera.cx, camera.cy), camera.distortion
+    if camera.is_fisheye:
+        return OPENCV_FISHEYE, (camera.fx, camera.fy, *place, *(terms or (0.0,) * 4))
+    if not any(terms):
+        return PINHOLE, (camera.fx, camera.fy, *place)
+    if not any(terms[1:]) and abs(camera.fx / camera.fy - 1) < SAME_FOCAL:
+        return SIMPLE_RADIAL, (camera.fx, *place, terms[0])
+    padded = terms + (0.0,) * (8 - len(terms))
+    if any(padded[4:]):
+        return FULL_OPENCV, (camera.fx, camera.fy, *place, *padded)
+    return OPENCV, (camera.fx, camera.fy, *place, *padded[:4])
 
 
 def images_bin(export: Export, tracks: Tracks) -> bytes:
@@ -91,7 +110,9 @@ def images_bin(export: Export, tracks: Tracks) -> bytes:
         parts.append(f"{frame:06d}.jpg".encode() + b"\0")
         own = slice(begin[row], begin[row + 1])
         observations = np.empty(own.stop - own.start, OBSERVATION)
-        observations["u"], observations["v"] = (tracks.place_px[own] * scale).T
+        places = tracks.place_px[own] * scale
+        seen = places if export.lens is None else export.lens.bent(places)
+        observations["u"], observations["v"] = seen.T
         observations["point"] = tracks.point[own] + 1
         parts.append(struct.pack("<Q", len(observations)) + observations.tobytes())
     return b"".join(parts)

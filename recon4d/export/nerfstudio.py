@@ -16,9 +16,11 @@ from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
 from recon4d.core.arrays import save_array
+from recon4d.core.errors import ConfigError
 from recon4d.core.files import writing
 from recon4d.export.unroll import readout_s, row_poses
 from recon4d.export.views import Export, Exporter, View, write_jpeg, write_static_mask
+from recon4d.io.camera import Camera
 from recon4d.io.pictures.files import write_image
 from recon4d.results.cloud import static_cloud
 from recon4d.results.ply import write_ply
@@ -49,11 +51,7 @@ def export_nerfstudio(export: Export, folder: Path) -> None:
 def transforms(export: Export) -> dict[str, object]:
     """The content of transforms.json; intrinsics stand at the frames where they differ."""
     shared: dict[str, object] = {
-        "camera_model": "OPENCV",
-        "k1": 0.0,
-        "k2": 0.0,
-        "p1": 0.0,
-        "p2": 0.0,
+        **_lens(export.camera(0)),
         "applied_transform": np.eye(4)[:3].tolist(),
         "ply_file_path": "points.ply",
     }
@@ -110,9 +108,37 @@ def _shutter(export: Export, row: int) -> dict[str, object]:
 
 
 def _camera(export: Export, row: int) -> dict[str, object]:
-    fx, fy, cx, cy = export.intrinsics[row].tolist()
+    seen = export.camera(row)
     width, height = export.size
-    return {"w": width, "h": height, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
+    place: dict[str, object] = {
+        "w": width,
+        "h": height,
+        "fl_x": seen.fx,
+        "fl_y": seen.fy,
+        "cx": seen.cx,
+        "cy": seen.cy,
+    }
+    return place if export.lens is None else place | _lens(seen)
+
+
+def _lens(camera: Camera) -> dict[str, object]:
+    """Model and coefficients.
+
+    Raises:
+        ConfigError: nerfstudio has none of the kind.
+    """
+    terms = camera.distortion + (0.0,) * (4 - len(camera.distortion))
+    if any(terms[5:]):
+        raise ConfigError(
+            "the lens of these images has the coefficients k4, k5 and k6, which nerfstudio does not know; leave "
+            "--images distorted out"
+        )
+    if camera.is_fisheye:
+        return {"camera_model": "OPENCV_FISHEYE"} | dict(
+            zip(("k1", "k2", "k3", "k4"), terms, strict=True)
+        )
+    names = ("k1", "k2", "p1", "p2", "k3")[: len(terms)]
+    return {"camera_model": "OPENCV"} | dict(zip(names, terms, strict=False))
 
 
 def _write_depth(view: View, folder: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from recon4d.core.errors import InputError
+from recon4d.export.distorted import Lens
 from recon4d.export.upsample import upsample
 from recon4d.export.views import Export, View, layers_of, select, size_of
 from recon4d.io.camera import Camera
@@ -24,15 +25,18 @@ from recon4d.settings.text import convert, parse_toml
 
 OTHER_IMAGE = 20.0
 """Mean difference in levels of 255 above which the input's frame is not the one that the run saw; JPEG makes 1 or 2."""
-WORKING = "leave --depth-size original out"
+WORKING = "leave --depth-size original out (or --images distorted)"
 
 
-def at_original_size(result: Result, frames: tuple[int, ...]) -> Export:
+def at_original_size(
+    result: Result, frames: tuple[int, ...], *, is_distorted: bool = False
+) -> Export:
     """Export frames at the size of the input, which is read again; depth and masks are guided by its images.
 
     Args:
         result: The whole result.
         frames: Indices of the frames that are exported.
+        is_distorted: Images as they came, with their lens; depth and masks to match.
 
     Raises:
         InputError: The input is gone, or is not what it was.
@@ -55,12 +59,16 @@ def at_original_size(result: Result, frames: tuple[int, ...]) -> Export:
         )
     scale = (originals.size[0] / size[0], originals.size[1] / size[1])
     chosen = select(result, frames)
+    lens = None
+    if is_distorted and originals.camera and originals.straight:
+        lens = Lens(originals.camera, originals.straight, originals.size)
     return Export(
         chosen,
         frames,
         originals.size,
         chosen.intrinsics * np.array(scale * 2),
-        lambda: _original_views(result, frames, originals, source),
+        lambda: _original_views(result, frames, originals, source, lens),
+        lens=lens,
     )
 
 
@@ -86,7 +94,11 @@ def _found_lens(run: Mapping[str, object]) -> Camera | None:
 
 
 def _original_views(
-    result: Result, frames: tuple[int, ...], originals: Originals, source: Path
+    result: Result,
+    frames: tuple[int, ...],
+    originals: Originals,
+    source: Path,
+    lens: Lens | None,
 ) -> Iterator[View]:
     wanted, seen = set(frames), 0
     for index, original in enumerate(originals.frames()):
@@ -101,7 +113,10 @@ def _original_views(
         if index in wanted:
             _check_same(original.image, originals.size, result, index, source)
             layers = upsample(layers_of(result, index), original.image)
-            yield View(index, original.image, layers)
+            if lens is None:
+                yield View(index, original.image, layers)
+            else:
+                yield View(index, original.distorted, lens.layers(layers))
     if seen < len(result.sources):
         raise InputError(
             f"{source} has {seen} frames for the {len(result.sources)} of the result; the input has changed: put the "

@@ -12,7 +12,9 @@ from jaxtyping import Float64, UInt8
 
 from recon4d.core.arrays import save_array
 from recon4d.core.files import writing
+from recon4d.export.distorted import Lens
 from recon4d.export.upsample import Layers
+from recon4d.io.camera import Camera
 from recon4d.io.pictures.files import write_image
 from recon4d.results.folder import JPEG_QUALITY
 from recon4d.results.result import Result
@@ -52,11 +54,21 @@ class Export:
     size: tuple[int, int]
     """(width, height) of the exported images."""
     intrinsics: Float64[np.ndarray, "frames 4"]
-    """(fx, fy, cx, cy) in pixels of the exported images, centre of the first pixel at (0.5, 0.5)."""
+    """(fx, fy, cx, cy) in pixels of the exported images, of their undistorted view where they have a lens; centre of
+    the first pixel at (0.5, 0.5)."""
     views: Callable[[], Iterator[View]]
     """One after the other, in the order of `frames`: at the input's size they would not fit into memory."""
     draws_cameras: bool = True
     """Whether cameras and their path are drawn as lines, in formats that hold drawings."""
+    lens: Lens | None = None
+    """Of images that are exported as they came; None: they are undistorted."""
+
+    def camera(self, row: int) -> Camera:
+        """What took an exported image."""
+        if self.lens is not None:
+            return self.lens.seen_with(self.intrinsics[row])
+        fx, fy, cx, cy = self.intrinsics[row].tolist()
+        return Camera(fx, fy, cx, cy, size=self.size)
 
     @property
     def shares_intrinsics(self) -> bool:

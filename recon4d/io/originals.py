@@ -9,7 +9,6 @@ from jaxtyping import UInt8
 
 from recon4d.core.errors import InputError
 from recon4d.io.camera import Camera
-from recon4d.io.frames import SourceFrame
 from recon4d.io.lens import Undistortion, undistortion
 from recon4d.io.options import ReadOptions
 from recon4d.io.read import camera_of, kept_frames, open_source
@@ -23,6 +22,8 @@ class Original:
     """As in `frames.txt` of the result."""
     image: UInt8[np.ndarray, "height width 3"]
     """RGB, upright, undistorted."""
+    distorted: UInt8[np.ndarray, "height width 3"]
+    """The same as it came."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Originals:
     """(width, height) in pixels."""
     pixel_aspect: float
     """Width over height of a pixel as it is meant to be seen."""
+    camera: Camera | None
+    """Of the frames as they came; None: nothing was known of it."""
+    straight: Camera | None
+    """Of the undistorted frames."""
     frames: Callable[[], Iterator[Original]]
     """Starts reading from the first kept frame."""
 
@@ -63,13 +68,8 @@ def open_originals(source: Path, options: ReadOptions, found: Camera | None = No
     def frames() -> Iterator[Original]:
         again = open_source(source, options)  # a video that was begun goes on counting its frames
         for frame in kept_frames(again.frames(), again, options):
-            yield Original(frame.name, _undistorted(frame, lens))
+            pixels = np.ascontiguousarray(frame.pixels())
+            yield Original(frame.name, pixels if lens is None else lens.image(pixels), pixels)
 
-    return Originals((width, height), opened.pixel_aspect, frames)
-
-
-def _undistorted(
-    frame: SourceFrame, lens: Undistortion | None
-) -> UInt8[np.ndarray, "height width 3"]:
-    pixels = np.ascontiguousarray(frame.pixels())
-    return pixels if lens is None else lens.image(pixels)
+    straight = camera if lens is None else lens.camera
+    return Originals((width, height), opened.pixel_aspect, camera, straight, frames)
