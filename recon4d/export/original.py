@@ -50,7 +50,7 @@ def at_original_size(
                 f"{needed}, which the result was made from, does not exist any more; it is needed for --depth-size "
                 f"original: put it back, or {WORKING}"
             )
-    originals = open_originals(source, options, _found_lens(result.run))
+    originals = open_originals(source, options, found_lens(result.run))
     size = size_of(result)
     if working_size(originals.size, options.size, originals.pixel_aspect) != size:
         raise InputError(
@@ -72,7 +72,7 @@ def at_original_size(
     )
 
 
-def _found_lens(run: Mapping[str, object]) -> Camera | None:
+def found_lens(run: Mapping[str, object]) -> Camera | None:
     """The input's camera where the run found its lens.
 
     Raises:
