@@ -16,7 +16,8 @@ from recon4d.core.scene import DenseDepth, Flow, Scene, Video
 from recon4d.core.tensors import depth_at_samples
 from recon4d.flow import FlowMethod
 from recon4d.flow.unrolled import row_motion, without_shutter
-from recon4d.run.figures import LEAST_FOLLOWED, FrameFigures, frame_figures
+from recon4d.run.figures import LEAST_FOLLOWED, PATTERN, FrameFigures, frame_figures
+from recon4d.run.pattern import NOTHING, Residuals, pattern_of
 
 CHECKED_OFFSETS = (1, 5, 10)
 """Frames apart at which the result's predicted motion is compared with the flow."""
@@ -83,6 +84,7 @@ def check_flow(
     edge_of = flow.row_of()
     out: dict[str, float] = {}
     of_frames = np.full(video.num_frames, np.nan)
+    patterns = np.full((video.num_frames, len(PATTERN)), np.nan, np.float32)
     for offset in CHECKED_OFFSETS:
         count = video.num_frames - offset
         if count < 1:
@@ -95,15 +97,21 @@ def check_flow(
             if None not in known
             else _at_once(_forward(method, video, pairs, threads), pairs, video, scene, dense)
         )
-        errors = [
+        residuals = [
             _residual(scene, dense, is_dynamic, pair, found)
             for pair, found in zip(pairs, measured, strict=True)
         ]
+        for start, each in zip(starts, residuals, strict=True):
+            found = pattern_of(each, video.size)
+            for at, (name, apart) in enumerate(PATTERN):
+                if apart == offset:
+                    patterns[start, at] = getattr(found, name)
+        errors = [each.length_px for each in residuals]
         together = np.concatenate(errors)
         if len(together):
             out[str(offset)] = float(np.median(together))
         of_frames = np.fmax(of_frames, by_frame(starts, errors, video.num_frames))
-    return Check(out, frame_figures(flow, dense, is_dynamic, of_frames))
+    return Check(out, frame_figures(flow, dense, is_dynamic, of_frames, patterns))
 
 
 def by_frame(
@@ -127,8 +135,8 @@ def _residual(
     is_dynamic: Bool[np.ndarray, "frames height width"],
     pair: Int64[np.ndarray, "2"],
     measured_flow: tuple[Float16[np.ndarray, "rows cols 2"], UInt8[np.ndarray, "rows cols"]],
-) -> Float64[np.ndarray, " pixels"]:
-    """Distance of the predicted from the measured motion of one pair's confident static pixels, pixels.
+) -> Residuals:
+    """Predicted minus measured motion of one pair's confident static pixels.
 
     Empty where they are too few to be more than chance.
     """
@@ -140,7 +148,7 @@ def _residual(
     static = (depth > 0) & ~moving
     use = (confidence > 127) & static
     if use.sum() < LEAST_FOLLOWED * static.sum():
-        return np.zeros(0)
+        return NOTHING
     uv = torch.from_numpy(sample_px(rows, cols)[use].astype(np.float64))
     relative = np.linalg.inv(scene.world_from_cam[target]) @ scene.world_from_cam[source]
     k = torch.from_numpy(np.array(scene.intrinsics))
@@ -152,5 +160,5 @@ def _residual(
         k[target],
     )
     measured = uv + torch.from_numpy(flow_px[use].astype(np.float64))
-    error = torch.where(ratio > 0, (predicted - measured).norm(dim=-1), torch.inf)
-    return np.asarray(error)
+    error = torch.where((ratio > 0)[:, None], predicted - measured, torch.inf)
+    return Residuals(np.asarray(uv), np.asarray(error))

@@ -19,6 +19,8 @@ LEAST_FOLLOWED = 0.2
 works. Between pictures that share nothing it seems to follow up to 8 % by chance; where it begins to fail 10 to 15 %,
 with errors of its own of 3 to 30 px (15 clips of 256 and 512 px, 5 to 30 frames apart).
 """
+PATTERN = (("rows", 1), ("columns", 1), ("border", 10), ("common", 10))
+"""Figures of `recon4d.run.pattern.Pattern` that are kept, and of pairs how many frames apart."""
 DEPTH_STRIDE = 4
 """Pixels between those whose depth is looked at."""
 DEPTH_LEVELS = np.linspace(0, 1, 101)
@@ -39,6 +41,8 @@ class FrameFigures:
     """Quantiles (`DEPTH_LEVELS`) of measured z-depth; nan where nothing is measured."""
     is_flat: Bool[np.ndarray, " frames"]
     """Depth is a constant, or confidence 0 everywhere."""
+    pattern: Float32[np.ndarray, "frames patterns"]
+    """Of the residuals of pairs that begin here (`PATTERN`); nan: not measured."""
 
 
 def frame_figures(
@@ -46,6 +50,7 @@ def frame_figures(
     dense: DenseDepth,
     is_dynamic: Bool[np.ndarray, "frames height width"],
     residual_px: Float64[np.ndarray, " frames"],
+    pattern: Float32[np.ndarray, "frames patterns"] | None = None,
 ) -> FrameFigures:
     """Take the figures of a result, or of a clip of one.
 
@@ -54,6 +59,7 @@ def frame_figures(
         dense: Depth and confidence.
         is_dynamic: Moving pixels.
         residual_px: As in `FrameFigures`.
+        pattern: As there; None: not measured.
     """
     edge_of = flow.row_of()
     count = len(dense.depth)
@@ -64,6 +70,7 @@ def frame_figures(
         moving=is_dynamic.mean(axis=(1, 2), dtype=np.float32),
         depth=np.stack([_measured_depth(dense, frame) for frame in range(count)]),
         is_flat=np.array([_is_flat(dense, frame) for frame in range(count)], bool),
+        pattern=np.full((count, len(PATTERN)), np.nan, np.float32) if pattern is None else pattern,
     )
 
 
