@@ -38,6 +38,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     {
         "recon4d.masks": "what moves: methods, evidence, refinement",
         "recon4d.evaluate": "a result against the truth",
+        "recon4d.tracks": "points followed through a result, and its moving objects",
     },
     {
         "recon4d.run": "from an input to a result: stages, rounds, long videos",

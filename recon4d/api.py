@@ -51,6 +51,9 @@ class RunOptions(TypedDict, total=False):
     workers: int | None
     executor: str
     seed: int
+    tracks: int
+    objects: bool
+    scene_flow: bool
     optim: OptimConfig
 
 

@@ -66,6 +66,7 @@ EXPORT = {
         "recon4d.export.nerfstudio", about="transforms.json, images, masks, depth, points"
     ),
     "glb": Entry("recon4d.export.glb", about="points, animated, and cameras (Blender, browsers)"),
+    "tracks": Entry("recon4d.export.tables", about="followed points and objects, as CSV"),
     "overlay": Entry("recon4d.export.pictures", about="masks over the images"),
 }
 """`make() -> recon4d.export.views.Exporter`."""

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from recon4d.results.motion import MovingObject, Objects, Tracks
 from recon4d.results.reconstruction import Reconstruction
 from tests.media import textured_frames
 
@@ -39,6 +40,31 @@ def tiny_result() -> Reconstruction:
         is_metric=True,
         pose_covariance=covariance,
         depth_std=np.full(shape, 0.1, np.float16),
+        tracks=Tracks(
+            uv=rng.uniform(0, HEIGHT, (FRAMES, 2, 2)).astype(np.float32),
+            is_visible=rng.uniform(size=(FRAMES, 2)) > 0.2,
+            sigma_px=np.full((FRAMES, 2), 0.5, np.float32),
+            world=rng.normal(size=(FRAMES, 2, 3)).astype(np.float32),
+            sigma=np.full((FRAMES, 2), np.inf, np.float32),
+            start=np.array([0, 2], np.int32),
+            object_id=np.array([0, 1], np.int32),
+        ),
+        objects=Objects(
+            (rng.uniform(size=shape) > 0.9).astype(np.uint8),
+            (
+                MovingObject(
+                    id=1,
+                    frames=(0, 2),
+                    path=((0.0, 0.0, 1.0), (1.0, 0.0, 1.0)),
+                    path_sigma=(0.25, None),
+                    box=((0.0, 0.0, 0.0, 1.0, 1.0, 1.0),) * 2,
+                    speed=5.0,
+                    speed_sigma=None,
+                    is_rigid=True,
+                ),
+            ),
+        ),
+        scene_flow=np.zeros((*shape, 3), np.float16),
         run={
             "frames": FRAMES,
             "posed": FRAMES,

@@ -53,6 +53,21 @@ def demo(arguments: Namespace) -> None:
     say(run_demo(arguments.out or _DEMO_OUT, show_progress))
 
 
+def track(arguments: Namespace) -> None:
+    """Follow points through a result, and tell apart what moves."""
+    from recon4d.tracks.command import track_result
+
+    wrote = track_result(
+        arguments.result,
+        points=arguments.points,
+        tracks=arguments.tracks,
+        objects=arguments.objects,
+        scene_flow=arguments.scene_flow,
+        progress=show_progress,
+    )
+    say("\n".join(f"wrote {printable(str(path))}" for path in wrote))
+
+
 def view(arguments: Namespace) -> None:
     """Show a result."""
     if arguments.web and arguments.png is not None:
@@ -151,6 +166,7 @@ def train(arguments: Namespace) -> None:
 COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "run": run,
     "demo": demo,
+    "track": track,
     "view": view,
     "eval": evaluate,
     "export": export,

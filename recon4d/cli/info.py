@@ -58,6 +58,7 @@ def describe_source(path: Path) -> str:
 def describe_result(folder: Path) -> str:
     """Summarise a result folder from its text files; the others are checked, but not decoded."""
     from recon4d.results.folder import check_files
+    from recon4d.results.motion_files import motion_text
     from recon4d.results.texts import read_cameras
 
     cameras = read_cameras(folder)
@@ -73,6 +74,7 @@ def describe_result(folder: Path) -> str:
         "shutter": _shutter_text(run),
         "size": f"{width}x{height} px",
         "scale": _scale_text(run),
+        "motion": motion_text(folder, len(focals)),
         "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
         "time": _seconds_text(run.get("stages"), run.get("wall_seconds")),
     }

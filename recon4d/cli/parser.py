@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from recon4d.choices import table
 from recon4d.cli.train import add_train
@@ -13,7 +13,7 @@ from recon4d.core.errors import ConfigError, did_you_mean
 from recon4d.settings.config import CHOICES, GROUPS, RunConfig
 from recon4d.settings.option import Choice
 
-COMMANDS = ("run", "demo", "view", "eval", "export", "info", "models", "train")
+COMMANDS = ("run", "demo", "track", "view", "eval", "export", "info", "models", "train")
 ALIGN = Choice(now=("auto", "sim3", "se3", "none"))
 COLOUR = Choice(now=("image", "uncertainty"))
 DEPTH_SCALE = Choice(now=("sequence", "scale_shift", "none"))
@@ -72,6 +72,7 @@ def _build() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
         for name, text in (
             ("run", "reconstruct a video, a folder of images, or an RGB-D folder"),
             ("demo", "render a small moving world, reconstruct it, and compare with the truth"),
+            ("track", "follow points through a result, and tell apart what moves"),
             ("view", "look at a result: desktop window, browser, or picture"),
             ("eval", "compare a result or a trajectory with ground truth"),
             ("export", "write a result for other programs"),
@@ -82,6 +83,7 @@ def _build() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     }
     _add_run(add["run"])
     add["demo"].add_argument("--out", type=place, metavar="DIR", help="result folder")
+    _add_track(add["track"])
     _add_view(add["view"])
     _add_eval(add["eval"])
     _add_export(add["export"])
@@ -113,12 +115,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     for each in fields(RunConfig):
         told = each.metadata
         if told.get("group") is not None:
+            how: dict[str, Any] = {"metavar": told["usage"].format(**names)}
+            if each.name == "weights":
+                how["action"] = "append"
+            elif told["alone"] is not None:
+                how |= {"nargs": "?", "const": told["alone"]}
+                if not told["usage"]:
+                    how = {"action": "store_const", "const": told["alone"]}
             groups[told["group"]].add_argument(
-                f"--{each.name.replace('_', '-')}",
-                default=left_out,
-                metavar=told["usage"].format(**names),
-                help=told["text"],
-                action="append" if each.name == "weights" else "store",
+                f"--{each.name.replace('_', '-')}", default=left_out, help=told["text"], **how
             )
     group = parser.add_argument_group("result")
     group.add_argument(
@@ -151,6 +156,18 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument("--revision", metavar="R", help="branch, tag or commit of the repository")
     fetch.add_argument("--yes", action="store_true", help="agree to size and licence")
     fetch.add_argument("--offline", action="store_true", help="check what is there, fetch nothing")
+
+
+def _add_track(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", type=Path, metavar="RESULT")
+    text = "points to follow: lines of frame,u,v; pixels of the result's images, centre of the first one at (0, 0)"
+    parser.add_argument("--points", type=Path, metavar="FILE", help=text)
+    text = "follow so many points that are chosen (2000, unless something else is asked for)"
+    parser.add_argument("--tracks", type=whole("--tracks", 1), metavar="N", help=text)
+    text = "tell the things apart that move: objects/, objects.json"
+    parser.add_argument("--objects", action="store_true", help=text)
+    text = "how what every pixel shows moves until the next frame: scene_flow/"
+    parser.add_argument("--scene-flow", action="store_true", help=text)
 
 
 def _add_view(parser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,7 @@ from recon4d.export.nerfstudio import GL_FROM_CV
 from recon4d.export.views import Export, Exporter
 from recon4d.results.cloud import FAR, PointCloud, median_depth, moving_cloud, static_cloud
 from recon4d.results.frustums import EDGES, SIZE
+from recon4d.results.trails import trail_colors
 
 FILE = "scene.glb"
 MAX_STATIC = 500_000
@@ -34,6 +35,8 @@ MAX_MOVING = 800_000
 """Moving points of all frames together: 13 MB."""
 MAX_MOVING_FRAMES = 60
 """Frames whose moving points are exported, spread evenly: more would be too thin."""
+MAX_TRAILS = 100
+"""Followed points of an object whose ways are drawn."""
 CAMERA_RGBA = (0, 130, 255, 255)
 """Of frustums and of the camera's path."""
 
@@ -51,6 +54,7 @@ def export_glb(export: Export, folder: Path) -> None:
         centres = export.result.world_from_cam[:, :3, 3] @ GL_FROM_CV[:3, :3]
         steps = tuple((row, row + 1) for row in range(len(centres) - 1))
         scene.add_geometry(_lines(centres, steps), node_name="path", geom_name="path")
+    _add_trails(scene, export)
     data = scene.export(
         file_type="glb", tree_postprocessor=lambda tree: add_gltf_cameras(tree, export)
     )
@@ -159,9 +163,13 @@ def _frustum(export: Export, row: int) -> Float64[np.ndarray, "5 3"]:
     return np.concatenate((np.zeros((1, 3)), in_cam)) @ GL_FROM_CV[:3, :3]
 
 
-def _lines(points: Float64[np.ndarray, "points 3"], edges: tuple[tuple[int, int], ...]) -> Any:
+def _lines(
+    points: Float64[np.ndarray, "points 3"],
+    edges: tuple[tuple[int, int], ...],
+    color: tuple[int, ...] = CAMERA_RGBA,
+) -> Any:
     trimesh = import_trimesh()
-    entities = [trimesh.path.entities.Line(edge, color=CAMERA_RGBA) for edge in edges]
+    entities = [trimesh.path.entities.Line(edge, color=color) for edge in edges]
     return trimesh.path.Path3D(entities=entities, vertices=points, process=False)
 
 
@@ -174,6 +182,28 @@ def _add_points(scene: Any, name: str, cloud: PointCloud) -> None:
     colors = np.concatenate((linear_colors(cloud.colors), opaque), axis=1)
     geometry = import_trimesh().PointCloud(points, colors=colors)
     scene.add_geometry(geometry, node_name=name, geom_name=name)
+
+
+def _add_trails(scene: Any, export: Export) -> None:
+    """The ways of moving followed points over all frames, one node `trails_ID` for each object; without tracks none."""
+    last, tracks = len(export.frames) - 1, export.result.tracks
+    if tracks is None or last < 1:
+        return
+    ids = tracks.object_id
+    for k in np.unique(ids[ids != 0]).tolist():
+        own = np.flatnonzero(ids == k)
+        own = own[spread_evenly(len(own), MAX_TRAILS)]
+        ends = np.stack((tracks.world[:-1, own], tracks.world[1:, own]), axis=2)
+        seen = tracks.is_visible[:-1, own] & tracks.is_visible[1:, own]
+        lines = ends[seen & np.isfinite(ends).all((2, 3))]
+        if not len(lines):
+            continue
+        points = lines.reshape(-1, 3).astype(np.float64) @ GL_FROM_CV[:3, :3]
+        edges = tuple((2 * at, 2 * at + 1) for at in range(len(lines)))
+        color = (*trail_colors(export.result)[own[0]].tolist(), 255)
+        scene.add_geometry(
+            _lines(points, edges, color), node_name=f"trails_{k}", geom_name=f"trails_{k}"
+        )
 
 
 def _description(export: Export) -> dict[str, object]:

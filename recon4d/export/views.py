@@ -152,6 +152,7 @@ def select(result: Result, frames: tuple[int, ...]) -> Result:
         depth=result.depth[chosen],
         confidence=result.confidence[chosen],
         is_dynamic=result.is_dynamic[chosen],
+        tracks=None if result.tracks is None else result.tracks.of(chosen),
     )
 
 

@@ -18,6 +18,8 @@ RESULT_FILES = (
     "pose_covariance.npy",
     "preview.png",
     "overlay.png",
+    "tracks.npz",
+    "objects.json",
 )
 """Files of a result folder."""
 RESULT_FOLDERS = {
@@ -26,8 +28,12 @@ RESULT_FOLDERS = {
     "depth_std": ".npy",
     "confidence": ".png",
     "masks": ".png",
+    "objects": ".png",
+    "scene_flow": ".npy",
 }
 """Folders of a result with one file per frame, and how these end."""
+OPTIONAL_FOLDERS = ("depth_std", "objects", "scene_flow")
+"""Those that a result may lack: it is of an earlier version, or they were not asked for."""
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 """Files that file managers leave in every folder they show; nobody misses them."""
 _FRAME = re.compile(r"\d{6,}")

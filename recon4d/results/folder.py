@@ -19,7 +19,7 @@ from recon4d.core.arrays import save_array
 from recon4d.core.files import writing
 from recon4d.core.text import storable_name
 from recon4d.io.files import FORMAT
-from recon4d.io.ours import RESULT_FOLDERS
+from recon4d.io.ours import OPTIONAL_FOLDERS, RESULT_FOLDERS
 from recon4d.io.pictures.files import write_image
 from recon4d.io.poses.trajectory import (
     Trajectory,
@@ -37,6 +37,15 @@ from recon4d.results.frame_files import (
     read_array,
     read_colors,
     read_grey,
+)
+from recon4d.results.motion_files import (
+    SCENE_FLOW,
+    TRACKS,
+    read_objects,
+    read_scene_flow,
+    read_tracks,
+    write_objects,
+    write_tracks,
 )
 from recon4d.results.result import Cameras, Result
 from recon4d.results.run_file import check_run
@@ -97,6 +106,20 @@ def write_data(reconstruction: Result, folder: Path) -> None:
         overlay=reconstruction.overlay,
     )
     write_texts(cameras, folder)
+    write_motion(reconstruction, folder)
+
+
+def write_motion(reconstruction: Result, folder: Path) -> None:
+    """Write what a result has of followed points, objects and scene flow into a result folder."""
+    if reconstruction.tracks is not None:
+        write_tracks(reconstruction.tracks, folder / TRACKS)
+    if reconstruction.objects is not None:
+        write_objects(reconstruction.objects, folder)
+    if reconstruction.scene_flow is not None:
+        with writing(folder):
+            (folder / SCENE_FLOW).mkdir(exist_ok=True)
+        for frame, flow in enumerate(reconstruction.scene_flow):
+            save_array(folder / SCENE_FLOW / f"{frame:06d}.npy", np.asarray(flow, np.float16))
 
 
 def make_frame_folders(folder: Path, has_std: bool) -> None:
@@ -158,6 +181,9 @@ def read_result(folder: Path) -> Result:
         is_metric=cameras.is_metric,
         pose_covariance=cameras.pose_covariance,
         overlay=cameras.overlay,
+        tracks=read_tracks(folder / TRACKS, count),
+        objects=read_objects(folder, count, size),
+        scene_flow=read_scene_flow(folder, count, size),
         run=cameras.run,
         config_toml=cameras.config_toml,
     )
@@ -171,12 +197,14 @@ def check_files(folder: Path, cameras: Cameras) -> None:
     """
     count, size = len(cameras.sources), cameras.size
     for name, suffix in RESULT_FOLDERS.items():
-        if name == DEPTH_STD and not (folder / name).exists():
-            continue  # results of earlier versions have none
+        if name in OPTIONAL_FOLDERS and not (folder / name).exists():
+            continue
         check_count(folder / name, suffix, count)
         for index in range(count):
             path = folder / name / f"{index:06d}{suffix}"
-            if suffix == ".npy":
+            if name == SCENE_FLOW:
+                check_array(path, Wanted(np.float16, (*size[::-1], 3)))
+            elif suffix == ".npy":
                 check_array(path, _map(np.float16 if name == DEPTH_STD else np.float32, size))
             else:
                 check_picture(path, size)
@@ -213,18 +241,20 @@ def write_frame(folder: Path, index: int, frame: Frame) -> None:
 
 
 def read_frame(folder: Path, index: int, size: tuple[int, int]) -> Frame:
-    """Read the files of one frame of a result, but for the standard deviation of its depth.
+    """Read the files of one frame of a result.
 
     Args:
         folder: The result folder.
         index: Of the frame.
         size: (width, height) of the result's images.
     """
+    std = folder / f"{DEPTH_STD}/{index:06d}.npy"
     return Frame(
         read_colors(folder / f"images/{index:06d}.jpg", size),
         _read_depth(folder / f"depth/{index:06d}.npy", size),
         read_grey(folder / f"confidence/{index:06d}.png", size),
         read_grey(folder / f"masks/{index:06d}.png", size) > 0,
+        _read_frame_std(std, size) if std.exists() else None,
     )
 
 
@@ -269,16 +299,16 @@ def _read_std(folder: Path, count: int, size: tuple[int, int]) -> np.ndarray | N
     """Results of earlier versions have none."""
     if not (folder / DEPTH_STD).exists():
         return None
+    return _read_stack(
+        folder, f"{DEPTH_STD}/{{:06d}}.npy", count, lambda path: _read_frame_std(path, size)
+    )
 
-    def read(path: Path) -> np.ndarray:
-        found = read_array(path, _map(np.float16, size))
-        if not (found >= 0).all():
-            raise damaged(
-                path, "has values that are no standard deviation (negative, or not a number)"
-            )
-        return found
 
-    return _read_stack(folder, f"{DEPTH_STD}/{{:06d}}.npy", count, read)
+def _read_frame_std(path: Path, size: tuple[int, int]) -> np.ndarray:
+    found = read_array(path, _map(np.float16, size))
+    if not (found >= 0).all():
+        raise damaged(path, "has values that are no standard deviation (negative, or not a number)")
+    return found
 
 
 def _each_frame(work: Callable[[int], T], count: int) -> list[T]:

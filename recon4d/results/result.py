@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, Float64, UInt8
 
 from recon4d.core.scene import Notice
+from recon4d.results.motion import Objects, Tracks
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,13 @@ class Result:
     overlay: Bool[np.ndarray, "height width"] | None = None
     """Pixels that an overlay (bars, a logo, a clock, subtitles) covers in any frame: in those frames they are not
     moving, and their depth and confidence are 0. None: nothing sticks to the picture."""
+    tracks: Tracks | None = None
+    """Points followed through the video; None: none were asked for."""
+    objects: Objects | None = None
+    """The things that move, by ids; None: they were not asked for."""
+    scene_flow: Float16[np.ndarray, "frames height width 3"] | None = None
+    """How far the point that a pixel shows moves in the world until the next frame, scene units; 0 = static, nan = not
+    known, as all is in the last frame; None: it was not asked for."""
     run: dict[str, object] = field(default_factory=dict)
     """The content of `run.json`."""
     config_toml: str = ""

@@ -9,6 +9,7 @@ from recon4d.core.stages import peak_rss_mb, stage_costs
 from recon4d.results.folder import write_data, write_run
 from recon4d.results.preview import write_preview
 from recon4d.results.result import Result
+from recon4d.results.run_file import read_run
 from recon4d.run.stages import ALONE, LENS, UNDISTORTED
 
 
@@ -39,6 +40,20 @@ def write_all(result: Result, folder: Path, clock: Clock) -> Path:
     outside = {"write": written_s - begun_s, "preview": time.monotonic() - written_s}
     write_run(result.run | costs(every_cost(folder), clock, outside), result.is_metric, finished)
     return finished
+
+
+def add_cost(finished: Path, name: str, seconds: float) -> None:
+    """Add what was done to a result after it was written to the costs in its run.json."""
+    run = read_run(finished)
+    stages = run["stages"]
+    assert isinstance(stages, dict), "costs wrote them"
+    stages[name] = {"seconds": seconds, "peak_rss_mb": peak_rss_mb()}
+    for each in ("seconds", "wall_seconds"):
+        before = run[each]
+        assert isinstance(before, float), "costs wrote it"
+        run[each] = before + seconds
+    run["peak_rss_mb"] = max(stage["peak_rss_mb"] for stage in stages.values())
+    write_run(run, run["scale"] == "metric", finished)
 
 
 def every_cost(folder: Path) -> dict[str, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +21,16 @@ from recon4d.io.files import (
 )
 from recon4d.io.frames import Source
 from recon4d.run.executor import check_executor
-from recon4d.run.finish import Clock, write_all
+from recon4d.run.finish import Clock, add_cost, write_all
 from recon4d.run.lens import without_lens
 from recon4d.run.long import write_long
 from recon4d.run.long.clips import is_long
 from recon4d.run.methods import Methods
+from recon4d.run.options import threads
 from recon4d.run.reconstruct import read_stage, reconstruct_in
 from recon4d.run.resume import begin, clear, is_begun, is_published, locked, will_publish
 from recon4d.settings.config import RunConfig
+from recon4d.tracks import Wanted, add_motion
 
 
 def run(
@@ -144,8 +147,22 @@ def _finished(job: _Job) -> Path:
     own = without_lens(config, job.methods, folder, job.progress, job.frames)
     if is_whole:
         result = reconstruct_in(config, job.methods, own, job.progress)
-        return _in_place(write_all(result, own, job.clock), folder)
-    return _in_place(write_long(config, own, job.clock, job.progress), folder)
+        finished = write_all(result, own, job.clock)
+    else:
+        finished = write_long(config, own, job.clock, job.progress)
+    _add_motion(job, finished)
+    return _in_place(finished, folder)
+
+
+def _add_motion(job: _Job, finished: Path) -> None:
+    """What is asked for of followed points and objects, into the finished result: of clips, too."""
+    config = job.config
+    wanted = Wanted(config.tracks, None, config.objects, config.scene_flow)
+    if not wanted.anything:
+        return
+    begun_s = time.monotonic()
+    add_motion(finished, wanted, job.methods.flow, threads(config), job.progress)
+    add_cost(finished, "motion", time.monotonic() - begun_s)
 
 
 def _in_place(finished: Path, folder: Path) -> Path:

@@ -25,7 +25,7 @@ CHOICES = {
 """The options of `RunConfig` that take a name."""
 
 
-GROUPS = ("which frames", "camera", "method", "computing")
+GROUPS = ("which frames", "camera", "method", "computing", "motion")
 """What options are about, in the order of `recon4d run --help`."""
 
 
@@ -218,6 +218,26 @@ class RunConfig:
     )
     seed: int = option(0, "N", "seed of every random choice (0)", group=3, low=0, high=2**63 - 1)
     """The first clusters of colours (`refine` edges) and of tokens (`masks` easi3r); TOML integers have 64 bits."""
+    tracks: int = option(
+        0,
+        "[N]",
+        "follow N points (2000), static and moving ones: tracks.npz",
+        group=4,
+        alone="2000",
+        low=0,
+        high=1_000_000,
+    )
+    """0: none."""
+    objects: bool = option(
+        False, "", "tell the things apart that move: objects/, objects.json", group=4, alone="yes"
+    )
+    scene_flow: bool = option(
+        False,
+        "",
+        "how what every pixel shows moves until the next frame: scene_flow/",
+        group=4,
+        alone="yes",
+    )
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Settings of the batch optimizer."""
 

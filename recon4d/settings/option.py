@@ -38,6 +38,7 @@ def option(
     text: str = "",
     *,
     group: int | None = None,
+    alone: str | None = None,
     low: Number | None = None,
     high: Number | None = None,
 ) -> Any:
@@ -47,11 +48,12 @@ def option(
         default: Its value where it is not given.
         usage: What stands for its value in the help; `{masks}` becomes the names that the option `masks` can be.
         text: Its help.
+        alone: Its value where the option is given without one; None: it needs one.
         group: Index in `GROUPS`; None: for `--set` and config.toml alone.
         low: Least value of a number.
         high: Largest.
     """
-    told = {"usage": usage, "text": text, "group": group, "low": low, "high": high}
+    told = {"usage": usage, "text": text, "group": group, "alone": alone, "low": low, "high": high}
     return field(default=default, metadata=told)
 
 

@@ -29,7 +29,8 @@ MOST_DOTS = 4096
 _NESTED: dict[str, type] = {"optim": OptimConfig}
 _RIVALS = {"fps": "stride", "stride": "fps"}  # one given on the command line replaces the other
 _URI = "file://"
-_WORDS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
+_YES = {"yes": True, "true": True, "no": False, "false": False}
+_WORDS = {bool: "yes or no", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 def build(values: Mapping[str, object]) -> RunConfig:
@@ -72,6 +73,10 @@ def convert(key: str, value: object) -> Any:
 
 
 def _convert_scalar(key: str, value: object, kind: type, other: str = "") -> Any:
+    if kind is bool:
+        if isinstance(value, bool) or value in _YES:
+            return _YES.get(str(value).lower())
+        raise ConfigError(f"{key} must be {_WORDS[kind]}, got {reprlib.repr(value)}")
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if kind is float and (is_whole or isinstance(value, float)):
         try:

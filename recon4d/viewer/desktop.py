@@ -27,6 +27,7 @@ from recon4d.results.colours import (
 from recon4d.results.folder import read_result
 from recon4d.results.frustums import camera_lines, ellipsoid_legend, ellipsoid_lines, path_lines
 from recon4d.results.result import Result
+from recon4d.results.trails import trail_lines
 from recon4d.viewer.moment import checked_frame, describe_frame
 from recon4d.viewer.packages import import_package
 from recon4d.viewer.screen_text import before_eye, text_rows
@@ -35,7 +36,7 @@ FRAMES_PER_S = 15.0
 """Playback speed."""
 HELP = (
     "keys: space play/pause, right/left step, Home first frame, +/- point size, "
-    "C cameras, M moving points, T path, U colours by uncertainty, E ellipsoids of camera positions, Q quit"
+    "C cameras, M moving points, T path, R trails, U colours by uncertainty, E ellipsoids of camera positions, Q quit"
 )
 NEAR = 0.004
 """Distance of the nearest thing that is drawn, in median depths of the scene; text is just behind it."""
@@ -60,6 +61,7 @@ class Playback:
     moving: bool = True
     path: bool = True
     ellipsoids: bool = False
+    trails: bool = True
     style: Style = PLAIN
 
     def stepped(self, by: int) -> "Playback":
@@ -125,7 +127,8 @@ class _Window:
         self._cameras = _lines(o3d, camera_lines(reconstruction), (0.3, 0.45, 1.0))
         self._path = _lines(o3d, path_lines(reconstruction), (0.95, 0.25, 0.25))
         self._ellipsoids = _lines(o3d, ellipsoid_lines(reconstruction), (0.9, 0.12, 0.63))
-        for geometry in (self._static, self._movers, self._cameras, self._path):
+        self._trails = self._draw_trails()
+        for geometry in (self._static, self._movers, self._cameras, self._path, self._trails):
             self._window.add_geometry(geometry)
         self._bind()
         self._look()
@@ -168,6 +171,13 @@ class _Window:
         cloud = moving_cloud(self._reconstruction, self._state.frame)
         return _points(self._o3d, styled(cloud, self._state.style, self._scale, moves=True))
 
+    def _draw_trails(self) -> Any:
+        """Where followed points came from; nothing in a result without."""
+        lines, colors = trail_lines(self._reconstruction, self._state.frame)
+        drawn = _lines(self._o3d, lines, INK)
+        drawn.colors = self._o3d.utility.Vector3dVector(colors / 255.0)
+        return drawn
+
     def _bind(self) -> None:
         """Connect keys with changes of the state."""
 
@@ -187,6 +197,7 @@ class _Window:
         on(ord("C"), lambda s: replace(s, cameras=not s.cameras))
         on(ord("M"), lambda s: replace(s, moving=not s.moving))
         on(ord("T"), lambda s: replace(s, path=not s.path))
+        on(ord("R"), lambda s: replace(s, trails=not s.trails))
         on(ord("U"), Playback.recolored)
         on(ord("E"), lambda s: replace(s, ellipsoids=not s.ellipsoids))
 
@@ -200,12 +211,18 @@ class _Window:
             fresh = self._draw_movers()
             self._movers.points, self._movers.colors = fresh.points, fresh.colors
             self._window.update_geometry(self._movers)
+        if state.frame != before.frame:
+            trails = self._draw_trails()
+            self._trails.points, self._trails.lines = trails.points, trails.lines
+            self._trails.colors = trails.colors
+            self._window.update_geometry(self._trails)
         self._window.get_render_option().point_size = state.point_size
         for was, now, geometry in (
             (before.cameras, state.cameras, self._cameras),
             (before.moving, state.moving, self._movers),
             (before.path, state.path, self._path),
             (before.ellipsoids, state.ellipsoids, self._ellipsoids),
+            (before.trails, state.trails, self._trails),
         ):
             if now and not was:
                 self._window.add_geometry(geometry, reset_bounding_box=False)

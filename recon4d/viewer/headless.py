@@ -24,6 +24,7 @@ from recon4d.results.frustums import (
 )
 from recon4d.results.preview import write_text
 from recon4d.results.result import Result
+from recon4d.results.trails import trail_lines
 from recon4d.viewer.drawer import PointDrawer, point_drawer
 from recon4d.viewer.moment import checked_frame, describe_frame
 
@@ -104,12 +105,16 @@ def draw(
     scale = StdScale.of(reconstruction)
     shown = join([styled(static, style, scale), styled(moving, style, scale, moves=True)])
     picture = (draw_points or splat)(shown, view_from_world, focal, size)
-    drawings = [
+    drawings: list[tuple[np.ndarray, tuple[int, int, int]]] = [
         (camera_lines(reconstruction), CAMERA_COLOR),
         (path_lines(reconstruction), PATH_COLOR),
         (frustum_lines(reconstruction, frame), CURRENT_COLOR),
         (ellipsoid_lines(reconstruction) if has_legend else np.zeros((0, 2, 3)), ELLIPSOID_COLOR),
     ]
+    trails, colors = trail_lines(reconstruction, frame)
+    for red, green, blue in np.unique(colors, axis=0).tolist():
+        own = (colors == (red, green, blue)).all(1)
+        drawings.append((trails[own], (red, green, blue)))
     for lines, color in drawings:
         _draw_lines(picture, lines, view_from_world, focal, color)
     write_text(picture, describe_frame(reconstruction, frame), (16, 30), 18, INK)

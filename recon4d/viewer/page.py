@@ -27,6 +27,7 @@ from recon4d.results.frustums import (
     path_lines,
 )
 from recon4d.results.result import Result
+from recon4d.results.trails import trail_lines
 from recon4d.viewer.levels import Levels
 from recon4d.viewer.moment import behind_camera, describe_frame
 
@@ -65,6 +66,7 @@ class Page:
         self._static_points = self._add_static()
         self._movers = self._add_movers(frame)
         self._add_cameras()
+        self._trails = self._add_trails(frame)
         self._current = self._add_current(frame)
 
     @property
@@ -144,6 +146,21 @@ class Page:
         self._ellipsoid_lines = self._add_lines("/ellipsoids", ellipsoid_lines(r), ELLIPSOID_COLOR)
         self._ellipsoid_lines.visible = False
 
+    def _add_trails(self, frame: int) -> Any:
+        """Where followed points came from, in the place of those of the frame before; None where there are none."""
+        lines, colors = trail_lines(self._reconstruction, frame)
+        if self._trail is None or not len(lines):
+            return None
+        trails = self._server.scene.add_line_segments(
+            "/trails",
+            lines,
+            colors=colors[:, None].repeat(2, 1),
+            thickness=LINE_PX,
+            thickness_units="screen",
+        )
+        trails.visible = bool(self._trail.value)
+        return trails
+
     def _add_current(self, frame: int) -> Any:
         """The camera of the current frame, in the place of that of the frame before."""
         r = self._reconstruction
@@ -175,6 +192,9 @@ class Page:
         self._playing = gui.add_checkbox("play", initial_value=False)
         self._follows = gui.add_checkbox("follow camera", initial_value=False)
         self._cameras = gui.add_checkbox("cameras", initial_value=True)
+        self._trail = None if r.tracks is None else gui.add_checkbox("trails", initial_value=True)
+        if self._trail is not None:
+            self._trail.on_update(self._show_trails)
         self._scale = gui.add_slider("point size", min=0.25, max=4.0, step=0.05, initial_value=1.0)
         self._frame.on_update(self._show_frame)
         self._follows.on_update(self._follow)
@@ -212,6 +232,7 @@ class Page:
         frame = int(self._frame.value)
         with self._server.atomic():
             self._movers = self._add_movers(frame)
+            self._trails = self._add_trails(frame)
             self._current = self._add_current(frame)
             self._image.image = self._reconstruction.images[frame]
             self._told.content = f"**{describe_frame(self._reconstruction, frame)}**"
@@ -228,6 +249,9 @@ class Page:
                 client.camera.up_direction = -self._reconstruction.world_from_cam[frame, :3, 1]
                 client.camera.position = place
                 client.camera.look_at = target
+
+    def _show_trails(self, _: Any) -> None:
+        self._trails = self._add_trails(int(self._frame.value))
 
     def _show_cameras(self, _: Any) -> None:
         for drawn in (self._camera_lines, self._path, self._current):
