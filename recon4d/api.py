@@ -21,6 +21,7 @@ IN_FILES = {
     "needed: write the masks as images there, 255 = moving",
     "poses": "the path of a file was needed: write them there, a line 'timestamp tx ty tz qx qy qz qw' for each pose "
     "(world_from_cam, TUM format)",
+    "depth": "the path of a folder or a file was needed: save them there as one .npy file (frames, height, width)",
 }
 """Options that others give as arrays, and what is taken."""
 
@@ -40,6 +41,9 @@ class RunOptions(TypedDict, total=False):
     readout: float | None
     poses: str | PathLike[str] | None
     pose_sigma: float | None
+    depth: str | PathLike[str] | None
+    depth_kind: str
+    depth_scale: str
     depth_factor: float | None
     size: int
     fps: float | None

@@ -32,7 +32,7 @@ def options() -> st.SearchStrategy[dict[str, Any]]:
             **{
                 key: st.sampled_from(choice.now)
                 for key, choice in CHOICES.items()
-                if key not in ("focal", "lens", "masks_mean")
+                if key not in ("focal", "lens", "masks_mean", "depth_kind", "depth_scale")
             },
             "size": st.integers(64, 8192),
             "start": st.floats(0, 1e9),

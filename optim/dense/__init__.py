@@ -25,6 +25,7 @@ from recon4d.optim.dense.beside import fill_beside_movers
 from recon4d.optim.dense.complete import complete
 from recon4d.optim.dense.edges import choose_sides, enlarge
 from recon4d.optim.dense.fuse import fuse, observe
+from recon4d.optim.dense.guided import SHAPED, Guide
 from recon4d.optim.dense.known import join_known, known_confidence, known_depth
 from recon4d.optim.dense.movers import MOVING, moving_depth
 from recon4d.optim.dense.observed import Observed
@@ -179,7 +180,11 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
     known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
     if known is not None:
         observed = join_known(observed, known.at_samples().where(moving <= MOVING))
-    limits = _limits(inputs.scene, frames, observed)
+    shapes = Guide.of(inputs.video, frames, inputs.device)
+    if shapes is not None:
+        shapes = shapes.following(observed, moving <= MOVING)
+        observed = shapes.joined(observed, moving <= MOVING)
+    limits = _limits(inputs.scene, frames, observed, SHAPED if shapes else CONFIDENT)
     surface = complete(observed, guide, moving, limits)
     surface = choose_sides(Observed(surface, observed.confidence), guide)
     trust = _trust(surface, observed)
@@ -193,7 +198,9 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
         if not known.is_measured:  # a network's guess of a mover is plausible, too
             moves = F.interpolate(moving[:, None], size=full.shape[1:], mode="nearest")[:, 0]
             full_trust = torch.where(moves > MOVING, MOVER, full_trust)
-    return _settle(inputs.scene, frames, full, full_trust)
+    if shapes is not None:
+        full = shapes.on_movers(full, moving > MOVING)
+    return _settle(inputs.scene, frames, full, full_trust, shapes)
 
 
 def _settle(
@@ -201,13 +208,15 @@ def _settle(
     frames: list[int],
     inverse_depth: Float[Tensor, "frames height width"],
     trust: Float[Tensor, "frames height width"],
+    shapes: Guide | None,
 ) -> _Maps:
-    """Frames that nothing measures have the prior's depth; those without a pose have no confidence.
+    """Frames that nothing measures, and no map tells, have a constant; those without a pose have no confidence.
 
     Where the order of depth is unsure, all have less of it.
     """
     for i, frame in enumerate(frames):
         is_measured = bool((trust[i] > MEASURED).any())
+        is_measured |= shapes is not None and bool((shapes.depth[i] > 0).any())
         if not is_measured:
             inverse_depth[i] = float(np.median(scene.inverse_depth[frame]))
         if not is_measured or not scene.is_posed[frame]:
@@ -217,11 +226,13 @@ def _settle(
     return inverse_depth.cpu().numpy(), (255 * trust).round().to(torch.uint8).cpu().numpy()
 
 
-def _limits(scene: Scene, frames: list[int], observed: Observed) -> Float[Tensor, "frames 2"]:
-    """Smallest and largest inverse depth that each frame may have."""
+def _limits(
+    scene: Scene, frames: list[int], observed: Observed, confident: float
+) -> Float[Tensor, "frames 2"]:
+    """Smallest and largest inverse depth that each frame may have, by its pixels from some trust on."""
     rows = []
     for i, frame in enumerate(frames):
-        seen = observed.inverse_depth[i][observed.confidence[i] > CONFIDENT]
+        seen = observed.inverse_depth[i][observed.confidence[i] > confident]
         if len(seen) < MIN_CONFIDENT:
             seen = torch.from_numpy(scene.inverse_depth[frame]).to(seen)
         ends = torch.quantile(seen, seen.new_tensor((TAIL, 1 - TAIL)))

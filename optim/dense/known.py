@@ -50,7 +50,7 @@ def known_depth(
 ) -> KnownDepth | None:
     """The prior of some frames, brought to the scale of the scene; None where there is none."""
     prior = video.depth_prior
-    if prior is None or (prior.is_metric and not scene.is_metric):
+    if prior is None or prior.is_guide or (prior.is_metric and not scene.is_metric):
         return None
     depth = torch.from_numpy(np.ascontiguousarray(prior.depth[frames])).to(device)
     sigma = torch.from_numpy(relative_sigma(prior, frames)).to(device)

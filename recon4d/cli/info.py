@@ -75,6 +75,7 @@ def describe_result(folder: Path) -> str:
         "size": f"{width}x{height} px",
         "scale": _scale_text(run),
         "motion": motion_text(folder, len(focals)),
+        "given depth": _depth_text(run.get("given_depth")),
         "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
         "time": _seconds_text(run.get("stages"), run.get("wall_seconds")),
     }
@@ -84,6 +85,14 @@ def describe_result(folder: Path) -> str:
 def format_rows(rows: Mapping[str, str]) -> str:
     """Lay out names and texts, one line each, in two columns; rows without text are left out."""
     return "\n".join(f"{name + ':':<12}{printable(text)}" for name, text in rows.items() if text)
+
+
+def _depth_text(given: object) -> str:
+    """What the user's own depth was; nothing without it."""
+    if not isinstance(given, dict):
+        return ""
+    array = f" (array '{given.get('array')}')" if given.get("array") else ""
+    return f"{given.get('scale')} {given.get('kind')}{array}"
 
 
 def _focal_text(focals: Sequence[float], run: Mapping[str, object]) -> str:

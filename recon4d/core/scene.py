@@ -56,6 +56,8 @@ class DepthPrior:
     focal_px: float | None = None
     """Focal length that it implies, pixels of the working size."""
     notices: tuple[Notice, ...] = ()
+    is_guide: bool = False
+    """Aligned to a finished scene, in its unit: it tells the shape of what nothing measures (`recon4d.optim.dense`)."""
 
     def of(self, frames: slice | Int64[np.ndarray, " some"]) -> "DepthPrior":
         """Of some frames; of a slice, memory maps stay memory maps."""

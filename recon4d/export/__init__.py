@@ -158,8 +158,8 @@ def _choose(
         )
     if exporter.has_space and has_no_parallax(reconstruction):
         _log.warning(
-            "the camera of this result does not translate: its depth is a constant that was set, not measured, and so "
-            "are the points of the export; rotations, intrinsics and masks are measured"
+            "the camera of this result does not translate: its depth was set (a constant) or given, not measured, and "
+            "so are the points of the export; rotations, intrinsics and masks are measured"
         )
     frames = tuple(frame for frame in every if not (exporter.is_sparse and frame in unposed))
     if options.is_original:

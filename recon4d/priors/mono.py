@@ -70,7 +70,9 @@ def depth_anything_prior(question: Question) -> DepthPrior:
 
 
 def affine_fit(
-    predicted: Float[np.ndarray, " samples"], measured: Float[np.ndarray, " samples"]
+    predicted: Float[np.ndarray, " samples"],
+    measured: Float[np.ndarray, " samples"],
+    min_gain: float = MIN_GAIN,
 ) -> tuple[float, float] | None:
     """Scale > 0 and offset that bring predicted to measured inverse depth, by reweighted least squares.
 
@@ -87,7 +89,7 @@ def affine_fit(
         scale = 1.4826 * float(np.median(error)) + 1e-12
         weight = 1 / (1 + (error / scale) ** 2)
     usual = float(np.median(np.abs(measured - np.median(measured))))
-    if solution[0] <= 0 or float(np.median(error)) > (1 - MIN_GAIN) * usual:
+    if solution[0] <= 0 or float(np.median(error)) > (1 - min_gain) * usual:
         return None
     return float(solution[0]), float(solution[1])
 

@@ -68,6 +68,8 @@ def _inputs(config: RunConfig) -> Iterator[Path]:
     yield anchored.input
     if anchored.masks_folder is not None:
         yield anchored.masks_folder
+    if anchored.depth is not None:
+        yield anchored.depth
     if anchored.intrinsics is not None and Path(anchored.intrinsics).is_file():
         yield Path(anchored.intrinsics)
     if anchored.poses is not None:

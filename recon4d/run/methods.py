@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from recon4d.flow import FlowMethod, flow_method
+from recon4d.io.depth_maps import DepthMaps
 from recon4d.masks import MaskMethod, Refiner, method, refiner
 from recon4d.masks.none import make as no_masks
 from recon4d.priors import Prior, prior
-from recon4d.run.options import resources
+from recon4d.run.options import given_depth, resources
 from recon4d.settings.config import RunConfig
 
 
@@ -20,6 +21,8 @@ class Methods:
     refine: Refiner
     prior: Prior | None
     """What says depth besides flow; None where flow alone, or the input itself, does."""
+    depth: DepthMaps | None = None
+    """Depth of the user's own, which a finished scene is completed with."""
 
     @classmethod
     def of(cls, config: RunConfig) -> "Methods":
@@ -32,6 +35,7 @@ class Methods:
         given = config.masks_folder is not None
         made = cls(
             prior=prior(config.geometry, own),
+            depth=given_depth(config),
             flow=flow_method(config.flow, own),
             masks=no_masks(own) if given else method(config.masks, own),
             refine=refiner(config.refine, own),

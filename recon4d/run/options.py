@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from recon4d.core.errors import ConfigError
+from recon4d.io.depth_maps import DepthMaps, depth_maps
 from recon4d.io.options import ReadOptions
 from recon4d.optim.setting import AlignOptions
 from recon4d.settings.config import RunConfig
@@ -18,6 +19,17 @@ def read_options(config: RunConfig) -> ReadOptions:
     names = {each.name for each in fields(ReadOptions)} - {"with_depth"}
     given = {name: getattr(config, name) for name in names}
     return ReadOptions(**given, with_depth=config.geometry == "rgbd")
+
+
+def given_depth(config: RunConfig) -> DepthMaps | None:
+    """Depth of the user's own, and how it is read; None where there is none.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    if config.depth is None:
+        return None
+    return depth_maps(config.depth, config.depth_kind, config.depth_scale, config.depth_factor)
 
 
 def threads(config: RunConfig) -> int:

@@ -13,7 +13,7 @@ from recon4d.io.frames import Source
 from recon4d.io.masks import check_mask_folder, read_mask_folder
 from recon4d.io.read import open_source, read_opened
 from recon4d.run.dissolves import dissolve_notices
-from recon4d.run.options import read_options
+from recon4d.run.options import given_depth, read_options
 from recon4d.run.overlays import find_overlay, overlay_notices
 from recon4d.run.overlays.paint import painted_over
 from recon4d.run.repeats import without_repeats
@@ -48,7 +48,17 @@ def read_frames(
     if config.masks_folder is not None:
         is_static = config.masks_mean == "static"
         notices += check_mask_folder(config.masks_folder, video, means_static=is_static)
+    depth = given_depth(config)
+    if depth is not None:
+        notices += depth.check(video, _num_input(config, video))
     return replace(video, notices=notices)
+
+
+def _num_input(config: RunConfig, video: Video) -> int | None:
+    """Frames of the input; None where some of them are left out."""
+    if config.start or config.stride > 1 or config.max_frames or config.fps:
+        return None
+    return video.num_frames if video.repeats is None else len(video.repeats.shown)
 
 
 def given_masks(config: RunConfig, video: Video) -> Bool[np.ndarray, "frames height width"] | None:

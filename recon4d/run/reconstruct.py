@@ -30,6 +30,7 @@ from recon4d.optim.dense import densify
 from recon4d.optim.unrelated import UnrelatedError
 from recon4d.results.result import Result
 from recon4d.run.check import check_flow
+from recon4d.run.guide import in_metres, with_guide
 from recon4d.run.methods import Methods
 from recon4d.run.options import align_options
 from recon4d.run.reading import given_masks, read_frames
@@ -68,10 +69,12 @@ def reconstruct_in(config: RunConfig, methods: Methods, folder: Path, progress: 
     rounds, first_flow, flow = mutual_rounds(config, methods, folder, video, given, progress)
     video = with_shutter(folder, with_prediction(folder, video))
     scene, motion = rounds.scene, rounds.masks
+    scene = in_metres(methods, video, scene, scene, np.arange(video.num_frames))
     seen = Seen(video, flow, None, options.threads, progress)
     final = REFINE.run(folder, lambda f: finish_masks(methods, seen, motion, given))
     notices = (*motion.notices, *final.notices, *rounds.notices)
     moving = outlines(final.is_dynamic)
+    video = with_guide(methods, folder, video, flow, scene, moving)
     dense = DEPTH.run(folder, lambda f: densify(video, flow, scene, moving, options, progress))
     spread = SPREAD.run(folder, lambda f: depth_spread(scene, dense, final.is_dynamic))
     check = CHECK.run(

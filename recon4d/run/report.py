@@ -19,6 +19,7 @@ from recon4d.core.scene import (
 from recon4d.run.check import Check
 from recon4d.run.doubts import Finished, doubts
 from recon4d.run.focal_source import focal_notices, focal_source, motion_kind
+from recon4d.run.guide import guide_entry, source_named
 from recon4d.run.lens_source import lens_report
 from recon4d.run.repeats import repeat_notices
 from recon4d.run.rounds import Round
@@ -54,7 +55,10 @@ def report(
     prediction = () if video.predicted_depth is None else video.predicted_depth.notices
     source = focal_source(video, scene)
     given = () if config.poses is None else POSES.load(folder).notices
-    of_scene = (*scene.notices, *focal_notices(source, scene, video.stated_focal_px))
+    of_scene = (
+        *source_named(scene.notices, config),
+        *focal_notices(source, scene, video.stated_focal_px),
+    )
     found = (*video.notices, *given, *prediction, *of_scene, *notices)
     there = partial(in_input, video=video)
     finished = Finished(scene, check.figures, video.size, source, check.residual_px, there)
@@ -67,6 +71,7 @@ def report(
         "scale": "metric" if scene.is_metric else "relative",
         "depth_factor": video.depth_factor,
         **{name: getattr(config, name) for name in TOLD},
+        **guide_entry(config),
         "focal_px": [float(v) for v in scene.intrinsics[0, :2]],
         "focal_known": video.intrinsics is not None,
         "focal_source": source,

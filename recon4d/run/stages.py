@@ -28,6 +28,8 @@ ALONE = "lens_alone"
 GUIDED_FLOW = Stage("guided_flow", Flow)
 """Flow measured anew with the help of the scene of round 0, for the rounds after it."""
 REFINE = Stage("refine", FinalMasks)
+GUIDE = Stage("guide", DepthPrior)
+"""Depth of the user's own, aligned to the last scene."""
 DEPTH = Stage("depth", DenseDepth)
 SPREAD = Stage("spread", DepthSpread)
 """How far depth may be off."""

@@ -15,6 +15,8 @@ CHOICES = {
     ),
     "masks_mean": Choice(now=("moving", "static")),
     "geometry": Choice(now=tuple(table("geometry"))),
+    "depth_kind": Choice(now=("auto", "depth", "disparity")),
+    "depth_scale": Choice(now=("auto", "metric", "relative", "affine")),
     "flow": Choice(now=tuple(table("flow"))),
     "refine": Choice(now=tuple(table("refine"))),
     "focal": Choice(now=("auto", "shared", "per-frame")),
@@ -175,10 +177,30 @@ class RunConfig:
         "where the first depth and poses come from",
         group=2,
     )
+    depth: Path | None = option(
+        None,
+        "FOLDER|FILE",
+        "depth of any model: npy, npz, EXR or 16-bit PNG per frame, or one file of all frames; 0 and NaN: unknown",
+        group=2,
+    )
+    """Of any resolution, of the frames as they are in the input."""
+    depth_kind: str = option(
+        CHOICES["depth_kind"].now[0],
+        "{depth_kind}",
+        "what --depth holds (auto: what its arrays are called, else depth)",
+        group=2,
+    )
+    depth_scale: str = option(
+        CHOICES["depth_scale"].now[0],
+        "{depth_scale}",
+        "its unit: metres; up to a factor, or a factor and an offset, in each frame (auto: affine of disparity, else "
+        "relative)",
+        group=2,
+    )
     depth_factor: float | None = option(
         None,
         "auto|F",
-        "value of an RGB-D folder's depth images for one metre (auto: 1000 or 5000, what is plausible)",
+        "value of depth images (RGB-D, --depth) for one metre (auto: 1000 or 5000, what is plausible)",
         group=2,
         low=1e-3,
         high=1e6,
@@ -277,11 +299,27 @@ class RunConfig:
                 f"--refine sam2 refines the masks of a method, and those of the folder {self.masks} stay as they are; "
                 "leave it out, or choose a method"
             )
-        if self.depth_factor is not None and self.geometry != "rgbd":
+        in_metres = self.depth is not None and self.depth_scale == "metric"
+        if self.depth_factor is not None and self.geometry != "rgbd" and not in_metres:
             raise ConfigError(
                 f"--depth-factor {self.depth_factor:g} is the unit of depth images, which --geometry {self.geometry} "
                 "does not read; add --geometry rgbd, or leave --depth-factor out"
             )
+        self._refuse_depth()
+
+    def _refuse_depth(self) -> None:
+        usual = CHOICES["geometry"].now[0]
+        if self.depth is not None and self.geometry != usual:
+            raise ConfigError(
+                f"--depth {self.depth} and --geometry {self.geometry} both tell the depth; give one of the two"
+            )
+        told = {"--depth-kind": self.depth_kind, "--depth-scale": self.depth_scale}
+        for option_, value in told.items():
+            if self.depth is None and value != "auto":
+                raise ConfigError(
+                    f"{option_} {value} says what the depth of one's own is, but none is given; add --depth FOLDER, or "
+                    "leave it out"
+                )
 
     def _refuse_idle_millimetres(self) -> None:
         if self.sensor_mm is not None and self.focal_mm is None:
@@ -345,6 +383,7 @@ class RunConfig:
             weights=tuple(f"{n}={Path(path).absolute()}" for n, path in self.given_weights),
             intrinsics=intrinsics,
             poses=None if self.poses is None else self.poses.absolute(),
+            depth=None if self.depth is None else self.depth.absolute(),
         )
 
 

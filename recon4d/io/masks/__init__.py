@@ -1,5 +1,6 @@
 """The user's own motion masks: one image per frame."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,13 @@ from recon4d.core.errors import InputError
 from recon4d.core.scene import Notice, Video
 from recon4d.io.camera import camera_from_array
 from recon4d.io.lens import Undistortion, undistortion
-from recon4d.io.masks.names import counts_from_one, is_of_video, list_masks, match_masks
 from recon4d.io.masks.values import MaskValues, survey_masks
+from recon4d.io.matching import PerFrame, is_of_video, marked
+from recon4d.io.pictures.files import list_images
 from recon4d.io.resize import resize_nearest, same_shape
+
+MARK = re.compile(r"^masks?[_\-. ]|[_\-. ]masks?$", re.IGNORECASE)
+"""What tools add to the name of an image to name its mask: `mask_NAME`, `NAME_mask`."""
 
 
 def check_mask_folder(folder: Path, video: Video, *, means_static: bool) -> tuple[Notice, ...]:
@@ -21,14 +26,12 @@ def check_mask_folder(folder: Path, video: Video, *, means_static: bool) -> tupl
     Raises:
         InputError: A frame has no mask, or nearly everything would be moving.
     """
-    _refuse_no_folder(folder)
-    match_masks(folder, video)
-    masks = list_masks(folder)
-    _, notices = survey_masks(folder, masks, means_static=means_static)
-    if is_of_video(video) and counts_from_one(masks):
-        message = (
-            f"The masks are numbered from 1: {masks[0].name} is taken for the video's first frame."
-        )
+    masks = _masks_in(folder)
+    masks.match(video)
+    _, notices = survey_masks(folder, masks.files, means_static=means_static)
+    if is_of_video(video) and masks.counts_from_one:
+        first = masks.files[0].name
+        message = f"The masks are numbered from 1: {first} is taken for the video's first frame."
         notices = (*notices, Notice("masks_from_one", message))
     return notices
 
@@ -38,13 +41,13 @@ def read_mask_folder(
 ) -> Bool[np.ndarray, "frames height width"]:
     """Read a folder with one mask image per frame; True = moving.
 
-    How masks are named: `recon4d.io.masks.names`; what their values mean: `recon4d.io.masks.values`. Masks of the
+    How masks are named: `recon4d.io.matching`; what their values mean: `recon4d.io.masks.values`. Masks of the
     input's size, or of its shape at another resolution, are undistorted with the frames; masks of the working size are
     taken as they are.
     """
-    _refuse_no_folder(folder)
-    paths = match_masks(folder, video)
-    values, _ = survey_masks(folder, list_masks(folder), means_static=means_static)
+    masks = _masks_in(folder)
+    paths = masks.match(video)
+    values, _ = survey_masks(folder, masks.files, means_static=means_static)
     lens = None
     if video.lens is not None:
         lens = undistortion(camera_from_array(video.lens), video.source_size)
@@ -54,11 +57,16 @@ def read_mask_folder(
     return is_moving
 
 
-def _refuse_no_folder(folder: Path) -> None:
+def _masks_in(folder: Path) -> PerFrame:
+    """The masks in a folder; where some names say `mask`, images beside them are not masks."""
     if not folder.is_dir():
         raise InputError(
             f"--masks {folder} is not a folder; a folder with one mask per frame was needed"
         )
+    images = list_images(folder)
+    if not images:
+        raise InputError(f"--masks {folder} holds no images; one mask per frame was needed")
+    return PerFrame(folder, marked(images, MARK), "--masks", "mask", MARK)
 
 
 def _read_mask(

@@ -16,6 +16,7 @@ from recon4d.optim.dense import densify
 from recon4d.optim.stitch.pieces import carry
 from recon4d.results.folder import Frame, write_frame
 from recon4d.run.check import check_flow
+from recon4d.run.guide import in_metres, with_guide
 from recon4d.run.long.kept import (
     ALIGNED,
     ALIGNED_KEYFRAMES,
@@ -43,9 +44,16 @@ def finish_clip(job: ClipJob) -> None:
     """Align a clip between the keyframes, refine its masks, find its depth, and write its frames."""
     with one_torch_thread():
         progress = noting_progress(job.own / BETWEEN_NOTE, BETWEEN)
-        ALIGNED.run(job.own, lambda f: _align_between(job, progress))
+        ALIGNED.run(job.own, lambda f: _in_unit(job, _align_between(job, progress)))
         WRITTEN.run(job.own, lambda f: _write(job, progress))
         noted(job.own / BETWEEN_NOTE)
+
+
+def _in_unit(job: ClipJob, scene: Scene) -> Scene:
+    """A clip's scene, in metres where the user's depth is: the keyframes tell the scale of all clips."""
+    key_scene, keyframes = ALIGNED_KEYFRAMES.load(job.folder), KEYFRAMES.load(job.folder)
+    methods = Methods.of(job.config)
+    return in_metres(methods, READ.load(job.folder), scene, key_scene, keyframes.frames)
 
 
 def _align_between(job: ClipJob, progress: Progress) -> Scene:
@@ -96,6 +104,8 @@ def _write(job: ClipJob, progress: Progress) -> Written:
     is_dynamic = final.is_dynamic
     moving = np.array(motion.probability)
     moving[part] = outlines(is_dynamic).probability
+    video = with_guide(methods, job.own, video, flow, scene, MotionMasks(moving))
+    guided = () if video.predicted_depth is None else video.predicted_depth.notices
     options = dataclasses.replace(align_options(job.config), threads=1)  # a process of its own
     dense = densify(video, flow, scene, MotionMasks(moving), options, progress, own)
     cameras = scene_part(scene, np.array(own))
@@ -110,4 +120,4 @@ def _write(job: ClipJob, progress: Progress) -> Written:
     first_flow = FLOW.load(job.own)
     first_flow = dataclasses.replace(first_flow, edges=first_flow.edges - own.start)
     check = check_flow(seen, first_flow, cameras, dense, is_dynamic, methods.flow, 1)
-    return Written(check, shifted(final.notices, own.start))
+    return Written(check, (*shifted(final.notices, own.start), *guided))
