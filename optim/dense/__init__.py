@@ -6,10 +6,11 @@ Numbers here that name no source were set by hand.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -28,6 +29,7 @@ from recon4d.optim.dense.fuse import fuse, observe
 from recon4d.optim.dense.known import join_known, known_confidence, known_depth
 from recon4d.optim.dense.movers import MOVING, moving_depth
 from recon4d.optim.dense.observed import Observed
+from recon4d.optim.dense.over_time import steady
 from recon4d.optim.setting import AlignOptions
 
 CHUNK_FRAMES = 8
@@ -59,6 +61,8 @@ MEASURED = 0.25
 """Confidence that some pixel of a frame must have for its depth to be measured."""
 
 
+T = TypeVar("T")
+R = TypeVar("R")
 _Maps = tuple[Float32[np.ndarray, "frames height width"], UInt8[np.ndarray, "frames height width"]]
 """Depth, inverse until a frame is finished, and confidence."""
 
@@ -103,21 +107,37 @@ def densify(
         ThreadPoolExecutor(max_workers=options.threads) as pool,
         progress("depth", len(wanted)) as counter,
     ):
-        running: deque[tuple[list[int], Future[_Maps]]] = deque()
-
-        def collect() -> None:
-            frames, result = running.popleft()
+        in_turn = partial(_in_turn, pool, options.threads)
+        alone = list(in_turn(partial(_complete, inputs), _chunks(inputs, wanted, pool)))
+        surface = torch.cat([found for found, _ in alone])
+        seen = _stack([observed for _, observed in alone])
+        by_itself = surface.reciprocal().half().cpu().numpy()
+        surface = steady(surface, _trust(surface, seen), scene, wanted)
+        finish = partial(_finish, inputs, wanted, surface, seen)
+        for frames, found in in_turn(finish, _runs(wanted)):
             place = np.array(frames) - wanted.start
-            depth[place], confidence[place] = _shown(result.result(), video, frames)
+            depth[place], confidence[place] = _shown(found, video, frames)
             counter.advance(len(frames))
+    return DenseDepth(depth, confidence, by_itself)
 
-        for frames, observed in _chunks(inputs, wanted, pool):
-            running.append((frames, pool.submit(_finish, inputs, frames, observed)))
-            while len(running) > options.threads:
-                collect()
-        while running:
-            collect()
-    return DenseDepth(depth, confidence)
+
+def _in_turn(
+    pool: ThreadPoolExecutor, ahead: int, work: Callable[[T], R], parts: Iterable[T]
+) -> Iterator[R]:
+    """Results of `work` in the order of the parts, of which few are at hand at the same time."""
+    running: deque[Future[R]] = deque()
+    for part in parts:
+        running.append(pool.submit(work, part))
+        if len(running) > ahead:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
+
+
+def _runs(wanted: range) -> list[list[int]]:
+    """The frames, a chunk at a time."""
+    starts = range(wanted.start, wanted.stop, CHUNK_FRAMES)
+    return [list(range(first, min(first + CHUNK_FRAMES, wanted.stop))) for first in starts]
 
 
 def _shown(found: _Maps, video: Video, frames: list[int]) -> _Maps:
@@ -137,8 +157,7 @@ def _chunks(
     last_use = np.arange(num_frames)
     np.maximum.at(last_use, edges[:, 1], edges[:, 0])
     views: dict[int, Observed] = {}
-    for first in range(wanted.start, wanted.stop, CHUNK_FRAMES):
-        frames = list(range(first, min(first + CHUNK_FRAMES, wanted.stop)))
+    for frames in _runs(wanted):
         partners = edges[np.isin(edges[:, 0], frames), 1].tolist()
         missing = sorted({*frames, *partners} - views.keys())
         views.update(zip(missing, pool.map(partial(_view, inputs), missing), strict=True))
@@ -171,20 +190,41 @@ def has_parallax(scene: Scene, frame: int) -> bool:
     return bool(np.isfinite(scene.inverse_depth_std[frame]).any())
 
 
-def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
-    """Inverse depth and confidence of a chunk at the working size."""
+def _guide(inputs: _Inputs, frames: list[int]) -> Float[Tensor, "frames rows cols 3"]:
     images = inputs.video.images[frames]
-    guide = _tensor(np.stack([_smoothed(image) for image in images]), inputs)
+    return _tensor(np.stack([_smoothed(image) for image in images]), inputs)
+
+
+def _complete(
+    inputs: _Inputs, chunk: tuple[list[int], Observed]
+) -> tuple[Float[Tensor, "frames rows cols"], Observed]:
+    """The static surface of a chunk, each frame alone, and what it goes by; at the samples of `Flow`."""
+    frames, observed = chunk
+    guide = _guide(inputs, frames)
     moving = _tensor(inputs.motion.probability[frames], inputs)
     known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
     if known is not None:
         observed = join_known(observed, known.at_samples().where(moving <= MOVING))
-    limits = _limits(inputs.scene, frames, observed)
-    surface = complete(observed, guide, moving, limits)
-    surface = choose_sides(Observed(surface, observed.confidence), guide)
-    trust = _trust(surface, observed)
-    surface, trust = _place_movers(surface, trust, moving)
-    full = enlarge(surface, guide, _tensor(images.astype(np.float32), inputs))
+    surface = complete(observed, guide, moving, _limits(inputs.scene, frames, observed))
+    return choose_sides(Observed(surface, observed.confidence), guide), observed
+
+
+def _finish(
+    inputs: _Inputs,
+    wanted: range,
+    surface: Float[Tensor, "all rows cols"],
+    seen: Observed,
+    frames: list[int],
+) -> tuple[list[int], _Maps]:
+    """Inverse depth and confidence of a chunk at the working size."""
+    part = slice(frames[0] - wanted.start, frames[-1] + 1 - wanted.start)
+    moving = _tensor(inputs.motion.probability[frames], inputs)
+    known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
+    observed = Observed(seen.inverse_depth[part], seen.confidence[part])
+    trust = _trust(surface[part], observed)
+    placed, trust = _place_movers(surface[part], trust, moving)
+    image = _tensor(inputs.video.images[frames].astype(np.float32), inputs)
+    full = enlarge(placed, _guide(inputs, frames), image)
     full_trust = F.interpolate(trust[:, None], size=full.shape[1:], mode="nearest")[:, 0]
     if known is not None:
         joined = join_known(Observed(full, full_trust), known)
@@ -193,7 +233,7 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
         if not known.is_measured:  # a network's guess of a mover is plausible, too
             moves = F.interpolate(moving[:, None], size=full.shape[1:], mode="nearest")[:, 0]
             full_trust = torch.where(moves > MOVING, MOVER, full_trust)
-    return _settle(inputs.scene, frames, full, full_trust)
+    return frames, _settle(inputs.scene, frames, full, full_trust)
 
 
 def _settle(
