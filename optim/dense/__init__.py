@@ -8,7 +8,7 @@ Numbers here that name no source were set by hand.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -27,7 +27,8 @@ from recon4d.optim.dense.complete import complete
 from recon4d.optim.dense.edges import choose_sides, enlarge
 from recon4d.optim.dense.fuse import fuse, observe
 from recon4d.optim.dense.known import join_known, known_confidence, known_depth
-from recon4d.optim.dense.movers import MOVING, moving_depth
+from recon4d.optim.dense.movers import MOVING, Regions, moving_regions, placed
+from recon4d.optim.dense.moving import joint_levels
 from recon4d.optim.dense.observed import Observed
 from recon4d.optim.dense.over_time import steady
 from recon4d.optim.setting import AlignOptions
@@ -113,7 +114,8 @@ def densify(
         seen = _stack([observed for _, observed in alone])
         by_itself = surface.reciprocal().half().cpu().numpy()
         surface = steady(surface, _trust(surface, seen), scene, wanted)
-        finish = partial(_finish, inputs, wanted, surface, seen)
+        moving = _regions(inputs, wanted, surface)
+        finish = partial(_finish, inputs, wanted, surface, seen, moving)
         for frames, found in in_turn(finish, _runs(wanted)):
             place = np.array(frames) - wanted.start
             depth[place], confidence[place] = _shown(found, video, frames)
@@ -214,6 +216,7 @@ def _finish(
     wanted: range,
     surface: Float[Tensor, "all rows cols"],
     seen: Observed,
+    regions: list[Regions],
     frames: list[int],
 ) -> tuple[list[int], _Maps]:
     """Inverse depth and confidence of a chunk at the working size."""
@@ -222,9 +225,9 @@ def _finish(
     known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
     observed = Observed(seen.inverse_depth[part], seen.confidence[part])
     trust = _trust(surface[part], observed)
-    placed, trust = _place_movers(surface[part], trust, moving)
+    depths, trust = _place_movers(surface[part], trust, regions[part])
     image = _tensor(inputs.video.images[frames].astype(np.float32), inputs)
-    full = enlarge(placed, _guide(inputs, frames), image)
+    full = enlarge(depths, _guide(inputs, frames), image)
     full_trust = F.interpolate(trust[:, None], size=full.shape[1:], mode="nearest")[:, 0]
     if known is not None:
         joined = join_known(Observed(full, full_trust), known)
@@ -282,18 +285,28 @@ def _trust(
     return completed + (1 - completed) * kept
 
 
+def _regions(
+    inputs: _Inputs, wanted: range, surface: Float[Tensor, "frames rows cols"]
+) -> list[Regions]:
+    """The moving regions of all frames, with the inverse depth that they have together."""
+    alone = [
+        moving_regions(depths, inputs.motion.probability[frame])
+        for frame, depths in zip(wanted, surface.cpu().numpy(), strict=True)
+    ]
+    levels = joint_levels(alone, inputs.flow, inputs.scene, wanted)
+    return [replace(one, level=level) for one, level in zip(alone, levels, strict=True)]
+
+
 def _place_movers(
     surface: Float[Tensor, "frames rows cols"],
     trust: Float[Tensor, "frames rows cols"],
-    moving: Float[Tensor, "frames rows cols"],
+    regions: list[Regions],
 ) -> tuple[Float[Tensor, "frames rows cols"], Float[Tensor, "frames rows cols"]]:
-    placed = [
-        moving_depth(depths.cpu().numpy(), probability.cpu().numpy())
-        for depths, probability in zip(surface, moving, strict=True)
-    ]
-    depths = torch.from_numpy(np.stack([depth for depth, _ in placed])).to(surface)
-    is_placed = torch.from_numpy(np.stack([region for _, region in placed])).to(surface.device)
-    return depths, torch.where(is_placed, MOVER, trust)
+    static = zip(surface.cpu().numpy(), regions, strict=True)
+    depths = np.stack([placed(depths, found.labels, found.level) for depths, found in static])
+    is_placed = torch.from_numpy(np.stack([found.labels > 0 for found in regions]))
+    trust = torch.where(is_placed.to(surface.device), MOVER, trust)
+    return torch.from_numpy(depths).to(surface), trust
 
 
 def _tensor(array: np.ndarray, inputs: _Inputs) -> Tensor:
