@@ -107,7 +107,7 @@ def test_a_missing_command_shows_the_help_and_exits_2(capsys: pytest.CaptureFixt
         (["view", "r", "--frame", "9" * 5000], f"got '{'9' * 40}...' (5000 characters)"),
         (["view", "r", "--frame", "9" * 4000], f"got '{'9' * 40}...' (4000 characters)"),
         (["view", "r", "--max-std", "9" * 5000], f"got '{'9' * 40}...' (5000 characters)"),
-        (["eval", "r"], "required: --gt"),
+        (["eval", "r"], "r is no result folder"),
         (["eval", "r", "--gt", "g", "--align", "sim"], "did you mean 'sim3'?"),
         (["eval", "r", "--gt", "g", "--max-diff", "0"], "--max-diff must be a number above 0"),
         (["eval", "r", "--gt", "g", "--depth-scale", "scale"], "did you mean 'scale_shift'?"),

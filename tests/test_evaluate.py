@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from recon4d.cli import main
 from recon4d.core.errors import InputError, MissingDependencyError
-from recon4d.evaluate import EvalOptions, compare, evaluate
+from recon4d.evaluate import EvalOptions, compare, evaluate, steadiness_alone
 from recon4d.evaluate.depth import (
     ALIGNMENTS,
     DepthErrors,
@@ -131,11 +131,13 @@ def test_figures_of_a_result_agree_with_the_independent_script(
     make_result(tmp_path, is_metric)
     script = SHARED / "tools/score_result.py"
     command = [sys.executable, str(script), str(tmp_path / "result"), "--tum", f"{tmp_path}/gt"]
+    command.append("--steady")
     scored = json.loads(subprocess.check_output(command + ["--metric"] * is_metric))
     assert scored["problems"] == []
     options = EvalOptions(depth_scale="none" if is_metric else "sequence")
     ours = compare(tmp_path / "result", tmp_path / "gt", options)
     assert ours.poses and ours.depth and ours.depth.static and ours.depth.moving and ours.masks
+    assert ours.steady_depth
     pairs = {
         "posed": ours.poses.matched,
         "ate_m": ours.poses.ate,
@@ -148,6 +150,8 @@ def test_figures_of_a_result_agree_with_the_independent_script(
         "delta125": ours.depth.all.delta_1,
         "known": ours.depth.all.known,
         "J": ours.masks.jaccard,
+        "flicker5": ours.steady_depth.static_5,
+        "flicker20": ours.steady_depth.static_20,
     }
     assert pairs == {key: pytest.approx(scored[key], rel=1e-5) for key in pairs}
 
@@ -351,6 +355,39 @@ def test_masks_that_jump_are_less_steady_than_masks_that_stay_with_the_picture(
     assert steady["none"] is None
     shown = evaluate(tmp_path / "none", tmp_path / "gt", EvalOptions())
     assert "steady  -" in shown and "carried along the flow" in shown
+
+
+def test_depth_that_flickers_is_told_without_truth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = make_result(tmp_path)
+    texture = cv2.GaussianBlur(base.images[0], (0, 0), 1)
+    moves = np.zeros_like(base.is_dynamic)
+    moves[:, 8:24, 10:26] = True
+    depth = np.full_like(base.depth, 2.0)
+    depth[::2, :, 26:] *= 1.1  # static pixels that come and go, to the right of the mover
+    depth[3, 8:24, 10:26] = 3.0  # the mover leaps once, and back
+    still = dataclasses.replace(
+        base,
+        images=np.stack([texture] * COUNT),
+        world_from_cam=np.tile(np.eye(4), (COUNT, 1, 1)),
+        is_dynamic=moves,
+        depth=depth,
+    )
+    write_result(still, tmp_path / "still")
+    found = steadiness_alone(tmp_path / "still").steady_depth
+    assert found is not None
+    static = ~cv2.dilate(moves[0].astype(np.uint8), np.ones((9, 9))).astype(bool)
+    assert found.static_5 == pytest.approx(static[:, 26:].sum() / static.sum())
+    assert found.static_20 == 0
+    assert found.moving_5 == found.moving_20 == pytest.approx(2 / (COUNT - 1), abs=0.02)
+    assert found.mover_jump == pytest.approx(1.5)
+    assert main(["eval", str(tmp_path / "still")]) == 0
+    assert "a factor of 1.50" in capsys.readouterr().out
+    unknown = dataclasses.replace(still, depth=np.zeros_like(depth))
+    write_result(unknown, tmp_path / "unknown")
+    with pytest.raises(InputError, match="add --gt"):
+        steadiness_alone(tmp_path / "unknown")
 
 
 def test_the_table_shows_every_part(tmp_path: Path) -> None:

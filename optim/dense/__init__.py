@@ -6,10 +6,11 @@ Numbers here that name no source were set by hand.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -27,8 +28,10 @@ from recon4d.optim.dense.edges import choose_sides, enlarge
 from recon4d.optim.dense.fuse import fuse, observe
 from recon4d.optim.dense.guided import SHAPED, Guide
 from recon4d.optim.dense.known import join_known, known_confidence, known_depth
-from recon4d.optim.dense.movers import MOVING, moving_depth
+from recon4d.optim.dense.movers import MOVING, Regions, moving_regions, placed
+from recon4d.optim.dense.moving import joint_levels
 from recon4d.optim.dense.observed import Observed
+from recon4d.optim.dense.over_time import steady
 from recon4d.optim.setting import AlignOptions
 
 CHUNK_FRAMES = 8
@@ -60,6 +63,8 @@ MEASURED = 0.25
 """Confidence that some pixel of a frame must have for its depth to be measured."""
 
 
+T = TypeVar("T")
+R = TypeVar("R")
 _Maps = tuple[Float32[np.ndarray, "frames height width"], UInt8[np.ndarray, "frames height width"]]
 """Depth, inverse until a frame is finished, and confidence."""
 
@@ -71,6 +76,18 @@ class _Inputs:
     scene: Scene
     motion: MotionMasks
     device: torch.device
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """What each frame of a chunk tells alone, at the samples of `Flow`."""
+
+    frames: list[int]
+    surface: Float[Tensor, "frames rows cols"]
+    """Static inverse depth."""
+    observed: Observed
+    shapes: Guide | None
+    """The user's depth, brought to what is measured."""
 
 
 def densify(
@@ -104,21 +121,38 @@ def densify(
         ThreadPoolExecutor(max_workers=options.threads) as pool,
         progress("depth", len(wanted)) as counter,
     ):
-        running: deque[tuple[list[int], Future[_Maps]]] = deque()
-
-        def collect() -> None:
-            frames, result = running.popleft()
+        in_turn = partial(_in_turn, pool, options.threads)
+        alone = list(in_turn(partial(_complete, inputs), _chunks(inputs, wanted, pool)))
+        surface = torch.cat([chunk.surface for chunk in alone])
+        seen = _stack([chunk.observed for chunk in alone])
+        by_itself = surface.reciprocal().half().cpu().numpy()
+        surface = steady(surface, _trust(surface, seen), scene, wanted)
+        moving = _regions(inputs, wanted, surface)
+        finish = partial(_finish, inputs, wanted, surface, moving)
+        for frames, found in in_turn(finish, alone):
             place = np.array(frames) - wanted.start
-            depth[place], confidence[place] = _shown(result.result(), video, frames)
+            depth[place], confidence[place] = _shown(found, video, frames)
             counter.advance(len(frames))
+    return DenseDepth(depth, confidence, by_itself)
 
-        for frames, observed in _chunks(inputs, wanted, pool):
-            running.append((frames, pool.submit(_finish, inputs, frames, observed)))
-            while len(running) > options.threads:
-                collect()
-        while running:
-            collect()
-    return DenseDepth(depth, confidence)
+
+def _in_turn(
+    pool: ThreadPoolExecutor, ahead: int, work: Callable[[T], R], parts: Iterable[T]
+) -> Iterator[R]:
+    """Results of `work` in the order of the parts, of which few are at hand at the same time."""
+    running: deque[Future[R]] = deque()
+    for part in parts:
+        running.append(pool.submit(work, part))
+        if len(running) > ahead:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
+
+
+def _runs(wanted: range) -> list[list[int]]:
+    """The frames, a chunk at a time."""
+    starts = range(wanted.start, wanted.stop, CHUNK_FRAMES)
+    return [list(range(first, min(first + CHUNK_FRAMES, wanted.stop))) for first in starts]
 
 
 def _shown(found: _Maps, video: Video, frames: list[int]) -> _Maps:
@@ -138,8 +172,7 @@ def _chunks(
     last_use = np.arange(num_frames)
     np.maximum.at(last_use, edges[:, 1], edges[:, 0])
     views: dict[int, Observed] = {}
-    for first in range(wanted.start, wanted.stop, CHUNK_FRAMES):
-        frames = list(range(first, min(first + CHUNK_FRAMES, wanted.stop)))
+    for frames in _runs(wanted):
         partners = edges[np.isin(edges[:, 0], frames), 1].tolist()
         missing = sorted({*frames, *partners} - views.keys())
         views.update(zip(missing, pool.map(partial(_view, inputs), missing), strict=True))
@@ -172,10 +205,15 @@ def has_parallax(scene: Scene, frame: int) -> bool:
     return bool(np.isfinite(scene.inverse_depth_std[frame]).any())
 
 
-def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
-    """Inverse depth and confidence of a chunk at the working size."""
+def _guide(inputs: _Inputs, frames: list[int]) -> Float[Tensor, "frames rows cols 3"]:
     images = inputs.video.images[frames]
-    guide = _tensor(np.stack([_smoothed(image) for image in images]), inputs)
+    return _tensor(np.stack([_smoothed(image) for image in images]), inputs)
+
+
+def _complete(inputs: _Inputs, chunk: tuple[list[int], Observed]) -> _Alone:
+    """The static surface of a chunk, and what it goes by."""
+    frames, observed = chunk
+    guide = _guide(inputs, frames)
     moving = _tensor(inputs.motion.probability[frames], inputs)
     known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
     if known is not None:
@@ -186,10 +224,27 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
         observed = shapes.joined(observed, moving <= MOVING)
     limits = _limits(inputs.scene, frames, observed, SHAPED if shapes else CONFIDENT)
     surface = complete(observed, guide, moving, limits)
-    surface = choose_sides(Observed(surface, observed.confidence), guide)
-    trust = _trust(surface, observed)
-    surface, trust = _place_movers(surface, trust, moving)
-    full = enlarge(surface, guide, _tensor(images.astype(np.float32), inputs))
+    return _Alone(
+        frames, choose_sides(Observed(surface, observed.confidence), guide), observed, shapes
+    )
+
+
+def _finish(
+    inputs: _Inputs,
+    wanted: range,
+    surface: Float[Tensor, "all rows cols"],
+    regions: list[Regions],
+    alone: _Alone,
+) -> tuple[list[int], _Maps]:
+    """Inverse depth and confidence of a chunk at the working size."""
+    frames, observed, shapes = alone.frames, alone.observed, alone.shapes
+    part = slice(frames[0] - wanted.start, frames[-1] + 1 - wanted.start)
+    moving = _tensor(inputs.motion.probability[frames], inputs)
+    known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
+    trust = _trust(surface[part], observed)
+    depths, trust = _place_movers(surface[part], trust, regions[part])
+    image = _tensor(inputs.video.images[frames].astype(np.float32), inputs)
+    full = enlarge(depths, _guide(inputs, frames), image)
     full_trust = F.interpolate(trust[:, None], size=full.shape[1:], mode="nearest")[:, 0]
     if known is not None:
         joined = join_known(Observed(full, full_trust), known)
@@ -200,7 +255,7 @@ def _finish(inputs: _Inputs, frames: list[int], observed: Observed) -> _Maps:
             full_trust = torch.where(moves > MOVING, MOVER, full_trust)
     if shapes is not None:
         full = shapes.on_movers(full, moving > MOVING)
-    return _settle(inputs.scene, frames, full, full_trust, shapes)
+    return frames, _settle(inputs.scene, frames, full, full_trust, shapes)
 
 
 def _settle(
@@ -253,18 +308,28 @@ def _trust(
     return completed + (1 - completed) * kept
 
 
+def _regions(
+    inputs: _Inputs, wanted: range, surface: Float[Tensor, "frames rows cols"]
+) -> list[Regions]:
+    """The moving regions of all frames, with the inverse depth that they have together."""
+    alone = [
+        moving_regions(depths, inputs.motion.probability[frame])
+        for frame, depths in zip(wanted, surface.cpu().numpy(), strict=True)
+    ]
+    levels = joint_levels(alone, inputs.flow, inputs.scene, wanted)
+    return [replace(one, level=level) for one, level in zip(alone, levels, strict=True)]
+
+
 def _place_movers(
     surface: Float[Tensor, "frames rows cols"],
     trust: Float[Tensor, "frames rows cols"],
-    moving: Float[Tensor, "frames rows cols"],
+    regions: list[Regions],
 ) -> tuple[Float[Tensor, "frames rows cols"], Float[Tensor, "frames rows cols"]]:
-    placed = [
-        moving_depth(depths.cpu().numpy(), probability.cpu().numpy())
-        for depths, probability in zip(surface, moving, strict=True)
-    ]
-    depths = torch.from_numpy(np.stack([depth for depth, _ in placed])).to(surface)
-    is_placed = torch.from_numpy(np.stack([region for _, region in placed])).to(surface.device)
-    return depths, torch.where(is_placed, MOVER, trust)
+    static = zip(surface.cpu().numpy(), regions, strict=True)
+    depths = np.stack([placed(depths, found.labels, found.level) for depths, found in static])
+    is_placed = torch.from_numpy(np.stack([found.labels > 0 for found in regions]))
+    trust = torch.where(is_placed.to(surface.device), MOVER, trust)
+    return torch.from_numpy(depths).to(surface), trust
 
 
 def _tensor(array: np.ndarray, inputs: _Inputs) -> Tensor:

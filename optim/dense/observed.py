@@ -48,7 +48,9 @@ def _window_max(values: Tensor, size: int, dim: int) -> Tensor:
     return values.narrow(dim, 0, length)
 
 
-def flatness(depths: Float[Tensor, "frames rows cols"]) -> Float[Tensor, "frames rows cols"]:
+def flatness(
+    depths: Float[Tensor, "frames rows cols"], window: int = FLOW_BLUR
+) -> Float[Tensor, "frames rows cols"]:
     """1 inside a surface, towards 0 near a border between two, where flow mixes both."""
-    step = STEEP * (FLOW_BLUR - 1) / depths.shape[2]
-    return (relative_range(depths, FLOW_BLUR) / step).pow_(4).add_(1).reciprocal_()
+    step = STEEP * (window - 1) / depths.shape[2]
+    return (relative_range(depths, window) / step).pow_(4).add_(1).reciprocal_()

@@ -215,9 +215,8 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gt",
         type=Path,
-        required=True,
         metavar="SEQUENCE|TRAJECTORY",
-        help="TUM-layout folder, folder of mask images, or TUM trajectory",
+        help="TUM-layout folder, folder of mask images, or TUM trajectory; without it, only how steady depth is",
     )
     add_choice(parser, "--align", ALIGN, "alignment of the trajectories")
     parser.add_argument(

@@ -301,3 +301,6 @@ class DenseDepth:
     """z-depth in the scale of the poses; 0 = unknown."""
     confidence: UInt8[np.ndarray, "frames height width"]
     """255 = certain, 0 = nothing is measured in the frame, or it has no pose; see docs/CONVENTIONS.md."""
+    alone: Float16[np.ndarray, "frames rows cols"] | None = None
+    """Depth of the static surface as each frame finds it without the completions of others, at the samples of `Flow`:
+    what tells how far frames disagree. None: as `depth`."""

@@ -1,4 +1,4 @@
-"""Comparing a result with ground truth: poses, depth and masks (`recon4d eval`).
+"""Comparing a result with ground truth: poses, depth and masks; how steady it is without (`recon4d eval`).
 
 Numbers here that name no source were set by hand.
 """
@@ -24,14 +24,22 @@ from recon4d.evaluate.report import (
     to_json,
 )
 from recon4d.evaluate.stated import StatedPoses, stated_poses
-from recon4d.evaluate.steady import steadiness
+from recon4d.evaluate.steady import SteadyDepth, depth_steadiness, steadiness
 from recon4d.evaluate.truth import Truth, read_true_depth, read_true_mask, read_truth
 from recon4d.flow import flow_method
 from recon4d.io.poses.trajectory import Trajectory, read_trajectory
 from recon4d.results.folder import read_result
 from recon4d.results.result import Result
 
-__all__ = ["EvalOptions", "Evaluation", "compare", "evaluate", "format_table", "to_json"]
+__all__ = [
+    "EvalOptions",
+    "Evaluation",
+    "compare",
+    "evaluate",
+    "format_table",
+    "steadiness_alone",
+    "to_json",
+]
 
 NEAREST_TRUTH_M, FARTHEST_TRUTH_M = 0.05, 80.0
 """Depth of the truth that counts: sensors and LiDAR measure nothing outside."""
@@ -56,16 +64,18 @@ class EvalOptions:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
 
 
-def evaluate(result: Path, gt: Path, options: EvalOptions, *, json_file: Path | None = None) -> str:
+def evaluate(
+    result: Path, gt: Path | None, options: EvalOptions, *, json_file: Path | None = None
+) -> str:
     """Compare and return the table for the screen.
 
     Args:
         result: A result folder or a TUM trajectory.
-        gt: A sequence in TUM layout, a folder of masks, or a TUM trajectory.
+        gt: A sequence in TUM layout, a folder of masks, or a TUM trajectory; None: only what needs no truth.
         options: How they are compared.
         json_file: Where the figures are written, too.
     """
-    evaluation = compare(result, gt, options)
+    evaluation = steadiness_alone(result) if gt is None else compare(result, gt, options)
     if json_file is not None:
         with writing(json_file):
             json_file.write_text(to_json(evaluation), encoding="utf-8")
@@ -94,7 +104,25 @@ def compare(result: Path, gt: Path, options: EvalOptions) -> Evaluation:
     stated = None
     if reconstruction is not None and truth.trajectory is not None and poses is not None:
         stated = _compare_stated(reconstruction, trajectory, truth.trajectory, poses, options)
-    return Evaluation(str(result), str(gt), is_metric, poses, depth, masks, stated)
+    steady = None if reconstruction is None else _steady_depth(reconstruction)
+    return Evaluation(str(result), str(gt), is_metric, poses, depth, masks, stated, steady)
+
+
+def steadiness_alone(result: Path) -> Evaluation:
+    """What can be said of a result folder without any truth."""
+    if not result.is_dir():
+        raise InputError(
+            f"{result} is no result folder, of which alone something can be said without the truth; add --gt"
+        )
+    found = read_result(result)
+    steady = _steady_depth(found)
+    if steady is None:
+        raise InputError(f"no two frames of {result} in a row have depth; add --gt")
+    return Evaluation(str(result), None, found.is_metric, None, None, None, steady_depth=steady)
+
+
+def _steady_depth(reconstruction: Result) -> SteadyDepth | None:
+    return depth_steadiness(reconstruction, flow_method("dis"), len(os.sched_getaffinity(0)))
 
 
 def _compare_stated(

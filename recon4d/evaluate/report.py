@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from recon4d.evaluate.depth import DepthErrors
 from recon4d.evaluate.poses import PoseErrors
 from recon4d.evaluate.stated import StatedPoses
+from recon4d.evaluate.steady import SteadyDepth
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,16 @@ class Evaluation:
     """All that could be compared; None where one side lacks it."""
 
     result: str
-    truth: str
+    truth: str | None
+    """None: there was none to compare with."""
     is_metric: bool
     poses: PoseErrors | None
     depth: DepthReport | None
     masks: MaskReport | None
     stated_poses: StatedPoses | None = None
     """Whether the stated covariance of the relative poses holds."""
+    steady_depth: SteadyDepth | None = None
+    """How depth changes from frame to frame, which needs no truth."""
 
 
 def to_json(evaluation: Evaluation) -> str:
@@ -71,6 +75,8 @@ def format_table(evaluation: Evaluation) -> str:
         blocks.append(_depth_table(evaluation.depth))
     if evaluation.masks is not None:
         blocks.append(_mask_table(evaluation.masks))
+    if evaluation.steady_depth is not None:
+        blocks.append(_steady_table(evaluation.steady_depth))
     return "\n\n".join(blocks)
 
 
@@ -128,6 +134,18 @@ def _mask_table(masks: MaskReport) -> str:
         f"  F  {masks.contour:.4f}   recall {masks.contour_recall:.4f}\n"
         f"  steady  {_number(masks.steady, '.4f')}   J of every mask with the one before, carried along the flow"
     )
+
+
+def _steady_table(depth: SteadyDepth) -> str:
+    lines = [
+        "change of depth from frame to frame, shares of the pixels: above 5 %, above 20 %",
+        f"  static  {depth.static_5:.2%}   {depth.static_20:.2%}   after the camera's motion",
+    ]
+    if depth.moving_5 is not None and depth.moving_20 is not None:
+        lines.append(f"  moving  {depth.moving_5:.2%}   {depth.moving_20:.2%}   along the flow")
+    if depth.mover_jump is not None:
+        lines.append(f"  largest jump of the movers' median: a factor of {depth.mover_jump:.2f}")
+    return "\n".join(lines)
 
 
 def _number(value: float | None, form: str) -> str:

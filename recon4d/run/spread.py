@@ -1,12 +1,12 @@
 """How far depth may be off: how much far frames of the same video disagree, by the confidence of the pixels.
 
 Two frames that share no flow are off independently, but for what all frames share; a pixel's depth, carried to the
-other frame by the cameras, differs from the depth there by both errors. What is stated is that difference: it is not
-divided by sqrt(2), which would be right if frames shared no error at all. No truth is needed: every video (of a long
-one every clip) has its own table, from confidence to the standard deviation; confidence says how the depth of a pixel
-was found, and how far a completed one is from what was seen. Of moving pixels nothing is measured: theirs is the spread
-of the scene's depths, or that of any place between the camera and what is behind, whichever is larger. Where the
-reverse order of depth explains the video about as well, every depth may as well be its mirror image.
+other frame by the cameras, differs from what that frame found by itself by both errors. What is stated is that
+difference: it is not divided by sqrt(2), which would be right if frames shared no error at all. No truth is needed:
+every video (of a long one every clip) has its own table, from confidence to the standard deviation; confidence says how
+the depth of a pixel was found, and how far a completed one is from what was seen. Of moving pixels nothing is measured:
+theirs is the spread of the scene's depths, or that of any place between the camera and what is behind, whichever is
+larger. Where the reverse order of depth explains the video about as well, every depth may as well be its mirror image.
 
 Numbers here that name no source were set by hand.
 """
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float16, Float32, Float64, UInt8
+from jaxtyping import Bool, Float16, Float32, Float64, Int64, UInt8
 
 from recon4d.core.geometry import transfer
 from recon4d.core.sampling import spread_evenly
-from recon4d.core.scene import DenseDepth, Scene
+from recon4d.core.scene import FLOW_STRIDE, DenseDepth, Scene
 from recon4d.optim.dense import MOVER
 
 APART = 32
@@ -143,11 +143,28 @@ def _disagreement(
     at = np.where(ahead[:, None], np.asarray(moved), -1.0)
     inside = ahead & (at >= 0).all(1) & (at < (width, height)).all(1)
     col, row = at[inside].astype(np.int64).T
-    seen, carried = dense.depth[target, row, col], (depth * np.asarray(ratio))[inside]
-    static = (seen > 0) & ~is_dynamic[target, row, col]
+    seen, carried = _found(dense, target, row, col), (depth * np.asarray(ratio))[inside]
+    static = (dense.depth[target, row, col] > 0) & (seen > 0) & ~is_dynamic[target, row, col]
     place = np.flatnonzero(use)[inside][static]
     confidence = dense.confidence[source, ::PIXEL_STEP, ::PIXEL_STEP].reshape(-1)[place]
     return confidence, np.abs(np.log(carried[static] / seen[static]))
+
+
+def _found(
+    dense: DenseDepth,
+    frame: int,
+    row: Int64[np.ndarray, " pixels"],
+    col: Int64[np.ndarray, " pixels"],
+) -> Float64[np.ndarray, " pixels"]:
+    """Depth that a frame found by itself: what frames share agrees however wrong it is."""
+    found = dense.depth if dense.alone is None else dense.alone
+    if dense.alone is not None:
+        rows, cols = found.shape[1:]
+        row, col = (
+            np.minimum(row // FLOW_STRIDE, rows - 1),
+            np.minimum(col // FLOW_STRIDE, cols - 1),
+        )
+    return np.asarray(found[frame, row, col], np.float64)
 
 
 def _table(
