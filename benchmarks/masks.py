@@ -26,7 +26,7 @@ from recon4d.core.errors import Recon4DError
 from recon4d.io.pictures.files import write_image
 from recon4d.masks.train.datasets import BENCHMARKS, LabelledVideo, read_dataset
 from recon4d.results.folder import read_result
-from recon4d.settings.config import CHOICES
+from recon4d.settings.named import CHOICES
 
 OWN_OPTIONS = ("--masks", "--seed", "--out", "--overwrite", "--resume")
 """Options of `recon4d run` that the benchmark gives itself."""

@@ -13,7 +13,7 @@ from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress, no_progress
 from recon4d.io.memory import IN_MEMORY, Frames, Stack, intrinsics_text, is_path, open_array
 from recon4d.results.reconstruction import Reconstruction
-from recon4d.settings.config import OptimConfig
+from recon4d.settings.optim import OptimConfig
 from recon4d.settings.text import build, to_toml
 
 IN_FILES = {

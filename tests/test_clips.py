@@ -12,7 +12,7 @@ from recon4d.core.errors import ConfigError
 from recon4d.core.scene import Scene
 from recon4d.optim.stitch.keyframes import MAX_GAP, choose_keyframes
 from recon4d.run.long.clips import Clip, divide, is_long, settled
-from recon4d.settings.config import OptimConfig
+from recon4d.settings.optim import OptimConfig
 from tests.synthetic import make_scene
 
 SIZE = (128, 96)

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recon4d.core.errors import ConfigError, did_you_mean
-from recon4d.settings.config import CHOICES, OptimConfig, RunConfig
+from recon4d.settings.config import RunConfig
+from recon4d.settings.named import CHOICES
+from recon4d.settings.optim import OptimConfig
 from recon4d.settings.text import build, override, parse_assignment, read_toml, to_toml
 
 VIDEO = {"input": "video.mp4"}

@@ -79,7 +79,7 @@ def test_a_stopped_worker_does_not_keep_its_parent(monkeypatch: pytest.MonkeyPat
 LONG = """
 import sys
 import recon4d
-from recon4d.settings.config import OptimConfig
+from recon4d.settings.optim import OptimConfig
 optim = OptimConfig(clip_frames=12, clip_overlap=5, whole_frames=12)
 def call(_):
     result = recon4d.reconstruct(sys.argv[1], masks="none", loop=0, intrinsics="110.08,111.36,64.14,46.54", optim=optim,

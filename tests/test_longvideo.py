@@ -29,7 +29,8 @@ from recon4d.run.doubts import Finished, doubts
 from recon4d.run.long.clips import Clip, divide
 from recon4d.run.long.kept import ClipJob
 from recon4d.run.long.seams import scale_gaps, scale_notices
-from recon4d.settings.config import OptimConfig, RunConfig
+from recon4d.settings.config import RunConfig
+from recon4d.settings.optim import OptimConfig
 from tests import needs
 from tests.media import write_images, write_tum_folder
 from tests.synthetic import SyntheticScene, make_scene

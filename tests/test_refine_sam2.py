@@ -15,7 +15,8 @@ from recon4d.masks.refine.odd_even import Masks, Prompts
 from recon4d.masks.refine.sam2_refine import Sam2Options, refine_sam2
 from recon4d.results.folder import read_result
 from recon4d.run.pipeline import run
-from recon4d.settings.config import OptimConfig, RunConfig
+from recon4d.settings.config import RunConfig
+from recon4d.settings.optim import OptimConfig
 from tests.media import write_images
 from tests.synthetic import SyntheticScene, make_scene
 from tests.test_longvideo import InOrder

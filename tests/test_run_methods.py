@@ -17,7 +17,8 @@ from recon4d.masks.refine.edges import refine_frame
 from recon4d.run.methods import Methods
 from recon4d.run.options import resources
 from recon4d.run.pipeline import run
-from recon4d.settings.config import OptimConfig, RunConfig
+from recon4d.settings.config import RunConfig
+from recon4d.settings.optim import OptimConfig
 from tests.media import write_images
 from tests.synthetic import make_scene
 from tests.test_longvideo import InOrder

@@ -18,7 +18,8 @@ from recon4d.run.long import write_long
 from recon4d.run.long.clips import divide
 from recon4d.run.long.seams import scale_gaps
 from recon4d.run.reconstruct import read_stage
-from recon4d.settings.config import OptimConfig, RunConfig
+from recon4d.settings.config import RunConfig
+from recon4d.settings.optim import OptimConfig
 
 OPTIM = OptimConfig(clip_frames=20, clip_overlap=6, whole_frames=20)
 """Four clips or more of the test sequences: short ones drift apart soonest."""

@@ -75,7 +75,7 @@ def describe_result(folder: Path) -> str:
         "size": f"{width}x{height} px",
         "scale": _scale_text(run),
         "motion": motion_text(folder, len(focals)),
-        "given depth": _depth_text(run.get("given_depth")),
+        "depth": _depth_text(run.get("given_depth")),
         "methods": ", ".join(f"{key} {run[key]}" for key in _METHODS if key in run),
         "time": _seconds_text(run.get("stages"), run.get("wall_seconds")),
     }
@@ -92,7 +92,7 @@ def _depth_text(given: object) -> str:
     if not isinstance(given, dict):
         return ""
     array = f" (array '{given.get('array')}')" if given.get("array") else ""
-    return f"{given.get('scale')} {given.get('kind')}{array}"
+    return f"given, {given.get('scale')} {given.get('kind')}{array}"
 
 
 def _focal_text(focals: Sequence[float], run: Mapping[str, object]) -> str:

@@ -10,7 +10,8 @@ from recon4d.choices import table
 from recon4d.cli.train import add_train
 from recon4d.cli.values import add_choice, place, positive, whole
 from recon4d.core.errors import ConfigError, did_you_mean
-from recon4d.settings.config import CHOICES, GROUPS, RunConfig
+from recon4d.settings.config import GROUPS, RunConfig
+from recon4d.settings.named import CHOICES
 from recon4d.settings.option import Choice
 
 COMMANDS = ("run", "demo", "track", "view", "eval", "export", "info", "models", "train")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from recon4d.choices import with_tokens
 from recon4d.cli.values import add_choice, not_negative, place, positive, whole
-from recon4d.settings.config import CHOICES
+from recon4d.settings.named import CHOICES
 from recon4d.settings.option import Choice
 
 TRAIN_SIZE = Choice(now=("light", "full"))

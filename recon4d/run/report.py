@@ -55,11 +55,9 @@ def report(
     prediction = () if video.predicted_depth is None else video.predicted_depth.notices
     source = focal_source(video, scene)
     given = () if config.poses is None else POSES.load(folder).notices
-    of_scene = (
-        *source_named(scene.notices, config),
-        *focal_notices(source, scene, video.stated_focal_px),
-    )
-    found = (*video.notices, *given, *prediction, *of_scene, *notices)
+    of_scene = source_named(scene.notices, config)
+    of_focal = focal_notices(source, scene, video.stated_focal_px)
+    found = (*video.notices, *given, *prediction, *of_scene, *of_focal, *notices)
     there = partial(in_input, video=video)
     finished = Finished(scene, check.figures, video.size, source, check.residual_px, there)
     return {

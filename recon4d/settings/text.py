@@ -20,7 +20,8 @@ import tomli_w
 
 from recon4d.core.errors import ConfigError, InputError, did_you_mean
 from recon4d.core.text import read_text
-from recon4d.settings.config import OptimConfig, RunConfig
+from recon4d.settings.config import RunConfig
+from recon4d.settings.optim import OptimConfig
 
 LARGEST_TOML = 100_000
 """Bytes of a configuration: a hundred times those of all options."""

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from recon4d.core.scene import Video
-from recon4d.settings.config import OptimConfig
+from recon4d.settings.optim import OptimConfig
 
 
 @dataclass(frozen=True)
