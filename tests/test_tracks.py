@@ -10,11 +10,14 @@ import recon4d
 from recon4d import cli
 from recon4d.core.errors import InputError
 from recon4d.core.scene import Flow
+from recon4d.flow import flow_method
 from recon4d.results.folder import write_result
 from recon4d.tracks.chain import follow
 from recon4d.tracks.command import read_points, track_result
 from recon4d.tracks.group import group
-from recon4d.tracks.ladder import Ladder
+from recon4d.tracks.group_all import find_objects
+from recon4d.tracks.ladder import Ladder, flow_ladder
+from recon4d.tracks.overlap import name_by_overlap
 from recon4d.tracks.still import stand
 from tests.crossing import Truth, make_crossing
 
@@ -194,3 +197,30 @@ def test_points_that_cannot_be_are_refused(text: str, message: str, tmp_path: Pa
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_points(path, FRAMES, SIZE)
+
+
+def test_what_no_point_tells_of_is_followed_by_overlap() -> None:
+    moving = np.zeros((8, 40, 60), bool)
+    for frame in range(8):
+        moving[frame, 10:18, 4 + 5 * frame : 12 + 5 * frame] = frame != 4
+        moving[frame, 30:36, 40:46] = frame in (2, 3)
+    piece = np.where(moving, 1, 0)
+    piece[:, 25:][moving[:, 25:]] = 2
+    ids = name_by_overlap(np.zeros(moving.shape, np.uint8), moving, piece)
+    assert (ids[:, :25][moving[:, :25]] == 1).all() and ids.max() == 1
+    assert not ids[~moving].any()
+
+
+@pytest.mark.parametrize("frames", [2, 3, 6])
+def test_short_videos_have_tracks(frames: int, tmp_path: Path) -> None:
+    write_result(make_crossing(frames, (128, 96), seed=1).result, tmp_path / "out")
+    track_result(tmp_path / "out", tracks=50, objects=True, scene_flow=True)
+    found = recon4d.load(tmp_path / "out")
+    assert found.tracks is not None and found.tracks.uv.shape[0] == frames
+
+
+def test_objects_keep_their_ids_over_windows(truth: Truth, tmp_path: Path) -> None:
+    ladder = flow_ladder(truth.result.images, flow_method("dis"), tmp_path)
+    found = find_objects(ladder, truth.result, window=20)
+    right, share = named_right(found.ids, truth.ids[:, 1::2, 1::2])
+    assert right >= 0.9 and share > 0.9

@@ -17,7 +17,9 @@ from jaxtyping import Bool, Float32, Int64
 STEPS = (5, 2, 15)
 """Frames over which motion is compared. Over the shortest ones what crosses shows it at once, over the longest ones
 things that go nearly the same way come apart."""
-TOGETHER = 3
+EVERY = 2
+"""Frames between those from which motion is compared."""
+TOGETHER = 2
 """Common moments that a pair needs to say anything ..."""
 SURELY = 2.0
 """... unless its motion differs so many times more than that of points that move alike."""
@@ -25,7 +27,7 @@ AGAINST = 2.0
 """What counts against counts so many times: two things that cross are seen together briefly."""
 ALIKE_PX = 1.5
 """Difference of the motion of two points, over a step, up to which they move alike, pixels ..."""
-ALIKE_SLOPE = 0.02
+ALIKE_SLOPE = 0.03
 """... and the part of their distance that is added to it per frame: things turn, swing, come nearer."""
 NEAR = 3.5
 """Distance up to which points are neighbours, spacings."""
@@ -87,7 +89,7 @@ def _evidence(
     steps = [min(step, len(uv) - 1) for step in STEPS]
     parts = [_compared(uv, is_visible, piece, step) for step in steps]
     differ = np.max([part.differ for part in parts], axis=0)
-    enough = parts[0].moments >= min(TOGETHER, len(uv) - steps[0])
+    enough = parts[0].moments >= min(TOGETHER, len(uv) // (steps[0] + EVERY))
     says = enough | (differ > SURELY)
     separate, nearest = parts[0].apart, parts[0].nearest
     alike = np.clip(1 - differ, -1, 1)
@@ -124,7 +126,7 @@ def _compared(
     count = uv.shape[1]
     total, moments, apart = (np.zeros((count, count), np.float32) for _ in range(3))
     nearest = np.full((count, count), np.inf, np.float32)
-    for frame in range(len(uv) - step):
+    for frame in range(0, len(uv) - step, EVERY):
         own = np.flatnonzero(is_visible[frame] & is_visible[frame + step])
         here, there, both = uv[frame, own], uv[frame + step, own], np.ix_(own, own)
         away = here[:, None] - here[None]

@@ -16,6 +16,7 @@ from recon4d.tracks.group import group
 from recon4d.tracks.joint import joined
 from recon4d.tracks.labels import dense, kept_groups, pieces, pieces_of
 from recon4d.tracks.ladder import Ladder
+from recon4d.tracks.overlap import name_by_overlap
 from recon4d.tracks.seeds import LEAST_FRAMES, Seeds, seed
 
 WINDOW = 96
@@ -55,7 +56,7 @@ def find_objects(ladder: Ladder, result: Result, window: int = WINDOW) -> Groupe
     kept = np.flatnonzero(label >= 0)
     label[kept] = bridged(result, followed.of(kept), label[kept])
     named = _in_order(label, followed.is_visible)
-    ids = dense(named, followed, moving, piece, ladder)
+    ids = name_by_overlap(dense(named, followed, moving, piece, ladder), moving, piece)
     return Grouped(ids, seeds, named + 1, tuple(np.unique(ids[ids > 0]).tolist()))
 
 

@@ -4,20 +4,22 @@ Numbers here that name no source were set by hand.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from recon4d.tracks.chain import Followed
 
-STEP = 5
-"""Frames over which motion is compared."""
+STEP = 12
+"""Frames over which motion is compared: over fewer, things that go nearly the same way are not told apart."""
 LEAST_STEPS = 3
 """Steps in which both groups must be seen."""
-FITTED = 8
-"""Points of the larger group that an affine motion is fitted to, at least."""
-OFF_PX = 2.0
-"""What the motion of the larger group may leave of that of the smaller one, median, pixels over a step."""
+FEWEST = 3
+"""Points of a group that must be seen in one."""
+OFF_PX = 3.0
+"""What one affine motion of both may leave of that of each, median, pixels over a step ..."""
+STRETCH = 1.4
+"""... and how much it may stretch or shrink them: two things that part are no one thing that grows."""
 TOUCH = 0.5
-"""Part of the steps in which both must be in one piece of the mask."""
+"""Part of the points that must be in one piece of the mask with the other group."""
 
 
 def joined(
@@ -48,33 +50,31 @@ def _goes_along(
     small: Bool[np.ndarray, " points"],
 ) -> bool:
     step = min(STEP, len(followed.uv) - 1)
-    rests, touches = [], []
+    fits, touches = [], []
     for frame in range(0, len(followed.uv) - step, 2):
         seen = followed.is_visible[frame] & followed.is_visible[frame + step]
         a, b = np.flatnonzero(seen & large), np.flatnonzero(seen & small)
-        if len(a) < FITTED or not len(b):
+        if min(len(a), len(b)) < FEWEST:
             continue
         touches.append(np.isin(piece[frame, b], piece[frame, a]).mean())
-        rests.append(np.median(_rest(followed, frame, frame + step, a, b)))
-    if len(rests) < LEAST_STEPS:
-        return False
-    return bool(np.median(rests) <= OFF_PX and np.mean(touches) >= TOUCH)
+        fits.append(_is_one_motion(followed.uv[frame], followed.uv[frame + step], a, b))
+    return len(fits) >= LEAST_STEPS and bool(np.mean(fits) > 0.5 and np.mean(touches) >= TOUCH)
 
 
-def _rest(
-    followed: Followed,
-    here: int,
-    there: int,
+def _is_one_motion(
+    here: Float32[np.ndarray, "points 2"],
+    there: Float32[np.ndarray, "points 2"],
     a: Int64[np.ndarray, " some"],
     b: Int64[np.ndarray, " others"],
-) -> Float64[np.ndarray, " others"]:
-    """What the affine motion of some points leaves of that of others, pixels."""
-    middle = followed.uv[here, a].mean(0)
-
-    def terms(points: Int64[np.ndarray, " any"]) -> Float64[np.ndarray, "any 3"]:
-        place = (followed.uv[here, points] - middle).astype(np.float64)
-        return np.concatenate((place, np.ones((len(points), 1))), axis=1)
-
-    moved = (followed.uv[there] - followed.uv[here]).astype(np.float64)
-    fit, *_ = np.linalg.lstsq(terms(a), moved[a], rcond=None)
-    return np.asarray(np.linalg.norm(moved[b] - terms(b) @ fit, axis=1))
+) -> bool:
+    """Whether one affine motion explains where the points of both groups go."""
+    both = np.concatenate((a, b))
+    weight = np.concatenate((np.full(len(a), 1 / len(a)), np.full(len(b), 1 / len(b)))) ** 0.5
+    place = (here[both] - here[both].mean(0)).astype(np.float64)
+    terms = np.concatenate((place, np.ones((len(both), 1))), axis=1)
+    moved = there[both].astype(np.float64)
+    fit, *_ = np.linalg.lstsq(terms * weight[:, None], moved * weight[:, None], rcond=None)
+    rest = np.linalg.norm(moved - terms @ fit, axis=1)
+    stretch = np.linalg.svd(fit[:2], compute_uv=False)
+    off = max(np.median(rest[: len(a)]), np.median(rest[len(a) :]))
+    return bool(off <= OFF_PX and stretch[0] <= STRETCH and stretch[1] >= 1 / STRETCH)
