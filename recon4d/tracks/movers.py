@@ -5,8 +5,9 @@ Numbers here that name no source were set by hand.
 
 from itertools import pairwise
 
+import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from scipy.spatial import cKDTree
 
 from recon4d.tracks.chain import Followed, follow
@@ -14,8 +15,10 @@ from recon4d.tracks.group_all import Grouped
 from recon4d.tracks.ladder import Ladder
 from recon4d.tracks.seeds import widened
 
-NEIGHBOURS = 6
-"""Points of the same object whose motion a point shares where it is lost."""
+NEIGHBOURS = 16
+"""Points of the same object whose motion, an affine one, a point shares where it is lost."""
+BESIDE = 3
+"""Samples that the outline of an object may be off where flow still finds a point of it."""
 CARRIED_PX = 0.7
 """Standard deviation that a frame of that adds, pixels."""
 
@@ -53,11 +56,26 @@ def follow_movers(
                     sigma[frame, own] = np.hypot(sigma[before, own], CARRIED_PX)
     visible = found.is_visible.copy()
     for frame in range(len(seen)):
-        name = _id_at(grouped.ids[frame], seen[frame])
-        there = np.isfinite(sigma[frame]) & (name == of)
+        strict = _id_at(grouped.ids[frame], seen[frame]) == of
+        near = _is_near(grouped.ids[frame], seen[frame], of)
+        there = np.where(found.is_visible[frame], near, strict & np.isfinite(sigma[frame]))
         visible[frame] = np.where(of > 0, there, found.is_visible[frame])
     visible[start, np.arange(len(start))] = True
     return Followed(seen, visible, sigma), of
+
+
+def _is_near(
+    ids: UInt8[np.ndarray, "rows cols"],
+    uv: Float[np.ndarray, "points 2"],
+    of: Int64[np.ndarray, " points"],
+) -> Bool[np.ndarray, " points"]:
+    """Whether the object of each point is where it is, or a few samples beside it."""
+    out = np.zeros(len(of), bool)
+    for k in np.unique(of[of > 0]):
+        grown = cv2.dilate((ids == k).astype(np.uint8), np.ones((2 * BESIDE + 1,) * 2, np.uint8))
+        own = of == k
+        out[own] = _id_at(grown, uv[own]) > 0
+    return out
 
 
 def _id_at(
@@ -79,9 +97,19 @@ def _with_neighbours(
     both = known.is_visible[before] & known.is_visible[frame] & (grouped.of == k)
     if not both.any():
         return None
-    here, there = known.uv[before, both], known.uv[frame, both]
+    here, there = (known.uv[f, both].astype(np.float64) for f in (before, frame))
     apart, near = cKDTree(here).query(uv, k=min(NEIGHBOURS, len(here)))
     apart, near = (np.reshape(each, (len(uv), -1)) for each in (apart, near))
     weight = 1 / (grouped.seeds.spacing_px + apart)
+    weight /= weight.sum(1, keepdims=True)
+    middle = (weight[..., None] * here[near]).sum(1)
     step = (there - here)[near]
-    return np.asarray(uv + (weight[..., None] * step).sum(1) / weight.sum(1)[:, None], np.float32)
+    mean = (weight[..., None] * step).sum(1)
+    arm, rest = here[near] - middle[:, None], step - mean[:, None]
+    spread = np.einsum("nk,nki,nkj->nij", weight, arm, arm)
+    spread += (
+        np.eye(2) * grouped.seeds.spacing_px**2
+    )  # few or nearly aligned neighbours tell of translation alone
+    turn = np.linalg.solve(spread, np.einsum("nk,nki,nkj->nij", weight, arm, rest))
+    moved = uv + mean + np.einsum("ni,nij->nj", uv - middle, turn)
+    return np.asarray(moved, np.float32)
