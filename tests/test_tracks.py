@@ -12,7 +12,7 @@ from recon4d.core.errors import InputError
 from recon4d.core.scene import Flow
 from recon4d.flow import flow_method
 from recon4d.results.folder import write_result
-from recon4d.tracks.chain import follow
+from recon4d.tracks.chain import at, follow
 from recon4d.tracks.command import read_points, track_result
 from recon4d.tracks.group import group
 from recon4d.tracks.group_all import find_objects
@@ -136,6 +136,12 @@ def test_a_point_that_is_hidden_for_a_moment_is_found_again() -> None:
     assert found.is_visible[:10, 0].all() and not found.is_visible[10:13, 0].any()
     assert found.is_visible[13:, 0].all()
     assert found.uv[23, 0, 0] == pytest.approx(20 + 23 * 2, abs=0.1)
+
+
+def test_more_places_than_an_image_has_columns_are_looked_up() -> None:
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    uv = np.tile([[1.0, 1.0], [7.0, 5.0]], (40_000, 1))  # the first sample and the last
+    assert at(values, uv).tolist() == [0, 11] * 40_000
 
 
 def test_points_go_back_to_the_beginning() -> None:

@@ -27,6 +27,8 @@ GATE = 3.0
 """Standard deviations within which two places of a point support each other."""
 GATE_PX = 1.0
 """Pixels that are added to them."""
+MOST_AT_ONCE = 30_000
+"""Places that OpenCV looks up at the same time: its images have less than 2^15 columns."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,18 @@ def at(
 ) -> Float32[np.ndarray, "..."]:
     """Values at the samples of `Flow`, read between them at pixels (u, v); outside, and where uv is nan, a border's."""
     place = np.nan_to_num(sample_index(uv)).astype(np.float32)
-    mapped = cv2.remap(
-        values.astype(np.float32),
-        np.ascontiguousarray(place[None, :, 0]),
-        np.ascontiguousarray(place[None, :, 1]),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(mapped[0], np.float32)
+    source, parts = values.astype(np.float32), np.array_split(place, len(place) // MOST_AT_ONCE + 1)
+    mapped = [
+        cv2.remap(
+            source,
+            np.ascontiguousarray(part[None, :, 0]),
+            np.ascontiguousarray(part[None, :, 1]),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )[0]
+        for part in parts
+    ]
+    return np.concatenate(mapped).astype(np.float32, copy=False)
 
 
 def _candidates(
