@@ -28,12 +28,17 @@ def relative_range(
     depths: Float[Tensor, "frames rows cols"], size: int
 ) -> Float[Tensor, "frames rows cols"]:
     """Largest minus smallest value in a square window of odd size, relative to the value."""
-    largest = _window_max(_window_max(depths, size, 1), size, 2)
-    smallest = _window_max(_window_max(-depths, size, 1), size, 2)
-    return largest.add_(smallest).div_(depths)
+    return window_max(depths, size).add_(window_max(-depths, size)).div_(depths)
 
 
-def _window_max(values: Tensor, size: int, dim: int) -> Tensor:
+def window_max(
+    values: Float[Tensor, "frames rows cols"], size: int
+) -> Float[Tensor, "frames rows cols"]:
+    """Largest value in a square window of odd size."""
+    return _max_along(_max_along(values, size, 1), size, 2)
+
+
+def _max_along(values: Tensor, size: int, dim: int) -> Tensor:
     """Maximum in a centred window along one axis, by windows of doubling length."""
     length = values.shape[dim]
     edge = [0, 0, 0, 0]

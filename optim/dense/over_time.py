@@ -20,7 +20,7 @@ from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays,
 from recon4d.core.sampling import image_size
 from recon4d.core.scene import Scene
 from recon4d.core.tensors import sample_grid_px
-from recon4d.optim.dense.observed import Observed, flatness
+from recon4d.optim.dense.observed import Observed, flatness, window_max
 
 KEPT = 0.95
 """Part of its weight that a surface keeps from frame to frame: some twenty frames share what nothing measures."""
@@ -71,7 +71,7 @@ def steady(
         scene: Cameras. Frames without a measured pose neither give nor take.
         wanted: The frames' numbers in it.
     """
-    sure = F.max_pool2d(trust[:, None], 2 * SURE_REACH + 1, 1, SURE_REACH)[:, 0] > SURE
+    sure = window_max(trust, 2 * SURE_REACH + 1) > SURE
     alone = Observed(surface, trust * _kept_at_edges(surface))
     frames = range(len(surface))
     before = dict(_passed_on(alone, sure, scene, wanted, frames))
@@ -119,8 +119,10 @@ def _joined(
     depths: Float[Tensor, "views rows cols"], weights: Float[Tensor, "views rows cols"]
 ) -> tuple[Float[Tensor, "rows cols"], Float[Tensor, "rows cols"]]:
     """Mean of those that agree with the one that most weight agrees with, and the weight behind it."""
-    support = [(weights * _agreement(depths, one)).sum(0) for one in depths]
-    mean = depths.gather(0, torch.stack(support).argmax(0, keepdim=True))[0]
+    mean, most = depths[0], (weights * _agreement(depths, depths[0])).sum(0)
+    for one in depths[1:]:
+        support = (weights * _agreement(depths, one)).sum(0)
+        mean, most = torch.where(support > most, one, mean), torch.maximum(support, most)
     for _ in range(2):
         kept = weights * _agreement(depths, mean)
         mean = (kept * depths).sum(0) / kept.sum(0)
@@ -148,8 +150,7 @@ def _carried(
     )
     ray = scene_rays(scene, frame, sample_grid_px(rows, cols, alone.device))
     size = alone.new_tensor(image_size(rows, cols))
-    highest = F.max_pool2d(depths[None], 3, 1, 1)[0]
-    lowest = -F.max_pool2d(-depths[None], 3, 1, 1)[0]
+    lowest, highest = (sign * window_max(sign * depths[None], 3)[0] for sign in (-1, 1))
     maps = torch.stack((depths, lowest, highest, weight))
     sided, at = alone, torch.full_like(ray[:, :2], torch.inf)
     for _ in range(STEPS):
@@ -163,12 +164,21 @@ def _carried(
             sure, near[2] < TWO_SIDES * near[1], (smooth / near[0] - 1).abs() < SMOOTH
         )
         plain = torch.where(is_one, smooth, near[0]) * there
-        sides = near[:3] * there
-        side = (sides / alone).log_().abs_().argmin(0, keepdim=True)
-        sided = torch.where(is_one | ~sure, plain, sides.gather(0, side)[0])
+        sided = torch.where(is_one | ~sure, plain, _nearest(near[:3] * there, alone))
     settled = (at - last).abs().amax(1) < SETTLED_PX
     inside = settled & (at >= 0).all(1) & (at < size).all(1) & (ratio > MIN_DEPTH_RATIO)
     return _Carried(sided, plain, (near[3] * inside.view(rows, cols) * KEPT).clamp_max(MOST))
+
+
+def _nearest(
+    sides: Float[Tensor, "sides rows cols"], alone: Float[Tensor, "rows cols"]
+) -> Float[Tensor, "rows cols"]:
+    """Of each pixel's values, the one that is nearest to another map."""
+    best, least = sides[0], (sides[0] - alone).abs()
+    for side in sides[1:]:
+        off = (side - alone).abs()
+        best, least = torch.where(off < least, side, best), torch.minimum(off, least)
+    return best
 
 
 def _sampled(
