@@ -101,11 +101,11 @@ def check_flow(
             _residual(scene, dense, is_dynamic, pair, found)
             for pair, found in zip(pairs, measured, strict=True)
         ]
-        for start, each in zip(starts, residuals, strict=True):
+        wanted = [(at, name) for at, (name, apart) in enumerate(PATTERN) if apart == offset]
+        for start, each in zip(starts, residuals, strict=True) if wanted else ():
             found = pattern_of(each, video.size)
-            for at, (name, apart) in enumerate(PATTERN):
-                if apart == offset:
-                    patterns[start, at] = getattr(found, name)
+            for at, name in wanted:
+                patterns[start, at] = getattr(found, name)
         errors = [each.length_px for each in residuals]
         together = np.concatenate(errors)
         if len(together):

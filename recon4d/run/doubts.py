@@ -33,11 +33,12 @@ MOST_RANGE = 1e4
 """Of measured depths, 1st to 99th percentile: from a hand's breadth to a kilometre."""
 MOST_ROWS, ROWS_OVER_COLUMNS = 0.35, 2.5
 """Share of the residual's variance between neighbouring frames that is between rows, and how many times that between
-columns it is then: a shutter of 40 ms that is left out .44 and 4.7, the same taken off, rendered clips and a real
-kitchen .09 to .26 and at most 1.8 (13 clips of 30 frames, 320 px)."""
+columns it is then: a shutter of 40 ms that is left out .44 and 4.7, the same taken off .11 and 1.5; rendered clips, a
+real kitchen and hand-held footage .06 to .29 and at most 2.7 (20 clips of 30 or 40 frames at 320 or 512 px)."""
 MOST_BORDER, MOST_COMMON = 1.5, 1.9
 """Residual at the border over that in the middle, of all pixels and of what places have in common, 10 frames apart: a
-lens with k1 = -.2 that is left out 1.74 and 2.2, the same clips without at most 1.3 and 1.7."""
+lens with k1 = -.2 that is left out 1.8 and 2.2; the same clips without at most 1.8 the one and 1.7 the other, and
+never more than 1.5 with more than 1.5."""
 FEWEST_PAIRS = 3
 """Of frames, whose patterns have a median."""
 SMALL = 1e-9

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-FEWEST = 500
-"""Static pixels of a pair below which it tells no pattern."""
+from recon4d.core.sampling import spread_evenly
+
+FEWEST, MOST = 500, 12_000
+"""Static pixels of a pair below which it tells no pattern, and of more than which a part is looked at."""
 CAP = 3.0
 """Times the median length of the errors of a pair, above which they count as that long."""
 BANDS = 12
@@ -65,9 +67,10 @@ class Pattern:
 def pattern_of(residuals: Residuals, size: tuple[int, int]) -> Pattern:
     """Look for patterns in the residuals of a pair of frames of `size` (width, height)."""
     length = residuals.length_px
-    known = np.isfinite(length)
-    if known.sum() < FEWEST:
+    known = np.flatnonzero(np.isfinite(length))
+    if len(known) < FEWEST:
         return Pattern()
+    known = known[spread_evenly(len(known), MOST)]
     place, length = residuals.place_px[known], length[known]
     longest = CAP * float(np.median(length))
     if not longest:
