@@ -61,7 +61,7 @@ def test_of_a_camera_that_turns_the_given_depth_is_the_depth(
     assert 0.3 < np.median(result.depth) < 3
     assert "depth is that of --depth" in warned(result)["no_parallax"]
     assert "depth up to a factor in each frame" in warned(result)["given_depth"]
-    assert "depth:      given, relative depth" in info(Path("out"))
+    assert "given: relative depth" in info(Path("out"))
     assert result.run["given_depth"] == {"kind": "depth", "scale": "relative", "array": ""}
     assert result.run["scale"] == "relative"
     assert result.confidence.min() > 0 and result.confidence.max() < 128

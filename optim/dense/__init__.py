@@ -222,7 +222,7 @@ def _complete(inputs: _Inputs, chunk: tuple[list[int], Observed]) -> _Alone:
     if shapes is not None:
         shapes = shapes.following(observed, moving <= MOVING)
         observed = shapes.joined(observed, moving <= MOVING)
-    limits = _limits(inputs.scene, frames, observed, SHAPED if shapes else CONFIDENT)
+    limits = _limits(inputs.scene, frames, observed, SHAPED / 2 if shapes else CONFIDENT)
     surface = complete(observed, guide, moving, limits)
     return _Alone(
         frames, choose_sides(Observed(surface, observed.confidence), guide), observed, shapes

@@ -92,7 +92,7 @@ def _depth_text(given: object) -> str:
     if not isinstance(given, dict):
         return ""
     array = f" (array '{given.get('array')}')" if given.get("array") else ""
-    return f"given, {given.get('scale')} {given.get('kind')}{array}"
+    return f"given: {given.get('scale')} {given.get('kind')}{array}"
 
 
 def _focal_text(focals: Sequence[float], run: Mapping[str, object]) -> str:

@@ -179,11 +179,13 @@ def _solve(ties: _Ties, count: int, *, has_offset: bool) -> Float64[np.ndarray, 
     free = np.eye(2 * count) * 1e-9 * max(size, 1)
     if not has_offset:
         free[count:, count:] = np.eye(count) * max(size, 1)
-    weight, found = one, np.concatenate((np.ones(count), np.zeros(count)))
+    level = np.hypot(
+        ties.ratio * ties.here, ties.there
+    )  # whatever factors are: else large ones pay
+    weight, found = 1 / level**2, np.concatenate((np.ones(count), np.zeros(count)))
     for _ in range(STEPS):
         normal = (matrix.T * weight) @ matrix
         found = np.linalg.solve(normal.toarray() + gauge + free, wanted)
-        level = np.abs(found[ties.second] * ties.there) + 1e-9
         error = (matrix @ found) / level
         weight = 1 / (level**2 * (1 + (error / MISSED) ** 2))
     return np.stack((found[:count], found[count:]), axis=1)
