@@ -138,10 +138,13 @@ def test_a_point_that_is_hidden_for_a_moment_is_found_again() -> None:
     assert found.uv[23, 0, 0] == pytest.approx(20 + 23 * 2, abs=0.1)
 
 
-def test_more_places_than_an_image_has_columns_are_looked_up() -> None:
-    values = np.arange(12, dtype=np.float32).reshape(3, 4)
-    uv = np.tile([[1.0, 1.0], [7.0, 5.0]], (40_000, 1))  # the first sample and the last
-    assert at(values, uv).tolist() == [0, 11] * 40_000
+def test_any_number_of_points_is_looked_up() -> None:
+    values = np.arange(24 * 30, dtype=np.float32).reshape(24, 30)
+    for count in (0, 1, 256, 40_000):
+        uv = np.full((count, 2), (7.0, 5.0))
+        np.testing.assert_allclose(at(values, uv), np.full(count, values[2, 3]), atol=1e-4)
+    both = np.dstack((values, -values))
+    np.testing.assert_allclose(at(both, np.array([[7.0, 5.0]])), [[values[2, 3], -values[2, 3]]])
 
 
 def test_points_go_back_to_the_beginning() -> None:

@@ -23,12 +23,12 @@ STEP_SLOPE = 0.005
 """Part of the step's length that is added to it."""
 SEEN = 0.1
 """Confidence of flow, of 1, from which on it counts as leading there and back: within 1.5 px."""
+WIDE = 256
+"""Points that are looked up in a row."""
 GATE = 3.0
 """Standard deviations within which two places of a point support each other."""
 GATE_PX = 1.0
 """Pixels that are added to them."""
-MOST_AT_ONCE = 30_000
-"""Places that OpenCV looks up at the same time: its images have less than 2^15 columns."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,15 @@ def at(
 ) -> Float32[np.ndarray, "..."]:
     """Values at the samples of `Flow`, read between them at pixels (u, v); outside, and where uv is nan, a border's."""
     place = np.nan_to_num(sample_index(uv)).astype(np.float32)
-    source, parts = values.astype(np.float32), np.array_split(place, len(place) // MOST_AT_ONCE + 1)
-    mapped = [
-        cv2.remap(
-            source,
-            np.ascontiguousarray(part[None, :, 0]),
-            np.ascontiguousarray(part[None, :, 1]),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )[0]
-        for part in parts
-    ]
-    return np.concatenate(mapped).astype(np.float32, copy=False)
+    rows = -(-len(place) // WIDE)
+    grid = np.zeros((rows * WIDE, 2), np.float32)  # OpenCV takes at most 32,767 in a row
+    grid[: len(place)] = place
+    col, row = (np.ascontiguousarray(each.reshape(rows, WIDE)) for each in grid.T)
+    source = values.astype(np.float32)
+    if not rows:
+        return np.zeros((0, *source.shape[2:]), np.float32)
+    found = cv2.remap(source, col, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found.reshape(-1, *source.shape[2:])[: len(place)], np.float32)
 
 
 def _candidates(
