@@ -33,6 +33,9 @@ STEPS = 6
 """Reweightings of the solution for all frames."""
 MISSED = 0.1
 """Relative difference of two maps at which a tie has half of its weight."""
+RIDGE = 1e-3
+"""Weight of a factor of 1 and an offset of 0 in each frame, of as many ties as it has in the mean: decides where ties
+see too little of it."""
 GAUGE = 1e3
 """Weight that holds the mean factor at 1 and the mean offset at 0, of as many ties as there are."""
 
@@ -176,9 +179,9 @@ def _solve(ties: _Ties, count: int, *, has_offset: bool) -> Float64[np.ndarray, 
     matrix = coo_array((entries, (rows, columns)), shape=(size, 2 * count)).tocsr()
     gauge = np.kron(np.eye(2), np.full((count, count), GAUGE * max(size, 1) / count**2))
     wanted = np.concatenate((np.full(count, GAUGE * max(size, 1) / count), np.zeros(count)))
-    free = np.eye(2 * count) * 1e-9 * max(size, 1)
-    if not has_offset:
-        free[count:, count:] = np.eye(count) * max(size, 1)
+    usual = RIDGE * max(size, 1) / count
+    free = np.diag(np.repeat((usual, usual if has_offset else max(size, 1)), count))
+    wanted[:count] += usual
     level = np.hypot(
         ties.ratio * ties.here, ties.there
     )  # whatever factors are: else large ones pay
