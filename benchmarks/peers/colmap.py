@@ -1,6 +1,13 @@
-"""COLMAP on the same frames, where pycolmap is installed: cameras and lens; it tells no depth and no masks."""
+"""COLMAP on the same frames, where pycolmap is installed: cameras and lens; it tells no depth and no masks.
+
+It runs in a process of its own (`python -m benchmarks.peers.colmap CLIP FOLDER SEED`): its libraries and OpenCV's do
+not get on in one, and what it ends in is not the end of the benchmark.
+"""
 
 import importlib.util
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,6 +37,16 @@ def figures(clip: Path, folder: Path, seed: int) -> Row:
         folder: Where its data base and models go, made anew.
         seed: Of its random choices.
     """
+    words = [sys.executable, "-m", __name__, str(clip), str(folder), str(seed)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return {"failure": f"COLMAP ends with {done.returncode}"}
+    found: Row = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _figures(clip: Path, folder: Path, seed: int) -> Row:
+    """The same, in this process."""
     import pycolmap
 
     folder.mkdir(parents=True)
@@ -61,3 +78,7 @@ def figures(clip: Path, folder: Path, seed: int) -> Row:
         return found | {"failure": str(error)}
     assert errors is not None, "the clip has true poses"
     return found | {"ate": errors.ate, "focal_px": focal_px, "k1": k1}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_figures(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))))
