@@ -27,13 +27,13 @@ ORDERED = -0.3
 """Rank correlation with what was measured below which a map is of the other kind, disparity or depth."""
 STEP = 4
 """Every so-manieth sample of `Flow`, in both directions, ties two frames."""
-SURE_FLOW = 128
+SURE_FLOW = 32
 """Confidence of flow, of 255, from which on it does."""
 STEPS = 6
 """Reweightings of the solution for all frames."""
 MISSED = 0.1
 """Relative difference of two maps at which a tie has half of its weight."""
-RIDGE = 1e-3
+RIDGE = 1e-2
 """Weight of a factor of 1 and an offset of 0 in each frame, of as many ties as it has in the mean: decides where ties
 see too little of it."""
 GAUGE = 1e3
