@@ -12,10 +12,11 @@ from recon4d.core.errors import InputError
 from recon4d.core.scene import Flow
 from recon4d.flow import flow_method
 from recon4d.results.folder import write_result
-from recon4d.tracks.chain import at, follow
+from recon4d.tracks.chain import Followed, at, follow
 from recon4d.tracks.command import read_points, track_result
 from recon4d.tracks.group import group
 from recon4d.tracks.group_all import find_objects
+from recon4d.tracks.joint import united
 from recon4d.tracks.ladder import Ladder, flow_ladder
 from recon4d.tracks.overlap import name_by_overlap
 from recon4d.tracks.still import stand
@@ -176,6 +177,20 @@ def test_two_that_cross_are_two_groups_and_one_that_swings_is_one() -> None:
     assert set(label[:40]).isdisjoint(label[40:]) and len(set(label)) == 2
     label = group(swings.astype(np.float32), seen[:, :40], one_piece[:, :40], 8.0)
     assert len(set(label)) == 1
+
+
+def test_what_is_never_apart_is_one_thing() -> None:
+    rng = np.random.default_rng(1)
+    times = np.arange(24)[:, None, None]
+    body, arm = rng.uniform(0, 40, (1, 30, 2)), rng.uniform(0, 10, (1, 12, 2)) + 38
+    swings = arm + 8 * np.sin(0.8 * times) + times * [1.0, 0.0]
+    uv = np.concatenate((body + times * [1.0, 0.0], swings), axis=1).astype(np.float32)
+    seen, piece = np.ones(uv.shape[:2], bool), np.ones(uv.shape[:2], np.int64)
+    followed = Followed(uv, seen, np.ones(seen.shape, np.float32))
+    label = np.repeat([0, 1], (30, 12))
+    assert set(united(label, followed, piece)) == {0}
+    piece[12:, 30:] = 2
+    assert set(united(label, followed, piece)) == {0, 1}
 
 
 def test_points_of_a_file_are_followed(tracked: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from recon4d.results.result import Result
 from recon4d.tracks.bridge import bridged
 from recon4d.tracks.chain import Followed
 from recon4d.tracks.group import group
-from recon4d.tracks.joint import joined
+from recon4d.tracks.joint import joined, united
 from recon4d.tracks.labels import dense, kept_groups, pieces, pieces_of
 from recon4d.tracks.ladder import Ladder
 from recon4d.tracks.overlap import name_by_overlap
@@ -55,6 +55,7 @@ def find_objects(ladder: Ladder, result: Result, window: int = WINDOW) -> Groupe
     label = kept_groups(label, of_piece, followed)
     kept = np.flatnonzero(label >= 0)
     label[kept] = bridged(result, followed.of(kept), label[kept])
+    label = united(label, followed, of_piece)
     named = _in_order(label, followed.is_visible)
     ids = name_by_overlap(dense(named, followed, moving, piece, ladder), moving, piece)
     return Grouped(ids, seeds, named + 1, tuple(np.unique(ids[ids > 0]).tolist()))

@@ -18,6 +18,12 @@ OFF_PX = 3.0
 """What one affine motion of both may leave of that of each, median, pixels over a step ..."""
 STRETCH = 1.4
 """... and how much it may stretch or shrink them: two things that part are no one thing that grows."""
+COMMON = 0.7
+"""Part of its frames in which a part must be seen with the rest ..."""
+NEVER = 0.9
+"""... and of these, the part in which both must be in one piece of the mask."""
+SWING = 0.8
+"""Part of the size of both together by which they may come and go."""
 TOUCH = 0.5
 """Part of the points that must be in one piece of the mask with the other group."""
 
@@ -78,3 +84,47 @@ def _is_one_motion(
     stretch = np.linalg.svd(fit[:2], compute_uv=False)
     off = max(np.median(rest[: len(a)]), np.median(rest[len(a) :]))
     return bool(off <= OFF_PX and stretch[0] <= STRETCH and stretch[1] >= 1 / STRETCH)
+
+
+def united(
+    label: Int64[np.ndarray, " points"],
+    followed: Followed,
+    piece: Int64[np.ndarray, "frames points"],
+) -> Int64[np.ndarray, " points"]:
+    """The labels, with parts of one thing that swing (arms, a skirt) made one: two groups that are never apart.
+
+    Args:
+        label: Group of each point; -1: none.
+        followed: The points.
+        piece: Of the mask in which each is seen.
+    """
+    out = label.copy()
+    names, counts = np.unique(label[label >= 0], return_counts=True)
+    order = names[np.argsort(-counts, kind="stable")].tolist()
+    for at in range(len(order) - 1, 0, -1):
+        for large in order[:at]:
+            if _never_apart(followed, piece, out == large, out == order[at]):
+                out[out == order[at]] = large
+                break
+    return out
+
+
+def _never_apart(
+    followed: Followed,
+    piece: Int64[np.ndarray, "frames points"],
+    large: Bool[np.ndarray, " points"],
+    small: Bool[np.ndarray, " points"],
+) -> bool:
+    away, sizes, together, seen = [], [], 0, 0
+    for frame, visible in enumerate(followed.is_visible):
+        a, b = np.flatnonzero(visible & large), np.flatnonzero(visible & small)
+        seen += len(b) > 0
+        if not len(a) or not len(b):
+            continue
+        here = followed.uv[frame]
+        together += bool(np.isin(piece[frame, b], piece[frame, a]).mean() > TOUCH)
+        away.append(here[b].mean(0) - here[a].mean(0))
+        sizes.append(np.linalg.norm(np.ptp(here[np.concatenate((a, b))], axis=0)))
+    if not away or len(away) < COMMON * seen or together < NEVER * len(away):
+        return False
+    return bool(np.linalg.norm(np.ptp(away, axis=0)) <= SWING * np.median(sizes))
