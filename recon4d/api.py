@@ -37,6 +37,8 @@ class RunOptions(TypedDict, total=False):
     weights: tuple[str, ...]
     intrinsics: str | PathLike[str] | Sequence[float] | np.ndarray | None
     focal: str
+    focal_mm: float | None
+    sensor_mm: float | None
     lens: str
     readout: float | None
     poses: str | PathLike[str] | None

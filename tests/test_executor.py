@@ -119,6 +119,7 @@ def test_workers_need_no_main_guard(name: str, some_frames: Path, tmp_path: Path
     assert printed_by(LONG + "print(call(0))\n", some_frames, name, tmp_path) == "16\n"
 
 
+@pytest.mark.slow
 def test_clips_in_a_daemonic_pool(some_frames: Path, tmp_path: Path) -> None:
     pool = "from multiprocessing import get_context\nif __name__ == '__main__':\n"
     pool += "    with get_context('spawn').Pool(1) as pool:\n        print(pool.map(call, [0]))\n"

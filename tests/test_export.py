@@ -133,7 +133,7 @@ def test_an_overlay_that_finds_no_room_is_an_error_and_leaves_nothing(
     ("words", "said"),
     [
         (("--to", "plyy"), "did you mean 'ply'"),
-        (("--to", "obj"), "available: ply, colmap, nerfstudio, glb, overlay"),
+        (("--to", "obj"), "available: ply, colmap, nerfstudio, glb, tracks, overlay"),
         (("--to", "ply", "--depth-size", "original"), "colmap, nerfstudio, overlay), and ply has"),
         (("--to", "glb", "--depth-size", "original"), "leave it out"),
         (("--to", "colmap", "--depth-size", "full"), "available: working, original"),

@@ -139,6 +139,7 @@ def test_a_run_names_them_once(
     assert cli.main(["export", "in_recon4d", "--to", "nerfstudio", "--depth-size", "original"]) == 0
 
 
+@pytest.mark.slow
 def test_clips_of_a_long_video_have_them_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def test_depth_in_metres_gives_metres(capsys: pytest.CaptureFixture[str]) -> Non
     assert abs(path / truth - 1) < 0.08
 
 
+@pytest.mark.slow
 def test_clips_of_a_long_video_have_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     scene = make_scene(20, SIZE, seed=5)
     given(scene, "affine", Errors())

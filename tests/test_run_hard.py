@@ -115,7 +115,8 @@ def test_of_a_truncated_video_the_frames_that_decode_are_used(
     assert relative_ate(run.result.world_from_cam, truth) < 0.02
 
 
-@pytest.mark.parametrize("noise", [pytest.param(0.0, marks=pytest.mark.slow), 2.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.0, 2.0])
 def test_a_still_camera_has_no_invented_parallax(
     noise: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,6 +273,7 @@ def test_a_portrait_video_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.result.images.shape == (8, 160, 96, 3)
 
 
+@pytest.mark.slow
 def test_a_video_held_upright_is_done_upright(capsys: pytest.CaptureFixture[str]) -> None:
     upright = make_scene(8, (96, 160), seed=6).video.images
     stored = np.rot90(upright, axes=(1, 2))  # players turn it clockwise again

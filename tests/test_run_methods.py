@@ -67,6 +67,7 @@ def test_the_chosen_flow_measures_rounds_and_check(counting: Counting, tmp_path:
     assert check == [FRAMES - 10]  # frames 10 apart are in no window
 
 
+@pytest.mark.slow
 def test_the_chosen_flow_measures_keyframes_of_a_long_video(
     counting: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

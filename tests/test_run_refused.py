@@ -309,7 +309,15 @@ def test_folders_on_the_way_to_the_result_are_not_left_behind(
     refused(["run", "in", "--out", "deep/er/still/out"], capsys)
 
 
-@pytest.mark.parametrize("stage", ["read", "flow", "depth", "result"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "read",
+        pytest.param("flow", marks=pytest.mark.slow),
+        pytest.param("depth", marks=pytest.mark.slow),
+        "result",
+    ],
+)
 def test_a_full_disk_is_named_in_any_stage(
     stage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

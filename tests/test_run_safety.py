@@ -270,7 +270,15 @@ def test_another_version_of_recon4d_is_refused_by_name(
         *(pytest.param(how, marks=pytest.mark.slow) for how in ("truncated", "overwritten")),
     ],
 )
-@pytest.mark.parametrize("name", ["stage.json", "cost.json", "checksums.json", ".npy"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stage.json",
+        pytest.param("cost.json", marks=pytest.mark.slow),
+        pytest.param("checksums.json", marks=pytest.mark.slow),
+        ".npy",
+    ],
+)
 def test_a_damaged_stage_is_computed_again(
     how: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
