@@ -15,8 +15,8 @@ from recon4d.tracks.group_all import Grouped
 from recon4d.tracks.ladder import Ladder
 from recon4d.tracks.seeds import widened
 
-NEIGHBOURS = 16
-"""Points of the same object whose motion, an affine one, a point shares where it is lost."""
+NEIGHBOURS = 6
+"""Points of the same object whose motion a point shares where it is lost."""
 BESIDE = 3
 """Samples that the outline of an object may be off where flow still finds a point of it."""
 CARRIED_PX = 0.7
@@ -97,19 +97,9 @@ def _with_neighbours(
     both = known.is_visible[before] & known.is_visible[frame] & (grouped.of == k)
     if not both.any():
         return None
-    here, there = (known.uv[f, both].astype(np.float64) for f in (before, frame))
+    here, there = known.uv[before, both], known.uv[frame, both]
     apart, near = cKDTree(here).query(uv, k=min(NEIGHBOURS, len(here)))
     apart, near = (np.reshape(each, (len(uv), -1)) for each in (apart, near))
     weight = 1 / (grouped.seeds.spacing_px + apart)
-    weight /= weight.sum(1, keepdims=True)
-    middle = (weight[..., None] * here[near]).sum(1)
     step = (there - here)[near]
-    mean = (weight[..., None] * step).sum(1)
-    arm, rest = here[near] - middle[:, None], step - mean[:, None]
-    spread = np.einsum("nk,nki,nkj->nij", weight, arm, arm)
-    spread += (
-        np.eye(2) * grouped.seeds.spacing_px**2
-    )  # few or nearly aligned neighbours tell of translation alone
-    turn = np.linalg.solve(spread, np.einsum("nk,nki,nkj->nij", weight, arm, rest))
-    moved = uv + mean + np.einsum("ni,nij->nj", uv - middle, turn)
-    return np.asarray(moved, np.float32)
+    return np.asarray(uv + (weight[..., None] * step).sum(1) / weight.sum(1)[:, None], np.float32)
