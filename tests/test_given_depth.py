@@ -145,6 +145,14 @@ def test_disparity_that_is_taken_for_depth_is_refused(
         aligned(place, "depth", "relative", finished(moving))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_plane_of_one_value_says_nothing_of_near_and_far(
+    moving: SyntheticScene, tmp_path: Path
+) -> None:
+    place = given(tmp_path / "maps", replace(moving, depth=np.ones_like(moving.depth)), "relative")
+    assert aligned(place, "depth", "relative", finished(moving)).depth.all()
+
+
 def test_depth_of_another_scene_is_refused(moving: SyntheticScene, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = rng.uniform(1, 2, moving.depth.shape).astype(np.float32)

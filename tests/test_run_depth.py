@@ -113,7 +113,7 @@ def test_frames_that_are_left_out_have_no_part(capsys: pytest.CaptureFixture[str
     ("options", "sentence"),
     [
         (("--geometry", "rgbd"), "both tell the depth; give one of the two"),
-        (("--depth-factor", "1000"), "is the unit of depth images"),
+        (("--depth-factor", "1000"), "add --depth-scale metric, or leave --depth-factor out"),
         (("--depth-kind", "shape"), "depth_kind cannot be 'shape'"),
     ],
 )

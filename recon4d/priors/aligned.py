@@ -79,7 +79,10 @@ class Samples:
 
     def contradicts(self, kind: str) -> bool:
         """Whether large values are far where they should be near, or the other way round."""
-        if len(self.values) < MIN_SAMPLES:
+        if (
+            len(self.values) < MIN_SAMPLES
+            or min(np.ptp(self.values), np.ptp(self.inverse_depth)) == 0
+        ):
             return False
         found = float(spearmanr(self.values, self.inverse_depth).statistic)
         return (found if kind == "disparity" else -found) < ORDERED

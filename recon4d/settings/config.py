@@ -247,9 +247,14 @@ class RunConfig:
             )
         in_metres = self.depth is not None and self.depth_scale == "metric"
         if self.depth_factor is not None and self.geometry != "rgbd" and not in_metres:
+            unread = f"--geometry {self.geometry} does not read; add --geometry rgbd"
+            if self.depth is not None:
+                unread = (
+                    f"tells nothing of --depth-scale {self.depth_scale}; add --depth-scale metric"
+                )
             raise ConfigError(
-                f"--depth-factor {self.depth_factor:g} is the unit of depth images, which --geometry {self.geometry} "
-                "does not read; add --geometry rgbd, or leave --depth-factor out"
+                f"--depth-factor {self.depth_factor:g} is the unit of depth images, which {unread}, or leave "
+                "--depth-factor out"
             )
         self._refuse_depth()
 

@@ -62,7 +62,7 @@ class DepthMaps:
     scale: str
     """`metric`, `relative` (up to a factor of each frame) or `affine` (up to a factor and an offset)."""
     factor: float = 1.0
-    """What stands for one metre in pictures of whole numbers."""
+    """What stands for one metre."""
     notices: tuple[Notice, ...] = ()
 
     def check(self, video: Video, num_input: int | None = None) -> tuple[Notice, ...]:
@@ -191,7 +191,7 @@ def depth_maps(
         kind: `depth`, `disparity`, or `auto`: what the name of the array says, else depth.
         scale: `metric`, `relative`, `affine`, or `auto`: metres if the name says so, affine of disparity, relative of
             depth.
-        factor: What stands for one metre in 16-bit pictures; None: what is plausible.
+        factor: What stands for one metre; None: 1, and in 16-bit pictures what is plausible.
 
     Raises:
         InputError: There is nothing that can be read.
@@ -206,8 +206,10 @@ def depth_maps(
         scale = "metric" if called in METRIC_NAMES and kind == "depth" else usual
     shape = read_arrays(files[0], names)[0].shape
     found = DepthMaps(place, files, len(files) == 1 and len(shape) == 3, names, kind, scale)
-    if files[0].suffix.lower() != ".png" or scale != "metric":
+    if scale != "metric":
         return found
+    if files[0].suffix.lower() != ".png":
+        return replace(found, factor=factor or 1.0)
     unit = find_depth_unit(files, factor)
     return replace(found, factor=unit.factor, notices=unit.notices)
 
