@@ -91,6 +91,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "infinite": _npz(lambda v: v["world"].fill(np.inf)),
     "no JSON": lambda f: (f / "objects.json").write_text("{"),
     "list": lambda f: (f / "objects.json").write_text("[]"),
+    "enormous": lambda f: (f / "objects.json").write_text('{"objects": [{"id": 1e999}]}'),
     "nan": lambda f: (f / "objects.json").write_text('{"objects": [{"id": NaN}]}'),
     "no id": _json(lambda each: each.pop("id")),
     "id too large": _json(lambda each: each.update(id=256)),

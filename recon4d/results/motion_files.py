@@ -190,7 +190,7 @@ def _read_items(path: Path, frames: int) -> tuple[MovingObject, ...]:
     try:
         content = json.loads(read_text(path), parse_constant=refuse)
         return tuple(_item(each, frames) for each in content["objects"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise damaged(path, f"is no list of objects ({error})") from error
 
 
