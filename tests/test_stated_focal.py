@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -136,6 +137,8 @@ def test_another_focal_length_than_the_stated_one_is_said() -> None:
     assert not focal_notices("estimated", scene, 1.1 * found)
     (notice,) = focal_notices("estimated", scene, 1.4 * found)
     assert notice.code == "focal_not_as_stated" and f"{1.4 * found:.0f} px" in notice.message
+    (notice,) = focal_notices("estimated", replace(scene, focal_std=0.5), 1.4 * found)
+    assert notice.code == "focal_unsure" and f"is {1.4 * found:.0f} px" in notice.message
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Followed points and objects against rendered worlds whose movers cross."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,14 @@ def test_what_is_behind_something_is_not_visible(truth: Truth) -> None:
     assert (found.is_visible == visible).mean() > 0.98
     hidden = ~visible & result.is_dynamic[20][0:1, 0:1]
     assert not (found.is_visible & hidden).any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_depth_is_unsure_places_are_kept_without_a_deviation(truth: Truth) -> None:
+    result = replace(truth.result, depth_std=np.full(truth.result.depth.shape, np.inf, np.float16))
+    found = stand(result, np.zeros(1, np.int64), np.array([[30.5, 20.5]], np.float32))
+    assert np.isfinite(found.uv).all() and np.isfinite(found.world).all()
+    assert np.isinf(found.sigma).all() and np.isinf(found.sigma_px).all()
 
 
 def test_two_that_cross_are_two_groups_and_one_that_swings_is_one() -> None:

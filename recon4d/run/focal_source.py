@@ -53,15 +53,18 @@ def focal_notices(
         scene: What has it.
         stated_px: The one that was stated in millimetres, pixels; None: none was.
     """
+    found_px = float(np.median(scene.intrinsics[:, 0]))
     if source == "estimated" and scene.focal_std > UNSURE_FOCAL:
+        other = ""
+        if _differ(found_px, stated_px):
+            other = f" What is stated in millimetres (--focal-mm, or EXIF) is {stated_px:.0f} px."
         spread = f"{100 * scene.focal_std:.0f} %" if scene.focal_std < 1 else "more than 100 %"
         message = (
             f"The motion hardly tells the focal length: {scene.intrinsics[0, 0]:.0f} px came out, with a standard "
             f"deviation of {spread}, and what moves may have misled it farther; depth and path are "
-            "stretched with it. Give --intrinsics if you know it, or more frames."
+            f"stretched with it.{other} Give --intrinsics if you know it, or more frames."
         )
         return (Notice("focal_unsure", message),)
-    found_px = float(np.median(scene.intrinsics[:, 0]))
     if source == "estimated" and not scene.zooms and _differ(found_px, stated_px):
         message = (
             f"The focal length that is stated in millimetres (--focal-mm, or EXIF of the pictures) is {stated_px:.0f} "

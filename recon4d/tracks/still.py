@@ -56,7 +56,9 @@ def stand(
     ray, centre = _rays(result, start, uv)
     depth, share = _agreed_depth(result, (ray, centre), depth, share)
     world = centre + depth[:, None] * ray
-    farther = centre + (depth * (1 + share))[:, None] * ray
+    is_sure = np.isfinite(share)
+    std = depth * np.where(is_sure, share, 0)
+    farther = centre + (depth + std)[:, None] * ray
     frames, count = len(result), len(start)
     places = np.full((frames, count, 2), np.nan, np.float32)
     visible = np.zeros((frames, count), bool)
@@ -67,9 +69,11 @@ def stand(
         off = np.linalg.norm(shifted - place, axis=1)
         known = (z > 0) & (depth > 0)
         places[frame] = np.where(known[:, None], place, np.nan)
-        sigma_px[frame] = np.where(known & np.isfinite(off), np.hypot(POSE_PX, off), np.inf)
+        sigma_px[frame] = np.where(
+            known & is_sure & np.isfinite(off), np.hypot(POSE_PX, off), np.inf
+        )
         visible[frame] = known & ~_hidden(result, frame, place, z)
-    sigma = np.where(depth > 0, depth * share, np.inf)
+    sigma = np.where(is_sure & (depth > 0), std, np.inf)
     world[depth <= 0] = np.nan
     return Still(places, visible, sigma_px, world.astype(np.float32), sigma.astype(np.float32))
 
