@@ -33,6 +33,7 @@ from recon4d.run.check import Check
 from recon4d.run.executor import executor
 from recon4d.run.figures import join_figures
 from recon4d.run.finish import Clock, costs, every_cost
+from recon4d.run.guide import source_named
 from recon4d.run.long.alone import align_alone
 from recon4d.run.long.between import finish_clip
 from recon4d.run.long.clips import Clip, divide, with_bounds
@@ -244,7 +245,7 @@ def _clip_notices(run: Run, histories: list[History]) -> tuple[Notice, ...]:
     found: dict[str, list[tuple[Clip, Notice]]] = {}
     for clip, history in zip(run.clips, histories, strict=True):
         own = clip.folder(run.folder)
-        local = LOCAL.load(own).notices
+        local = source_named(LOCAL.load(own).notices, run.config)
         motion = MOTION.load(own).notices
         written = WRITTEN.load(own).notices
         for notice in (*local, *motion, *history.notices, *written):
