@@ -13,6 +13,7 @@ from recon4d.optim.stitch.pieces import (
     Link,
     Piece,
     Placement,
+    _scale_notice,
     carry,
     key_scene_of,
     link,
@@ -130,7 +131,9 @@ def test_a_guessed_scale_is_told(truth: Scene) -> None:
     )
     parts[1] = replace(parts[1], scene=blind)
     (notice,) = place(parts, link(parts)).notices
-    assert notice.code == "scale_guessed"
+    assert notice.code == "scale_guessed" and " clips share no" in notice.message
+    (single,) = _scale_notice(parts, [1])
+    assert single.message.startswith("1 clip shares no")
 
 
 def test_a_loop_spreads_the_drift(truth: Scene) -> None:

@@ -116,9 +116,10 @@ def _scale_notice(pieces: list[Piece], guessed: list[int]) -> tuple[Notice, ...]
     if not guessed:
         return ()
     frames = np.unique(np.concatenate([pieces[index].frames for index in guessed]))
+    share = "1 clip shares" if len(guessed) == 1 else f"{len(guessed)} clips share"
     message = (
-        f"{len(guessed)} clips share no measured depth with the clip before (the camera stands or only turns): their "
-        "scale relative to it is a guess."
+        f"{share} no measured depth with the clip before (the camera stands or only turns): the scale relative to it "
+        "is a guess."
     )
     return (Notice("scale_guessed", message, tuple(int(frame) for frame in frames)),)
 
