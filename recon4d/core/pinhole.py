@@ -23,6 +23,17 @@ def rays_array(
     return np.concatenate((xy, np.ones_like(xy[..., :1])), axis=-1)
 
 
+def lift_array(
+    uv_px: Float[np.ndarray, "*points 2"],
+    depth: Float[np.ndarray, "*points"] | float,
+    intrinsics: Float[np.ndarray, "4"],
+    world_from_cam: Float[np.ndarray, "4 4"],
+) -> Float[np.ndarray, "*points 3"]:
+    """Points of the world that pixels `(u, v)` show at some z-depth."""
+    in_cam = np.asarray(depth)[..., None] * rays_array(uv_px, intrinsics)
+    return np.asarray(in_cam @ world_from_cam[:3, :3].T + world_from_cam[:3, 3])
+
+
 def project_array(
     points: Float[np.ndarray, "*points 3"], intrinsics: Float[np.ndarray, "4"]
 ) -> Float[np.ndarray, "*points 2"]:

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64
 from scipy.sparse import coo_array
 from scipy.spatial.transform import Rotation
-from scipy.stats import spearmanr
 
 from recon4d.core.geometry import transfer
 from recon4d.core.sampling import cell_of, sample_at
@@ -84,6 +83,8 @@ class Samples:
             or min(np.ptp(self.values), np.ptp(self.inverse_depth)) == 0
         ):
             return False
+        from scipy.stats import spearmanr  # half a second at the start of runs that need none
+
         found = float(spearmanr(self.values, self.inverse_depth).statistic)
         return (found if kind == "disparity" else -found) < ORDERED
 

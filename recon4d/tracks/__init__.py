@@ -42,7 +42,12 @@ class Wanted:
     @property
     def anything(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.points or self.given is not None or self.objects or self.scene_flow)
+        return self.has_points or self.objects or self.scene_flow
+
+    @property
+    def has_points(self) -> bool:
+        """Whether points are followed."""
+        return self.points > 0 or self.given is not None
 
 
 def add_motion(
@@ -69,13 +74,15 @@ def add_motion(
         result = mapped_result(folder, scratch)
         ladder = flow_ladder(result.images, method, scratch / "flow", threads, progress)
         with progress("motion", total=1) as counter:
-            grouped = find_objects(ladder, result)
             made = result
-            if wanted.objects:
-                made = dataclasses.replace(made, objects=describe_objects(result, grouped))
-            if wanted.given is not None or wanted.points:
-                start, uv = wanted.given or choose(result, wanted.points)
-                made = dataclasses.replace(made, tracks=track(result, ladder, grouped, start, uv))
+            if wanted.objects or wanted.has_points:
+                grouped = find_objects(ladder, result)
+                if wanted.objects:
+                    made = dataclasses.replace(made, objects=describe_objects(result, grouped))
+                if wanted.has_points:
+                    start, uv = wanted.given or choose(result, wanted.points)
+                    found = track(result, ladder, grouped, start, uv)
+                    made = dataclasses.replace(made, tracks=found)
             if wanted.scene_flow:
                 made = dataclasses.replace(made, scene_flow=scene_flow(result, ladder, scratch))
             (scratch / "made").mkdir()

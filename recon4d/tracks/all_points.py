@@ -6,7 +6,7 @@ Numbers here that name no source were set by hand.
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
-from recon4d.core.pinhole import rays_array
+from recon4d.core.pinhole import lift_array
 from recon4d.core.sampling import spread_evenly
 from recon4d.results.motion import Tracks
 from recon4d.results.result import Result
@@ -111,8 +111,8 @@ def _in_world(
     depth = _between(depth, np.isfinite(found.uv).all(2))
     world = np.full((*depth.shape, 3), np.nan, np.float32)
     for frame, pose in enumerate(result.world_from_cam):
-        ray = rays_array(found.uv[frame].astype(np.float64), result.intrinsics[frame])
-        world[frame] = depth[frame][:, None] * ray @ pose[:3, :3].T + pose[:3, 3]
+        uv = found.uv[frame].astype(np.float64)
+        world[frame] = lift_array(uv, depth[frame], result.intrinsics[frame], pose)
     sigma = np.where(np.isfinite(share), depth, 0) * np.where(np.isfinite(share), share, 0)
     return world, np.where(np.isfinite(share), sigma, np.inf).astype(np.float32)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
-from recon4d.core.pinhole import project_array, rays_array
+from recon4d.core.pinhole import lift_array, project_array
 from recon4d.results.result import Result
 from recon4d.tracks.chain import Followed
 
@@ -155,9 +155,7 @@ def _placed(
     result: Result, frame: int, uv: Float[np.ndarray, "*some 2"], depth: float
 ) -> Float64[np.ndarray, "*some 3"]:
     """Points of the world at a depth of a frame."""
-    pose = result.world_from_cam[frame]
-    rays = rays_array(uv, result.intrinsics[frame])
-    return np.asarray(depth * rays @ pose[:3, :3].T + pose[:3, 3])
+    return lift_array(uv, depth, result.intrinsics[frame], result.world_from_cam[frame])
 
 
 def _seen(result: Result, frame: int, point: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "2"]:

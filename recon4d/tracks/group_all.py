@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from recon4d.core.sampling import ONE_PER_CELL
+from recon4d.core.sampling import ONE_PER_CELL, sample_shape
 from recon4d.results.result import Result
 from recon4d.tracks.bridge import bridged
 from recon4d.tracks.chain import Followed
@@ -46,8 +46,8 @@ def find_objects(ladder: Ladder, result: Result, window: int = WINDOW) -> Groupe
         result: Masks, pictures, cameras, depth.
         window: Frames whose points are grouped together.
     """
-    shape = result.depth.shape
-    rows, cols = shape[1] // 2, shape[2] // 2
+    height, width = result.depth.shape[1:]
+    rows, cols = sample_shape((width, height))
     moving = np.stack([mask[ONE_PER_CELL][:rows, :cols] for mask in result.is_dynamic])
     seeds, piece = seed(ladder, moving, window), pieces(moving)
     followed, of_piece = seeds.followed, pieces_of(piece, seeds.followed)

@@ -3,6 +3,9 @@
 Numbers here that name no source were set by hand.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
@@ -36,15 +39,25 @@ def joined(
     """The labels, with small groups that go along with a larger one made part of it.
 
     Args:
-        label: Group of each point, the largest first; -1: none.
+        label: Group of each point; -1: none.
         followed: The points.
         piece: Of the mask in which each is seen.
     """
+    return _merged(label, partial(_goes_along, followed, piece))
+
+
+def _merged(
+    label: Int64[np.ndarray, " points"],
+    is_one: Callable[[Bool[np.ndarray, " points"], Bool[np.ndarray, " points"]], bool],
+) -> Int64[np.ndarray, " points"]:
+    """The labels, each group, the smallest first, made part of the largest one that it is one with."""
     out = label.copy()
-    for small in range(int(label.max(initial=-1)), 0, -1):
-        for large in range(small):
-            if _goes_along(followed, piece, out == large, out == small):
-                out[out == small] = large
+    names, counts = np.unique(label[label >= 0], return_counts=True)
+    order = names[np.argsort(-counts, kind="stable")].tolist()
+    for at in range(len(order) - 1, 0, -1):
+        for large in order[:at]:
+            if is_one(out == large, out == order[at]):
+                out[out == order[at]] = large
                 break
     return out
 
@@ -98,15 +111,7 @@ def united(
         followed: The points.
         piece: Of the mask in which each is seen.
     """
-    out = label.copy()
-    names, counts = np.unique(label[label >= 0], return_counts=True)
-    order = names[np.argsort(-counts, kind="stable")].tolist()
-    for at in range(len(order) - 1, 0, -1):
-        for large in order[:at]:
-            if _never_apart(followed, piece, out == large, out == order[at]):
-                out[out == order[at]] = large
-                break
-    return out
+    return _merged(label, partial(_never_apart, followed, piece))
 
 
 def _never_apart(

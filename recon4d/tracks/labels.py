@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 from scipy.spatial import cKDTree
 
-from recon4d.core.sampling import sample_px
+from recon4d.core.sampling import cell_of, sample_index, sample_px
 from recon4d.tracks.chain import Followed
 from recon4d.tracks.ladder import Ladder
 
@@ -45,7 +45,7 @@ def pieces_of(
 ) -> Int64[np.ndarray, "frames points"]:
     """The piece in which every point is seen, in every frame."""
     rows, cols = piece.shape[1:]
-    place = np.nan_to_num(followed.uv / 2 - 0.5).round().astype(np.int64)
+    place = np.nan_to_num(sample_index(followed.uv)).round().astype(np.int64)
     col, row = place[..., 0].clip(0, cols - 1), place[..., 1].clip(0, rows - 1)
     return np.asarray(piece[np.arange(len(piece))[:, None], row, col])
 
@@ -142,7 +142,7 @@ def _carry(
         places = sample_px(*nameless.shape)
         came = (places + step[0].astype(np.float32)).reshape(-1, 2)
         rows, cols = nameless.shape
-        col, row = np.floor(came / 2).astype(np.int64).T
+        row, col = cell_of(came).T
         inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
         name = np.where(inside, out[before][row.clip(0, rows - 1), col.clip(0, cols - 1)], 0)
         name = name.reshape(rows, cols)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from scipy.spatial import cKDTree
 
+from recon4d.core.sampling import cell_of
 from recon4d.tracks.chain import Followed, follow
 from recon4d.tracks.group_all import Grouped
 from recon4d.tracks.ladder import Ladder
@@ -84,7 +85,7 @@ def _id_at(
     """The object at pixels; 0 outside."""
     rows, cols = ids.shape
     known = np.nan_to_num(uv, nan=-1.0)
-    col, row = np.floor(known / 2).astype(np.int64).T
+    row, col = cell_of(known).T
     inside = (known >= 0).all(1) & (row < rows) & (col < cols)
     return np.where(inside, ids[row.clip(0, rows - 1), col.clip(0, cols - 1)], 0).astype(np.int64)
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float16, Float64
 
 from recon4d.core.arrays import create_array
-from recon4d.core.pinhole import rays_array
+from recon4d.core.pinhole import lift_array
 from recon4d.results.result import Result
 from recon4d.tracks.chain import SEEN, at
 from recon4d.tracks.ladder import Ladder
@@ -51,6 +51,5 @@ def _lifted(
     row, col, inside = pixel_of(uv, (width, height))
     depth = result.depth[frame][row, col].astype(np.float64)
     known = inside & (depth > 0) & result.is_dynamic[frame][row, col]
-    ray, pose = rays_array(uv, result.intrinsics[frame]), result.world_from_cam[frame]
-    found = depth[:, None] * ray @ pose[:3, :3].T + pose[:3, 3]
+    found = lift_array(uv, depth, result.intrinsics[frame], result.world_from_cam[frame])
     return np.where(known[:, None], found, np.nan)
