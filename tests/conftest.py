@@ -1,4 +1,4 @@
-"""What all tests share: the test material, and that no test reaches the network."""
+"""What all tests share: their order, the test material, and that no test reaches the network."""
 
 import os
 import socket
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import shapes
+
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # tests run beside each other; set before torch is imported
@@ -14,6 +16,36 @@ os.environ.setdefault(
 os.environ["HF_HOME"] = tempfile.mkdtemp()  # as if no weights had ever been fetched
 
 _LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost", "0.0.0.0")
+HEAVIEST_FIRST = (
+    "test_run_hard",
+    "test_run_resume",
+    "test_run_safety",
+    "test_longvideo",
+    "test_optim_synthetic",
+    "test_motion_kind",
+    "test_fuzz",
+    "test_shutter",
+    "test_viewer",
+    "test_lens",
+    "test_pairwise",
+    "test_run_refused",
+    "test_streams",
+    "test_tracks",
+    "test_everyday_files",
+)
+"""Files over 15 s; a worker does whole files, and one of these at the end would leave the other idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Within this order, files stay as they are."""
+    place = {name: at for at, name in enumerate(HEAVIEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """In every test, array shapes are checked anew."""
+    shapes.check_all_again()
 
 
 @pytest.fixture
@@ -22,6 +54,15 @@ def shared_data() -> Path:
     from tests import needs
 
     return needs.shared("data")
+
+
+@pytest.fixture
+def small_salience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For runs in which masks of D2MIF are made, but what they are does not matter much."""
+    from recon4d.networks.u2net import U2net
+    from tests import coarse
+
+    monkeypatch.setattr(U2net, "forward", coarse.forward)
 
 
 @pytest.fixture(autouse=True)
