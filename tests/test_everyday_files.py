@@ -20,7 +20,7 @@ from recon4d.results.folder import read_result
 from tests.media import textured_frames, write_images, write_video
 from tests.test_run_refused import INTRINSICS, refused
 
-QUICK = ("--masks", "residual", "--loop", "0", *INTRINSICS)
+QUICK = ("--masks", "residual", "--loop", "0", "--readout", "0", *INTRINSICS)
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,7 @@ LENSES = (
 
 @cache
 def world() -> SyntheticScene:
-    return make_scene(10, SIZE, seed=3, noise_px=0.0, plain_lens=True)
+    return make_scene(8, SIZE, seed=3, noise_px=0.0, plain_lens=True)
 
 
 def seen_through(lens: Bending, truth: SyntheticScene) -> Flow:

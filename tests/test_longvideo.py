@@ -78,7 +78,12 @@ def run(
 
 
 def settings(source: Path, out: Path, **options: Any) -> RunConfig:
-    usual: dict[str, Any] = {"masks": "residual", "loop": 0, "intrinsics": INTRINSICS}
+    usual: dict[str, Any] = {
+        "masks": "residual",
+        "loop": 0,
+        "intrinsics": INTRINSICS,
+        "readout": 0.0,
+    }
     return RunConfig(input=source, out=out, **{"optim": OPTIM, **usual, **options})
 
 
@@ -337,6 +342,7 @@ def test_workers_give_the_same_result(
 def test_a_killed_run_is_resumed(whole: Path, source: Path, tmp_path: Path) -> None:
     """kill -9 of the parent alone: its workers end by themselves, and the same command goes on."""
     words = ["--size", "512", "--masks", "residual", "--loop", "0", "--intrinsics", INTRINSICS]
+    words += ["--readout", "0"]
     for name in ("clip_frames", "clip_overlap", "whole_frames"):
         words += ["--set", f"optim.{name}={getattr(OPTIM, name)}"]
     command = [sys.executable, "-m", "recon4d", "run", str(source), *words]

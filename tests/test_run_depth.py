@@ -16,7 +16,8 @@ from tests.synthetic import SyntheticScene, make_scene
 SIZE = (128, 96)
 INTRINSICS = "110.08,111.36,64.14,46.54"
 """Of the synthetic scenes, with the first pixel's centre at (0, 0)."""
-USUAL = ("--masks", "residual", "--loop", "0", "--workers", "1", "--intrinsics", INTRINSICS)
+CAMERA = ("--intrinsics", INTRINSICS, "--readout", "0")
+USUAL = ("--masks", "residual", "--loop", "0", "--workers", "1", *CAMERA)
 
 
 @pytest.fixture(autouse=True)

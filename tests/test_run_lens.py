@@ -59,7 +59,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scene = make_scene(9, (256, 192), seed=3, plain_lens=True)
     images = bent(np.asarray(scene.video.images), float(scene.scene.intrinsics[0, 0]))
     source = write_images(folder / "in", images)
-    words = ["--masks", "none", "--loop", "0", "--workers", "1"]
+    words = ["--masks", "none", "--loop", "0", "--workers", "1", "--readout", "0"]
     assert cli.main(["run", str(source), "--out", str(folder / "out"), *words]) == 0
     return folder / "out"
 

@@ -14,7 +14,7 @@ from tests.media import write_images, write_video
 from tests.synthetic import SyntheticScene, make_scene
 
 COUNT = 5
-FAST = ("--loop", "0", "--refine", "none", "--out", "out")
+FAST = ("--loop", "0", "--refine", "none", "--readout", "0", "--out", "out")
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +151,8 @@ def test_masks_numbered_from_one_belong_to_a_video_s_frames(
 ) -> None:
     write_video(Path("in.mp4"), world().video.images)
     write_images(Path("masks"), moving().astype(np.uint8) * 255, plain("frame_{:05d}_mask.png"))
-    assert cli.main(["run", "in.mp4", "--masks", "masks", *FAST]) == 0
+    camera = ("--intrinsics", "110.08,111.36,64.14,46.54")
+    assert cli.main(["run", "in.mp4", "--masks", "masks", *camera, *FAST]) == 0
     assert "frame_00001_mask.png is taken for the video's first frame" in capsys.readouterr().out
     np.testing.assert_array_equal(recon4d.load("out").is_dynamic, moving())
 

@@ -19,6 +19,7 @@ from recon4d.run.options import resources
 from recon4d.run.pipeline import run
 from recon4d.settings.config import RunConfig
 from recon4d.settings.optim import OptimConfig
+from recon4d.settings.text import build
 from tests.media import write_images
 from tests.synthetic import make_scene
 from tests.test_longvideo import InOrder
@@ -58,9 +59,11 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
 
 
 def test_the_chosen_flow_measures_rounds_and_check(counting: Counting, tmp_path: Path) -> None:
-    made = make_scene(FRAMES, (160, 120), seed=5)
+    made = make_scene(FRAMES, (128, 96), seed=5)
     images = write_images(tmp_path / "images", made.video.images)
-    run(RunConfig(input=images, out=tmp_path / "out", masks="residual", flow="raft", loop=1))
+    camera = {"intrinsics": "110.08,111.36,64.14,46.54", "readout": 0.0}
+    asked = {"masks": "residual", "flow": "raft", "loop": 1}
+    run(build({"input": images, "out": tmp_path / "out", **asked, **camera}))
     first, *check = counting.asked
     assert first > FRAMES  # window of pairs
     assert counting.warps >= 2 * (FRAMES - 5)  # both ways, at least of frames 5 apart

@@ -19,6 +19,7 @@ from recon4d.run import pipeline, reconstruct
 from tests.media import textured_frames, write_images, write_video
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("small_salience")
 INTRINSICS = ("--intrinsics", "100,100,63.5,47.5")
 """Known, so that no focal length is searched for: that takes most of the time of a small run."""
 FILE_LIMIT_BYTES = 200_000

@@ -13,9 +13,11 @@ import pytest
 
 from recon4d import cli
 from recon4d.core import stages
+from recon4d.networks.u2net import U2net
 from recon4d.results.folder import write_run
 from recon4d.run import finish as finish_steps
 from recon4d.run import resume
+from tests import coarse
 from tests.media import write_images
 from tests.synthetic import make_scene
 
@@ -72,6 +74,7 @@ def _child(argv: tuple[str, ...], stage: str | None, number: int) -> None:
     replacements = ((stages, "run_stage", run_stage), (finish_steps, "write_run", last_file))
     for module, name, replacement in replacements:
         setattr(module, name, replacement)
+    U2net.forward = coarse.forward  # type: ignore[method-assign]  # as in the fixture `small_salience`
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
     os._exit(cli.main(argv))
 
@@ -167,7 +170,7 @@ def test_resume_without_anything_to_resume_is_a_run() -> None:
 
 
 def test_a_replacing_run_keeps_the_old_result_until_it_is_done() -> None:
-    assert run(RUN)[0] == 0
+    shutil.copytree("uninterrupted", "out")
     old = content(Path("out"))
     other = (*RUN, "--overwrite", "--masks", "none")
     assert run(other, "depth", signal.SIGINT)[0] == 130

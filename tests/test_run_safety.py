@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,10 @@ from recon4d.run import finish, inputs, pipeline, reconstruct, resume
 from tests.media import textured_frames, write_images
 from tests.test_run_refused import INTRINSICS, ROOT, listing, refused, small_result
 
+SLOW = pytest.mark.slow
 THESIS = "three years of work"
-RUN = ["run", "in", "--out", "out", "--masks", "residual", "--loop", "0", *INTRINSICS]
+CAMERA = [*INTRINSICS, "--readout", "0"]
+RUN = ["run", "in", "--out", "out", "--masks", "residual", "--loop", "0", *CAMERA]
 
 
 @pytest.fixture(autouse=True)
@@ -190,7 +193,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 def test_the_second_of_two_runs_into_one_place_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_images(Path("in"), textured_frames(12))
+    write_images(Path("in"), textured_frames(6))
     first = start(*RUN)
     wait_for(Path(".out.partial/config.toml"), first)
     first.send_signal(signal.SIGSTOP)  # alive, and not too fast for this test
@@ -244,6 +247,7 @@ def test_an_input_that_changed_is_named_and_nothing_is_mixed(
     write_images(Path("masks"), np.zeros((4, 96, 128), np.uint8))
     Path("k.txt").write_text("100 100 63.5 47.5\n")
     run = ["run", "in", "--out", "out", "--masks", "masks", "--intrinsics", "k.txt"]
+    run += ["--loop", "0", "--readout", "0"]
     interrupted(monkeypatch, run)
     capsys.readouterr()
     change()
@@ -263,20 +267,15 @@ def test_another_version_of_recon4d_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    "how",
+    ("name", "how"),
     [
-        "emptied",
-        "gone",
-        *(pytest.param(how, marks=pytest.mark.slow) for how in ("truncated", "overwritten")),
-    ],
-)
-@pytest.mark.parametrize(
-    "name",
-    [
-        "stage.json",
-        pytest.param("cost.json", marks=pytest.mark.slow),
-        pytest.param("checksums.json", marks=pytest.mark.slow),
-        ".npy",
+        pytest.param(
+            *each, marks=() if each in ((".npy", "emptied"), ("stage.json", "gone")) else SLOW
+        )
+        for each in product(
+            ("stage.json", "cost.json", "checksums.json", ".npy"),
+            ("emptied", "gone", "truncated", "overwritten"),
+        )
     ],
 )
 def test_a_damaged_stage_is_computed_again(
@@ -409,7 +408,7 @@ def test_strange_places_are_refused_in_a_sentence(
 
 def test_a_name_of_255_bytes_is_used(capsys: pytest.CaptureFixture[str]) -> None:
     write_images(Path("i" * 255), textured_frames(4))
-    words = ["run", "i" * 255, "--masks", "residual", "--loop", "0", *INTRINSICS]
+    words = ["run", "i" * 255, "--masks", "residual", "--loop", "0", *CAMERA]
     assert cli.main([*words, "--out", "o" * 255]) == 0
     assert cli.main(words) == 0
     assert sorted(len(path.name) for path in Path.cwd().iterdir()) == [255, 255, 255]

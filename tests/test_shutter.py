@@ -29,7 +29,7 @@ OPTIONS = AlignOptions(threads=1)
 
 @cache
 def rolled(readout_s: float = READOUT_S, noise_px: float = 0.05) -> Rolling:
-    return roll(12, readout_s, noise_px)
+    return roll(9, readout_s, noise_px)
 
 
 def still(made: Rolling) -> MotionMasks:

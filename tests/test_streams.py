@@ -48,7 +48,9 @@ def test_output_that_nobody_reads_is_no_failure(words: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("end", ["2>&-", pytest.param("2>/dev/full", marks=NO_FULL)])
+@pytest.mark.parametrize(
+    "end", ["2>&-", pytest.param("2>/dev/full", marks=[NO_FULL, pytest.mark.slow])]
+)
 def test_an_error_that_nobody_reads_keeps_its_exit_code(end: str) -> None:
     done = shell(f"recon4d run missing.mp4 {end}")
     assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"")
@@ -62,7 +64,10 @@ def test_a_full_disk_is_told_where_the_output_is_all_there_is() -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("surroundings", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}])
+@pytest.mark.parametrize(
+    "surroundings",
+    [{"PYTHONIOENCODING": "ascii"}, pytest.param({"LC_ALL": "C"}, marks=pytest.mark.slow)],
+)
 def test_characters_that_the_terminal_lacks_are_escaped(
     surroundings: dict[str, str], tmp_path: Path
 ) -> None:

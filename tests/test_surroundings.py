@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 CALL = """
 import os, signal, sys, torch, recon4d
 def call():
-    result = recon4d.reconstruct("in", loop=0, masks="none", intrinsics="110.08,111.36,64.64,46.04")
+    result = recon4d.reconstruct("in", loop=0, masks="none", readout=0.0,
+                                 intrinsics="110.08,111.36,64.64,46.04")
     return result.world_from_cam.tobytes() + result.depth.tobytes()
 wanted = call()
 """
@@ -31,7 +32,7 @@ wanted = call()
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
-    write_images(folder / "in", make_scene(6, (128, 96), seed=5).video.images)
+    write_images(folder / "in", make_scene(4, (128, 96), seed=5).video.images)
     return folder
 
 

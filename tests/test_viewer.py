@@ -61,6 +61,7 @@ def lady(tmp_path_factory: pytest.TempPathFactory) -> Path:
     video = needs.shared("data/videos/lady-running.mp4")
     out = tmp_path_factory.mktemp("viewer") / "lady"
     options = ["--start", "1.5", "--max-frames", "14", "--size", "256", "--loop", "0"]
+    options += ["--masks", "residual"]
     # In a process of its own, where nothing checks array shapes: three times as fast.
     command = recon4d("run", str(video), "--out", str(out), *options)
     subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
