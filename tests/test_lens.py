@@ -2,16 +2,20 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from recon4d.core.distortion import Bending
-from recon4d.core.scene import FLOW_STRIDE, Flow
+from recon4d.core.scene import FLOW_STRIDE, Flow, Scene, Video
 from recon4d.demo.render import pixel_grid
+from recon4d.flow.straightened import straightened_flow
 from recon4d.optim.align import initial_scene
+from recon4d.optim.lens.again import look_again
 from recon4d.optim.lens.find import FoundLens, find_lens
+from recon4d.optim.lens.fisheye import EQUIDISTANT
 from recon4d.optim.lens.objective import Lensed, linearise
 from recon4d.optim.lens.solve import Free, whole_system
 from recon4d.optim.objective.problem import build_problem, sample_positions
@@ -34,17 +38,18 @@ def world() -> SyntheticScene:
     return make_scene(8, SIZE, seed=3, noise_px=0.0, plain_lens=True)
 
 
-def seen_through(lens: Bending, truth: SyntheticScene) -> Flow:
-    """The flow of a scene as a lens shows it, at the sampling of `Flow`."""
+def seen_through(lens: Bending, truth: SyntheticScene, focal_px: float | None = None) -> Flow:
+    """The flow of a scene as a lens shows it, at the sampling of `Flow`; None: it is as long as the pinhole's."""
     intrinsics = truth.scene.intrinsics[0]
     focal, centre = intrinsics[0], intrinsics[2:]
+    own = focal if focal_px is None else focal_px
     grid = pixel_grid((SIZE[0] // FLOW_STRIDE, SIZE[1] // FLOW_STRIDE)) * FLOW_STRIDE
-    shown = torch.from_numpy(((grid - centre) / focal).reshape(-1, 2).T.copy())
+    shown = torch.from_numpy(((grid - centre) / own).reshape(-1, 2).T.copy())
     pinhole = lens.straightened(shown).planar.numpy().T * focal + centre
     flow_px, confidence = [], []
     for edge in range(len(truth.flow.edges)):
         there = (pinhole + truth.exact_flow(edge, pinhole) - centre) / focal
-        bent = lens.bent(torch.from_numpy(there.T.copy())).seen.numpy().T * focal + centre
+        bent = lens.bent(torch.from_numpy(there.T.copy())).seen.numpy().T * own + centre
         inside = ((bent >= 0) & (bent <= np.asarray(SIZE))).all(1)
         flow_px.append(bent.reshape(grid.shape) - grid)
         confidence.append((255 * inside).reshape(grid.shape[:2]))
@@ -168,6 +173,49 @@ def test_a_fisheye_is_found_where_it_is_asked_for() -> None:
     lens = found(Bending((), is_fisheye=True), "fisheye")
     assert lens.model == "fisheye" and lens.terms == ()
     assert lens.focal_px == pytest.approx(float(world().scene.intrinsics[0, 0]), rel=0.01)
+
+
+WIDE_PX = 0.5 * SIZE[0]
+"""Focal length of a fisheye whose corners are 72 degrees from the axis."""
+
+
+@cache
+def wide(lens: Bending) -> tuple[Video, Flow, Scene]:
+    """A fisheye's video, its flow, and cameras that are found as if a pinhole had taken it."""
+    truth = make_scene(6, SIZE, seed=3, plain_lens=True)
+    video = replace(truth.video, intrinsics=None)
+    flow = seen_through(lens, truth, WIDE_PX)
+    return video, flow, initial_scene(video, flow, ONE_THREAD)
+
+
+def test_a_wide_fisheye_is_found_without_being_asked_for() -> None:
+    lens = find_lens(*wide(EQUIDISTANT), ONE_THREAD, "auto")
+    assert lens.model == "fisheye" and lens.terms == () and lens.gain > 0.5
+    assert lens.focal_px == pytest.approx(WIDE_PX, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "k1",
+    [
+        pytest.param(0.0, id="equidistant"),
+        pytest.param(-0.04, id="equisolid", marks=pytest.mark.slow),
+    ],
+)
+def test_a_second_look_finds_what_the_first_lens_was_wrong_by(tmp_path: Path, k1: float) -> None:
+    video, flow, _ = wide(Bending((k1,) if k1 else (), is_fisheye=True))
+    wrong = FoundLens("fisheye", 1.05 * WIDE_PX)
+    bent = wrong.intrinsics(SIZE, 1.0)
+    straight = straightened_flow(flow, wrong.bending, bent, bent, tmp_path, 1)
+    scene = initial_scene(video, straight, ONE_THREAD)
+    lens = look_again(wrong, bent, bent, straight, scene, ONE_THREAD.kernel_px)
+    assert lens.focal_px == pytest.approx(WIDE_PX, rel=0.005)
+    assert lens.terms == pytest.approx((k1,) if k1 else (), abs=0.005)
+    assert len(lens.terms_std) == len(lens.terms) and 0 < lens.focal_std < 0.02
+
+
+def test_numbers_stay_finite_where_a_lens_folds_the_picture_over() -> None:
+    far = Bending((-0.5, 0.1)).straightened(torch.tensor([[0.1, 1.5, 4.0], [0.0, 0.5, 3.0]]))
+    assert bool(far.planar.isfinite().all()) and bool(far.by_terms.isfinite().all())
 
 
 def test_nothing_is_found_without_a_pose() -> None:

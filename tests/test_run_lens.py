@@ -1,6 +1,7 @@
 """A run whose lens nobody knows: found, undone, said, and undone again by exports."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from recon4d.run.lens import without_lens
 from recon4d.run.lens_source import lens_report
 from recon4d.run.methods import Methods
 from recon4d.run.reconstruct import read_stage
-from recon4d.run.stages import ALONE, FLOW, LENS, READ, UNDISTORTED
+from recon4d.run.stages import ALONE, FIRST_LOOK, FLOW, LENS, READ, UNDISTORTED
 from recon4d.settings.config import RunConfig
 from recon4d.settings.text import build
 from tests.media import textured_frames, write_images
@@ -130,6 +131,29 @@ def test_frames_are_read_again_without_a_lens_that_was_found(
         np.ptp(flow_px[..., 0]) > 0.1
     )  # a step of one pixel everywhere is longer where it was pressed together
     assert np.abs(flow_px.mean((0, 1)) - 1).max() < 0.2
+
+
+def test_a_fisheye_is_looked_at_twice_and_the_second_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = FoundLens("fisheye", 80.0)
+    second = replace(first, focal_px=77.0, focal_std=0.003)
+    guided: list[Flow] = []
+
+    def look_again(*given: object) -> FoundLens:
+        assert isinstance(given[3], Flow) and given[0] == first
+        guided.append(given[3])
+        return second
+
+    monkeypatch.setattr(run_lens, "look_again", look_again)
+    monkeypatch.setattr(run_lens, "guided_flow", lambda *given: given[1])
+    monkeypatch.setattr(run_lens, "observe", lambda *_: (None, None))
+    place, video = settled(config_for(tmp_path), tmp_path / "work", first, monkeypatch)
+    assert place == tmp_path / "work" / UNDISTORTED and LENS.load(place) == second
+    assert video.lens is not None and camera_from_array(video.lens).fx == 77.0
+    assert not FLOW.is_done(place)  # it is measured anew: what was straightened falls short
+    shown = FLOW.load(tmp_path / "work" / FIRST_LOOK)
+    assert len(guided) == 1 and np.array_equal(guided[0].flow_px, shown.flow_px)
 
 
 def test_a_principal_point_that_was_found_is_where_the_search_begins(

@@ -17,6 +17,7 @@ from recon4d.core.scene import Flow, Scene, Video
 from recon4d.optim.lens.fisheye import fisheye_start
 from recon4d.optim.lens.objective import Lensed
 from recon4d.optim.lens.search import Search, halves
+from recon4d.optim.lens.solve import as_fisheye
 from recon4d.optim.objective.normal_equations import SolveOptions, objective
 from recon4d.optim.objective.problem import build_problem
 from recon4d.optim.setting import AlignOptions
@@ -41,6 +42,11 @@ was cut out of a larger one so that it is 30 % of a side off: .69."""
 LEAST_OFF_CENTRE, MOST_OFF_CENTRE = 0.02, 0.5
 """Principal points that are nearer to the middle, as a part of the long side, stay there; and none is found farther
 off, where no picture would be cut out. Set by hand."""
+
+MOST_BENT = -0.1
+"""First coefficient of a radial lens from which a fisheye is tried, too: an equidistant one has -1/3 in the middle."""
+FISHEYE_GAIN = 0.1
+"""Part of what a pinhole leaves of the flow that was held out, that a fisheye must explain which nobody asked for."""
 
 PARTS = slice(0, 1), slice(1, 3)
 """Of what all frames share: the first coefficient, the principal point."""
@@ -116,6 +122,10 @@ def find_lens(
     trial = _Trial(Search.of(flow, scene, options.kernel_px), scene, max(video.size))
     usual = trial.left_by_pinhole()
     best = trial.of(1, centre=False)
+    if asked == "auto" and min(best.fitted.lens.terms) <= MOST_BENT:
+        wide = trial.fisheye(best, usual)
+        if wide is not None:
+            return wide
     is_found = asked != "auto" or best.left < (1 - LEAST_GAIN) * usual
     may_be_cut = not scene.turns_only and trial.is_off(trial.search.first, [0.0, 0.0])
     if may_be_cut:
@@ -174,6 +184,17 @@ class _Trial:
         place = fitted.state.intrinsics[0, 2:].tolist()
         logger.debug("%s, f %.1f, centre %s: %.5g", fitted.lens, fitted.focal_px, place, left)
         return _Candidate(fitted, centre, left)
+
+    def fisheye(self, radial: _Candidate, usual: float) -> FoundLens | None:
+        """An equidistant fisheye, where it explains clearly more than lenses that bend the plane; they fold it over."""
+        found = self._fitted(as_fisheye(radial.fitted), centre=False)
+        more = self.with_second(radial)
+        least = min((1 - FISHEYE_GAIN) * usual, (1 - SECOND_GAIN) * more.left)
+        if not found.left < least:
+            return None
+        at, std = self.search.whole_fit(found.fitted, centre=False)
+        gain = 1 - found.left / usual
+        return FoundLens("fisheye", at.focal_px, focal_std=std[0], gain=gain)
 
     def may_be_sure(self, found: _Candidate) -> bool:
         """Whether a lens may be significant, by the samples that it is fitted to."""

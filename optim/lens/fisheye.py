@@ -64,6 +64,30 @@ def straightened(problem: Problem, lens: Bending, intrinsics: np.ndarray) -> Pro
     )
 
 
+def bent(
+    problem: Problem, lens: Bending, lens_intrinsics: np.ndarray, intrinsics: np.ndarray
+) -> Problem:
+    """Measurements between undistorted images as the lens would have shown them.
+
+    Args:
+        problem: Between undistorted images.
+        lens: Its distortion.
+        lens_intrinsics: fx, fy, cx, cy of images as it shows them.
+        intrinsics: The same of the undistorted images.
+    """
+    camera, shown = (torch.from_numpy(each).float() for each in (intrinsics, lens_intrinsics))
+    samples = lens.bent(normalised(problem.samples_px, camera))
+    targets = lens.bent(normalised(problem.targets_px, camera))
+    focal, centre = shown[:2, None], shown[2:, None]
+    is_seen = samples.is_seen[:, None] & targets.is_seen
+    return replace(
+        problem,
+        samples_px=samples.seen * focal + centre,
+        targets_px=targets.seen * focal + centre,
+        weight=problem.weight * is_seen,
+    )
+
+
 @dataclass(frozen=True)
 class _Fit:
     lensed: Lensed

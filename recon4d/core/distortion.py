@@ -18,6 +18,8 @@ LEAST_SLOPE = 0.05
 """Change of the seen distance with the true one below which a lens sees nothing: it would fold the picture over."""
 LARGEST_ANGLE = 1.5
 """Angle from the axis beyond which no plane shows a ray, radians (86 degrees)."""
+LARGEST_PLANAR = 14.0
+"""The same on the plane z = 1: farther out, where a lens folds the picture over, numbers would overflow."""
 TINY = 1e-9
 """Distance from the axis below which directions are not told apart."""
 
@@ -61,7 +63,7 @@ class Bending:
     def straightened(self, seen: Float[Tensor, "*batch 2 samples"]) -> Straight:
         """Where on the plane z = 1 what is seen lies: the distortion undone."""
         distance = seen.square().sum(-2).sqrt().clamp_min(TINY)
-        most = LARGEST_ANGLE if self.is_fisheye else torch.inf
+        most = LARGEST_ANGLE if self.is_fisheye else LARGEST_PLANAR
         root = distance.clamp(max=most)
         for _ in range(INVERSION_STEPS if self.terms else 0):
             error = root * self._factor(root * root) - distance

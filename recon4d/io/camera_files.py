@@ -95,17 +95,29 @@ def read_camera_file(path: Path, frames: Callable[[], Sequence[Path]] = tuple) -
     return replace(camera, size=camera.size or _stated_size(text))
 
 
+def colmap_cameras(path: Path) -> dict[str, Camera]:
+    """The cameras of COLMAP's `cameras.txt` or `cameras.bin` by their identifiers; none of any other file."""
+    if path.suffix not in (".bin", ".txt"):
+        return {}
+    is_binary = path.suffix == ".bin"
+    rows = enumerate(lines_of_binary(path), start=1) if is_binary else rows_of(read_text(path))
+    kind, lines = "camera" if is_binary else "line", list(rows)
+    if not all(_is_colmap(line) for _, line in lines):
+        return {}
+    return {line.split()[0]: _from_line(line, f"{path}, {kind} {number}") for number, line in lines}
+
+
 def _of_frames(
     cameras: list[Camera], lines: list[str], path: Path, frames: Callable[[], Sequence[Path]]
 ) -> list[Camera]:
     """Of several cameras of COLMAP those that took some frames, where a file beside it tells."""
-    if all(_are_same(each, cameras[0]) for each in cameras) or not all(map(_is_colmap, lines)):
+    if all(are_same(each, cameras[0]) for each in cameras) or not all(map(_is_colmap, lines)):
         return cameras
     chosen = cameras_of(path, places) if (places := frames()) else None
     if chosen is None:
         return cameras
-    pairs = zip(cameras, lines, strict=True)
-    return [camera for camera, line in pairs if line.split()[0] in chosen]
+    names, pairs = set().union(*chosen), zip(cameras, lines, strict=True)
+    return [camera for camera, line in pairs if line.split()[0] in names]
 
 
 def _only(cameras: list[Camera], path: Path) -> Camera:
@@ -116,7 +128,7 @@ def _only(cameras: list[Camera], path: Path) -> Camera:
             "nerfstudio transforms.json or a calibration of OpenCV, ROS or Kalibr was needed"
         )
     camera = cameras[0]
-    other = next((each for each in cameras if not _are_same(each, camera)), None)
+    other = next((each for each in cameras if not are_same(each, camera)), None)
     if other is not None:
         places = " and ".join(each.origin.rpartition(", ")[2] for each in (camera, other))
         raise InputError(
@@ -126,7 +138,8 @@ def _only(cameras: list[Camera], path: Path) -> Camera:
     return camera
 
 
-def _are_same(one: Camera, other: Camera) -> bool:
+def are_same(one: Camera, other: Camera) -> bool:
+    """Whether two lines state the same camera."""
     return replace(one, origin="") == replace(other, origin="")
 
 

@@ -13,8 +13,8 @@ HEAD, POINT_BYTES = struct.Struct("<I7dI"), 24
 """What `images.bin` has before an image's name, and an observation after it (COLMAP's documentation)."""
 
 
-def cameras_of(cameras: Path, frames: Sequence[Path]) -> set[str] | None:
-    """Identifiers of the cameras that took some frames.
+def cameras_of(cameras: Path, frames: Sequence[Path]) -> list[set[str]] | None:
+    """Identifiers of the camera that took each of some frames; of several where their folders do not tell which.
 
     Args:
         cameras: COLMAP's `cameras.txt` or `cameras.bin`, beside which the file of the images is looked for.
@@ -33,7 +33,7 @@ def cameras_of(cameras: Path, frames: Sequence[Path]) -> set[str] | None:
     for name, camera in _of_binary(path) if path.suffix == ".bin" else _of_text(path):
         image = PurePosixPath(name)
         by_name.setdefault(image.name, {})[image.parent.name] = camera
-    found = set()
+    found = []
     for frame in frames:
         folders = by_name.get(frame.name, {})
         if not folders:
@@ -42,7 +42,7 @@ def cameras_of(cameras: Path, frames: Sequence[Path]) -> set[str] | None:
                 "it alone, or leave --intrinsics out"
             )
         own = folders.get(frame.parent.name)
-        found |= set(folders.values()) if own is None else {own}
+        found.append(set(folders.values()) if own is None else {own})
     return found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from recon4d.core.scene import Notice
+from recon4d.io.camera import Camera
 from recon4d.io.options import ReadOptions
 
 TIME_TOLERANCE_S = 1e-6
@@ -56,6 +57,8 @@ class Source:
     pixel_aspect: float = 1.0
     """Width over height of a pixel as it is meant to be seen."""
     camera_file: Path | None = None
+    camera: Camera | None = None
+    """The pinhole camera as which the frames of several cameras are shown; None: they are shown as they are."""
     focal_35mm: float | None = None
     """Focal length that the first picture states, millimetres on 35 mm film."""
 

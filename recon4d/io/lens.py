@@ -22,16 +22,16 @@ LARGEST_ZOOM = 4.0
 
 @dataclass(frozen=True)
 class Undistortion:
-    """Looks up every pixel of the undistorted image in the input image; both have the input's size."""
+    """Looks up every pixel of the undistorted image, which mostly has the input's size, in the input image."""
 
-    map_u: Float32[np.ndarray, "height width"]
-    map_v: Float32[np.ndarray, "height width"]
+    map_u: Float32[np.ndarray, "rows columns"]
+    map_v: Float32[np.ndarray, "rows columns"]
     camera: Camera
     """The pinhole camera of the undistorted images."""
 
     def image(
         self, pixels: UInt8[np.ndarray, "height width 3"]
-    ) -> UInt8[np.ndarray, "height width 3"]:
+    ) -> UInt8[np.ndarray, "rows columns 3"]:
         """Undistort a colour image."""
         return cv2.remap(
             pixels, self.map_u, self.map_v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
@@ -62,6 +62,15 @@ def undistortion(camera: Camera, size: tuple[int, int]) -> Undistortion:
     map_u, map_v = _maps(camera, matrix, _zoomed(matrix, zoom), size)
     pinhole = Camera(camera.fx * zoom, camera.fy * zoom, camera.cx, camera.cy, origin=camera.origin)
     return Undistortion(map_u, map_v, pinhole)
+
+
+def onto(
+    camera: Camera, size: tuple[int, int], pinhole: Camera, pinhole_size: tuple[int, int]
+) -> Undistortion:
+    """Prepare showing the images of a camera, of `size` (width, height), as another camera without a lens would."""
+    no_scale = (1.0, 1.0)
+    maps = _maps(camera, _matrix(camera, no_scale), _matrix(pinhole, no_scale), pinhole_size)
+    return Undistortion(*maps, pinhole)
 
 
 def _shows_only_the_image(camera: Camera, size: tuple[int, int], zoom: float) -> bool:

@@ -32,6 +32,7 @@ from recon4d.io.resize import fy_over_fx, resize_nearest, same_shape, working_si
 from recon4d.io.rgbd.captures import is_capture_folder, open_capture_folder
 from recon4d.io.rgbd.points import resized_depth
 from recon4d.io.rgbd.tum import is_tum_folder, open_tum_folder
+from recon4d.io.several import as_one_camera
 from recon4d.io.video import open_video_source
 
 
@@ -102,11 +103,23 @@ def open_source(source: Path, options: ReadOptions) -> Source:
             f"{source} has no sensor depth, which --geometry rgbd needs; give an RGB-D folder in TUM layout (rgb.txt, "
             "depth.txt) or with folders rgb/ and depth/ whose images are named alike, or leave --geometry out"
         )
-    return opened
+    if (
+        options.intrinsics is None
+        or opened.kind == "video"
+        or not Path(options.intrinsics).is_file()
+    ):
+        return opened
+    return as_one_camera(
+        opened,
+        Path(options.intrinsics),
+        lambda: list(kept_frames(opened.frames(), opened, options)),
+    )
 
 
 def camera_of(opened: Source, options: ReadOptions) -> Camera | None:
     """Return the camera that the user gives, else the one that comes with the input."""
+    if opened.camera is not None:
+        return opened.camera
     if options.intrinsics is not None:
 
         def places() -> list[Path]:

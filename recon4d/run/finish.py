@@ -10,7 +10,7 @@ from recon4d.results.folder import write_data, write_run
 from recon4d.results.preview import write_preview
 from recon4d.results.result import Result
 from recon4d.results.run_file import read_run
-from recon4d.run.stages import ALONE, LENS, UNDISTORTED
+from recon4d.run.stages import ALONE, FIRST_LOOK, LENS, UNDISTORTED
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,11 @@ def every_cost(folder: Path) -> dict[str, dict[str, float]]:
 
 def _alone(folder: Path) -> dict[str, dict[str, float]]:
     """Cost of stages that only found a lens."""
-    return {f"lens_{name}": cost for name, cost in stage_costs(folder / ALONE).items()}
+    return {
+        f"{word}_{name}": cost
+        for word, place in (("lens", ALONE), ("look", FIRST_LOOK))
+        for name, cost in stage_costs(folder / place).items()
+    }
 
 
 def costs(

@@ -6,16 +6,18 @@ from pathlib import Path
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.progress import Progress
 from recon4d.core.scene import Flow, Video
+from recon4d.flow.guided import guided_flow
 from recon4d.flow.overlay import without_overlay
 from recon4d.flow.straightened import straightened_flow
 from recon4d.io.frames import Source
+from recon4d.optim.lens.again import look_again
 from recon4d.optim.lens.find import PINHOLE, FoundLens, find_lens
 from recon4d.run.lens_source import input_camera
 from recon4d.run.long.clips import Clip, is_long
 from recon4d.run.methods import Methods
 from recon4d.run.options import align_options
 from recon4d.run.reconstruct import observe, read_stage
-from recon4d.run.stages import ALONE, FLOW, LENS, UNDISTORTED
+from recon4d.run.stages import ALONE, FIRST_LOOK, FLOW, GUIDED_FLOW, LENS, UNDISTORTED
 from recon4d.settings.config import RunConfig
 
 WINDOW_FRAMES = 40
@@ -52,15 +54,49 @@ def without_lens(
     found = _found(config, methods, folder, place, seen, progress)
     if found.is_usual:
         return folder
-    own = folder / UNDISTORTED
-    straight = read_stage(config, own, progress, frames, lens=input_camera(found, video))
-    LENS.run(own, lambda _: found)
-    if (
-        seen.sources == straight.sources
-    ):  # else it is of a part, or other frames repeat the one before
-        threads = align_options(config).threads
-        FLOW.run(own, lambda f: _straightened(FLOW.load(place), found, straight, f, threads))
+    threads = align_options(config).threads
+
+    def undo(own: Path, lens: FoundLens) -> Video:
+        straight = read_stage(config, own, progress, frames, lens=input_camera(lens, video))
+        LENS.run(own, lambda _: lens)
+        return straight
+
+    def straighten(own: Path, straight: Video) -> None:
+        if seen.sources == straight.sources:  # else other frames repeat the one before
+            FLOW.run(own, lambda f: _straightened(FLOW.load(place), found, straight, f, threads))
+
+    own, look = folder / UNDISTORTED, folder / FIRST_LOOK
+    if found.model != "fisheye":
+        straighten(own, undo(own, found))  # not so where it was found from a part
+        return own
+    part = _part(config, undo(look, found))
+    straighten(look, part)
+    undo(own, _second_look(config, methods, look, part, progress))
     return own
+
+
+def _second_look(
+    config: RunConfig, methods: Methods, folder: Path, straight: Video, progress: Progress
+) -> FoundLens:
+    """The fisheye by flow that the cameras behind the first one guide."""
+    found = LENS.load(folder)
+    if not FLOW.is_done(folder):  # other frames repeat the one before
+        return found
+    try:
+        _, scene = observe(config, replace(methods, prior=None), folder, straight, progress)
+    except DegenerateError:
+        return found
+    options, shown = align_options(config), straight.found_intrinsics
+    assert shown is not None, "a lens was found"
+
+    def measure(own: Path) -> Flow:
+        first = FLOW.load(folder)
+        threads = options.threads
+        return guided_flow(straight.images, first, scene, own, methods.flow, threads, progress)
+
+    flow = without_overlay(GUIDED_FLOW.run(folder, measure), straight.overlay)
+    bent = found.intrinsics(straight.size, straight.fy_over_fx)
+    return look_again(found, bent, shown, flow, scene, options.kernel_px)
 
 
 def _found(
@@ -115,8 +151,15 @@ def _is_sought(config: RunConfig, methods: Methods, video: Video) -> bool:
 
 def _place(config: RunConfig, methods: Methods, folder: Path, video: Video) -> tuple[Path, Video]:
     """Where the stages are stored that a lens is found from, and which frames these are of."""
-    if is_long(video.num_frames, config.optim):
-        first = (video.num_frames - WINDOW_FRAMES) // 2
-        last = first + WINDOW_FRAMES
-        return folder / ALONE, replace(Clip(0, first, last, first, last).of(video), poses=None)
-    return (folder if methods.prior is None else folder / ALONE), video
+    part = _part(config, video)
+    is_whole = part is video and methods.prior is None
+    return (folder if is_whole else folder / ALONE), part
+
+
+def _part(config: RunConfig, video: Video) -> Video:
+    """The frames that a lens is found from: of a long video some in its middle."""
+    if not is_long(video.num_frames, config.optim):
+        return video
+    first = (video.num_frames - WINDOW_FRAMES) // 2
+    last = first + WINDOW_FRAMES
+    return replace(Clip(0, first, last, first, last).of(video), poses=None)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from recon4d.core.errors import ConfigError
 from recon4d.core.progress import Progress
 from recon4d.core.scene import Video
 from recon4d.io.camera import Camera
@@ -38,6 +39,11 @@ def read_frames(
     """
     options = read_options(config)
     opened = open_source(config.input, options) if frames is None else frames
+    if opened.camera is not None and (config.masks_folder or config.depth):
+        raise ConfigError(
+            f"{config.input} has pictures of several cameras, which are shown as one, and masks and depth of one's own "
+            "cannot follow; leave --depth out, and name a method for --masks"
+        )
     video = read_opened(opened, options, folder, progress, lens)
     video = replace(video, notices=(*video.notices, *dissolve_notices(video.images)))
     video = without_repeats(video, folder)

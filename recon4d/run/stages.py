@@ -25,6 +25,8 @@ UNDISTORTED = "undistorted"
 """Folder of the stages of a video whose lens was found; beside it are those that found it."""
 ALONE = "lens_alone"
 """Folder of the stages that find a lens and are of no use for anything else."""
+FIRST_LOOK = "first_look"
+"""Folder of the stages that look at a fisheye a second time: the video without the one that was found first."""
 GUIDED_FLOW = Stage("guided_flow", Flow)
 """Flow measured anew with the help of the scene of round 0, for the rounds after it."""
 REFINE = Stage("refine", FinalMasks)

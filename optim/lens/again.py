@@ -1,0 +1,59 @@
+"""A second look at a fisheye, at flow that was measured with the help of the cameras that the first look ended in.
+
+The flow that is measured first falls short where a fisheye presses the picture together, which its focal length takes
+for another lens: 120 degrees came out 3 to 6 % long; of flow that geometry guides, half a percent.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from recon4d.core.sampling import cell_of
+from recon4d.core.scene import Flow, Scene
+from recon4d.optim.lens.find import LEAST_SIGMAS, FoundLens
+from recon4d.optim.lens.fisheye import bent
+from recon4d.optim.lens.objective import Lensed
+from recon4d.optim.lens.search import Search
+from recon4d.optim.objective.problem import build_problem
+from recon4d.optim.objective.unknowns import State
+
+
+def look_again(
+    found: FoundLens,
+    lens_intrinsics: Float64[np.ndarray, "4"],
+    straight_intrinsics: Float64[np.ndarray, "4"],
+    flow: Flow,
+    scene: Scene,
+    kernel_px: float,
+) -> FoundLens:
+    """The fisheye that explains flow between images best that were undistorted as if they came from another.
+
+    Args:
+        found: That other one.
+        lens_intrinsics: fx, fy, cx, cy of images as it shows them, pixels of the working size.
+        straight_intrinsics: The same of the undistorted images.
+        flow: Between undistorted images.
+        scene: Cameras of these.
+        kernel_px: Scale of the robust kernel.
+    """
+    problem = build_problem(flow, cell_of(scene.samples_px)).connected(scene.component)
+    problem = bent(problem, found.bending, lens_intrinsics, straight_intrinsics)
+    state, longer = State.of(scene), scene.intrinsics[:, :1] / straight_intrinsics[0]
+    intrinsics = np.tile(lens_intrinsics, (len(longer), 1))
+    intrinsics[:, :2] *= longer
+    start = Lensed(replace(state, intrinsics=torch.from_numpy(intrinsics)), found.bending)
+    search = Search.from_start(problem, start, scene, kernel_px)
+    at, std = search.whole_fit(search.first, centre=False)
+    more, more_std = search.whole_fit(at.with_term(), centre=False)
+    if abs(more.lens.terms[-1]) >= LEAST_SIGMAS * more_std[len(more.lens.terms)]:
+        at, std = more, more_std
+    terms = at.lens.terms
+    return replace(
+        found,
+        focal_px=at.focal_px,
+        focal_std=std[0],
+        terms=terms,
+        terms_std=tuple(std[1 : 1 + len(terms)]),
+    )
