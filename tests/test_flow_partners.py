@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon4d.core.scene import Flow
+from recon4d.core.errors import DegenerateError
+from recon4d.core.progress import no_progress
+from recon4d.core.scene import Flow, Video
 from recon4d.flow import WINDOW_OFFSETS, window_pairs
 from recon4d.flow.dis import Dis
 from recon4d.flow.guided import (
@@ -17,6 +19,10 @@ from recon4d.flow.guided import (
 )
 from recon4d.flow.partners import NEAR, SLOW_OFFSETS, is_slow, seen_pairs
 from recon4d.masks.d2mif.maps import partner_edges
+from recon4d.run import reconstruct
+from recon4d.run.methods import Methods
+from recon4d.run.stages import FLOW
+from recon4d.settings.config import RunConfig
 from tests.synthetic import SyntheticScene, make_scene
 from tests.test_flow_matched import plane
 
@@ -72,6 +78,21 @@ def test_frames_of_a_slow_video_are_compared_with_farther_ones() -> None:
     assert apart(pairs) == set(SLOW_OFFSETS)
     assert len(pairs) <= len(window_pairs(36))  # it costs no more
     assert is_slow(flow_of(pairs))
+
+
+def test_a_run_measures_the_pairs_that_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_further(*_: object) -> None:
+        raise DegenerateError("flow is there")
+
+    monkeypatch.setattr(reconstruct, "initial_scene", no_further)
+    images = pan([0.25] * 17)
+    video = Video(images, np.arange(18) / 25, ("",) * 18, (320, 240))
+    config = RunConfig(input=tmp_path, masks="none")
+    with pytest.raises(DegenerateError, match="flow is there"):
+        reconstruct.observe(config, Methods.of(config), tmp_path, video, no_progress)
+    assert apart(FLOW.load(tmp_path).edges) == {1, 2, 8, 16}
 
 
 @pytest.mark.parametrize("pairs", [window_pairs(2), window_pairs(12), window_pairs(12, (1, 2, 3))])
