@@ -24,6 +24,7 @@ from recon4d.core.pinhole import view_angle
 from recon4d.core.sampling import sample_index
 from recon4d.core.scene import Flow, Scene
 from recon4d.core.tensors import flow_targets, sample_grid_px
+from recon4d.flow.partners import is_slow
 from recon4d.masks.evidence import (
     MAX_LOG_ODDS,
     MAX_TOTAL_LOG_ODDS,
@@ -36,6 +37,8 @@ from recon4d.masks.evidence.texture import mahalanobis2, texture_covariance
 
 PARTNER_OFFSETS = (2, 3, 1, 5, 8)
 """Frames apart, the preferred first: far enough for slow movers, near enough for flow that holds."""
+SLOW_PARTNER_OFFSETS = (8, 16, 2, 1, 32)
+"""The same where the picture hardly moves (`recon4d.flow.partners`)."""
 MIN_TRUST = 0.1
 """Mean confidence of the flow below which another partner is preferred."""
 TRUST_STEP = 8
@@ -55,19 +58,21 @@ EVIDENCE_UNIT = MAX_TOTAL_LOG_ODDS / 2
 
 
 def partner_edges(
-    flow: Flow, frame: int, offsets: tuple[int, ...] = PARTNER_OFFSETS
+    flow: Flow, frame: int, offsets: tuple[int, ...] | None = None
 ) -> Int64[np.ndarray, " edges"]:
     """Choose one later and one earlier partner of a frame; two of the same side at the ends of a video.
 
     Args:
         flow: Edges that leave the frame are looked at.
         frame: The source.
-        offsets: Frames apart, the preferred first.
+        offsets: Frames apart, the preferred first; None: those that suit how fast the picture moves.
 
     Returns:
         Rows of `flow.edges`, none where the frame has no partner. Partners with which nearly all flow is inconsistent
         (after a cut, say) come last.
     """
+    if offsets is None:
+        offsets = SLOW_PARTNER_OFFSETS if is_slow(flow) else PARTNER_OFFSETS
     edges = np.flatnonzero(flow.edges[:, 0] == frame)
     edges = edges[np.isin(np.abs(flow.edges[edges, 1] - frame), offsets)]
     apart = flow.edges[edges, 1] - frame

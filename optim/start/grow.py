@@ -32,7 +32,7 @@ WINDOW = 12
 REFINE_EVERY = 3
 """Frames that are added between two local optimizations."""
 MAX_GAP = 8
-"""Frames that may be lost in a row: the longest offset of `recon4d.flow.pairs.WINDOW_OFFSETS` bridges no more."""
+"""Frames that may be lost in a row: the longest offset of `recon4d.flow.WINDOW_OFFSETS` bridges no more."""
 MIN_SEED_PARALLAX_PX = 3.0
 """A pair with less parallax than this cannot start a reconstruction with depth."""
 FAR = 1e-2

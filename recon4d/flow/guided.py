@@ -21,9 +21,10 @@ from recon4d.core.progress import Progress, counted, no_progress
 from recon4d.core.sampling import image_size, sample_px
 from recon4d.core.scene import Flow, Scene
 from recon4d.core.shutter import RowMotion
-from recon4d.flow import FlowMethod
+from recon4d.flow import FlowMethod, window_pairs
 from recon4d.flow.matched import CONSISTENT, HOPELESS, PairFlow
 from recon4d.flow.matches import FARTHEST
+from recon4d.flow.partners import is_slow
 from recon4d.flow.store import store_flow
 from recon4d.flow.unrolled import rolled_flow
 from recon4d.flow.views import FrameViews, with_confidence
@@ -34,6 +35,9 @@ KEPT_OFFSETS = (1, 2)
 """Frames so far apart keep their flow: it is short, and holds where the geometry is wrong."""
 GUIDED_OFFSETS = (5, 16, 32)
 """Frames so far apart are compared with the help of the geometry."""
+SLOW_GUIDED_OFFSETS = (8, 16, 32)
+"""The same where the picture hardly moves (`recon4d.flow.partners`); with 64 the cameras of a rendered slow walk are
+worse."""
 MIN_OVERLAP = 0.3
 """Pairs are not compared when less than this part of the static world stays in the picture, either way."""
 MISLED = 0.5
@@ -100,7 +104,8 @@ def flow_by_guide(
 ) -> Flow:
     """As `guided_flow`, as it is measured: with what a shutter adds that rolls."""
     flow, scene = guide.flow, guide.scene
-    kept, pairs = _kept_pairs(flow, scene), _guided_pairs(scene, guide.inverse_depth)
+    offsets = SLOW_GUIDED_OFFSETS if is_slow(flow) else GUIDED_OFFSETS
+    kept, pairs = _kept_pairs(flow, scene), _guided_pairs(scene, guide.inverse_depth, offsets)
     every = np.concatenate((flow.edges[kept], pairs))
     measured = guided_pairs(
         images, pairs, scene, guide.inverse_depth, method, threads, guide.motion
@@ -205,12 +210,10 @@ def _both_ways(
 
 
 def _guided_pairs(
-    scene: Scene, inverse_depth: Float32[np.ndarray, "frames rows cols"]
+    scene: Scene, inverse_depth: Float32[np.ndarray, "frames rows cols"], offsets: tuple[int, ...]
 ) -> Int64[np.ndarray, "pairs 2"]:
-    """Pairs of related frames that show the same part of the world."""
-    frames = len(inverse_depth)
-    pairs = [(n, n + k) for n in range(frames) for k in GUIDED_OFFSETS if n + k < frames]
-    return overlapping(scene, inverse_depth, np.asarray(pairs, np.int64).reshape(-1, 2))
+    """Pairs of related frames so far apart that show the same part of the world."""
+    return overlapping(scene, inverse_depth, window_pairs(len(inverse_depth), offsets))
 
 
 def overlapping(

@@ -13,9 +13,9 @@ from jaxtyping import Bool
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.progress import Progress
 from recon4d.core.scene import DepthPrior, Flow, MotionMasks, Scene, Video
-from recon4d.flow import window_pairs
 from recon4d.flow.guided import Guide, flow_by_guide
 from recon4d.flow.overlay import without_overlay
+from recon4d.flow.partners import seen_pairs
 from recon4d.flow.store import measured_flow
 from recon4d.flow.unrelated import why_unrelated
 from recon4d.flow.unrolled import row_motion
@@ -149,9 +149,10 @@ def observe(
     config: RunConfig, methods: Methods, folder: Path, video: Video, progress: Progress
 ) -> tuple[Seen, Scene]:
     """The stages between reading and the masks: flow, what a network says of the depth, first cameras and depth."""
-    options, pairs = align_options(config), window_pairs(video.num_frames)
+    options = align_options(config)
 
     def measured(own: Path) -> Flow:
+        pairs = seen_pairs(video.images)
         found = measured_flow(methods.flow, video.images, pairs, own, options.threads, progress)
         return without_overlay(found, video.overlay)
 
