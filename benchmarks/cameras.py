@@ -37,6 +37,7 @@ from benchmarks.measure.common import (
 from benchmarks.peers import colmap
 from benchmarks.scores.one_run import SEED, run_row, said_of_run, with_run_options
 from benchmarks.scores.page import Row, Rows, head, tail
+from benchmarks.scores.stated_cameras import in_sigmas, shares
 from recon4d.core.errors import Recon4DError
 from recon4d.evaluate import EvalOptions, compare
 from recon4d.export.distorted import Lens
@@ -72,6 +73,10 @@ EXPLAINED = """\
 principal point) are those of the pictures as they came, as `recon4d export --images distorted` has them. `in 1 sigma`:
 errors of rotation and translation from each frame to the next that are within one stated standard deviation (68 % where
 it is right). COLMAP: sequential matching, one camera, told nothing. `-`: there is none.
+"""
+STATED = """\
+What a run says of its camera, over all rows where nothing is told: errors over the standard deviations that it states
+(68 % are within one where they are right).
 """
 
 
@@ -228,10 +233,13 @@ def against_camera(found: Result, clip: Path) -> Row:
         seen = Lens(lens, straight, (width, height)).seen_with(intrinsics)
         intrinsics, k1 = np.array([seen.fx, seen.fy, seen.cx, seen.cy]), seen.distortion[0]
     off = intrinsics[2:] - 0.5 - true[2:4]
+    focal_off = float(intrinsics[0] / true[0] - 1)
+    readout_ms = 1e3 * float((clip / "readout.txt").read_text())
     return {
-        "focal_off": float(intrinsics[0] / true[0] - 1),
+        "focal_off": focal_off,
         "k1": float(k1),
         "centre_off_px": float(np.hypot(*off)),
+        "in_sigmas": in_sigmas(found.run, (*true[:5].tolist(), readout_ms), focal_off),
     }
 
 
@@ -258,6 +266,8 @@ def report(rows: Rows, command: str) -> str:
         *head("Cameras as they are", command, rows, ()),
         f"\n{EXPLAINED}",
         table,
+        f"\n{STATED}",
+        shares(rows.values()),
         *tail(rows, "Failures and warnings", [*remarks(rows), *_theirs(rows)]),
     ]
     return "\n".join(parts) + "\n"

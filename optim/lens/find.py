@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from recon4d.core.distortion import Bending
+from recon4d.core.pinhole import view_angle
 from recon4d.core.sampling import cell_of
 from recon4d.core.scene import Flow, Scene, Video
 from recon4d.optim.lens.fisheye import fisheye_start
@@ -47,6 +48,9 @@ MOST_BENT = -0.1
 """First coefficient of a radial lens from which a fisheye is tried, too: an equidistant one has -1/3 in the middle."""
 FISHEYE_GAIN = 0.1
 """Part of what a pinhole leaves of the flow that was held out, that a fisheye must explain which nobody asked for."""
+WIDE = 0.7
+"""Angle from the axis, radians, at which such a fisheye sees at least the middle of the picture's short sides (40
+degrees); narrower ones hardly differ from a radial lens, which movers before a long lens pass for."""
 
 PARTS = slice(0, 1), slice(1, 3)
 """Of what all frames share: the first coefficient, the principal point."""
@@ -190,7 +194,8 @@ class _Trial:
         found = self._fitted(as_fisheye(radial.fitted), centre=False)
         more = self.with_second(radial)
         least = min((1 - FISHEYE_GAIN) * usual, (1 - SECOND_GAIN) * more.left)
-        if not found.left < least:
+        half_across = view_angle(self.long_side_px / 2, found.fitted.focal_px)
+        if not found.left < least or half_across < WIDE:
             return None
         at, std = self.search.whole_fit(found.fitted, centre=False)
         gain = 1 - found.left / usual

@@ -1,11 +1,12 @@
 """What run.json says of the lens: which model, its numbers, and where they come from."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from recon4d.core.scene import Video
+from recon4d.core.scene import Scene, Video
 from recon4d.io.camera import Camera, camera_from_array
 from recon4d.optim.lens.find import FoundLens
 from recon4d.run.stages import LENS
@@ -33,6 +34,16 @@ def lens_report(folder: Path, video: Video) -> Mapping[str, object]:
         if found.centre_px
         else None,
     }
+
+
+def focal_std(scene: Scene, lens: Mapping[str, object]) -> float | None:
+    """Standard deviation of the logarithm of the result's focal length; None: it is known, or not judged.
+
+    A lens that was found stays what it is when cameras are optimised, so that its own deviation comes on top.
+    """
+    of_lens = lens.get("focal_std", 0.0)
+    assert isinstance(of_lens, float), "it is a number"
+    return math.hypot(scene.focal_std, of_lens) if scene.focal_std else None
 
 
 def input_camera(found: FoundLens, video: Video) -> Camera:
