@@ -174,7 +174,7 @@ def test_pairs_without_static_pixels_have_no_say_and_are_named() -> None:
     assert all(str(edge) in result.notices[0].message for edge in covered)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.permutations(range(42)))
 def test_the_order_of_the_pairs_does_not_matter(order: list[int]) -> None:
     world = PairsWorld()
