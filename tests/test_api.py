@@ -99,6 +99,7 @@ def test_a_missing_input_is_named_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_example_file_runs_on_a_real_video(shared_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "result"
     video = shared_data / "videos/apple.mp4"

@@ -34,7 +34,9 @@ def warnings(folder: str = "out") -> dict[str, str]:
     return {warning["code"]: warning["message"] for warning in run["warnings"]}
 
 
-@pytest.mark.parametrize("ending", ["mp4", "mkv", "avi"])
+@pytest.mark.parametrize(
+    "ending", ["mkv", *(pytest.param(x, marks=pytest.mark.slow) for x in ("mp4", "avi"))]
+)
 def test_a_title_that_is_not_utf8_does_not_matter(
     ending: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,7 +130,7 @@ def test_pictures_that_are_not_read_are_named_and_raw_beside_jpeg_is_the_same_pi
     assert "1 pictures of in" in said and "Q.dng" in said and "CR3" not in said
 
 
-@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("bits", [12, *(pytest.param(x, marks=pytest.mark.slow) for x in (10, 14))])
 def test_values_of_fewer_bits_in_16_bit_pictures_are_stretched(bits: int) -> None:
     frames = textured_frames(4)
     write_images(Path("in"), frames.astype(np.uint16) << (bits - 8))

@@ -65,6 +65,7 @@ def recon4d(environment: dict[str, str], *words: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.slow
 def test_methods_of_another_package_are_those_of_the_command(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

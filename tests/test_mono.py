@@ -140,7 +140,11 @@ def truth_of(image: UInt8[np.ndarray, "height width 3"]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("name", "scale"), [("depth-pro", "metric"), ("depth-anything", "relative")]
+    ("name", "scale"),
+    [
+        ("depth-pro", "metric"),
+        pytest.param("depth-anything", "relative", marks=pytest.mark.slow),
+    ],
 )
 def test_depth_of_single_images_becomes_a_result(
     tmp_path: Path,

@@ -286,6 +286,7 @@ def test_a_video_held_upright_is_done_upright(capsys: pytest.CaptureFixture[str]
     assert luminance_error(run.result.images, upright) < 5  # H.264 and JPEG
 
 
+@pytest.mark.slow
 def test_a_4k_video_is_done_at_working_size(capsys: pytest.CaptureFixture[str]) -> None:
     small = moving_frames(4)
     large = np.stack(

@@ -38,7 +38,7 @@ STAGES = (
     "check",
 )
 """The stages of the run of these tests, in their order."""
-FAST = ("read", "masks_0", "guided_flow", "depth")
+FAST = ("masks_0", "depth")
 """Those whose interruption the fast tests try, beside the last step."""
 WRITE = "write"
 """The last step, which leaves no checkpoint."""

@@ -141,7 +141,14 @@ def test_a_result_that_has_the_name_of_a_partial_folder_stays(
         )
 
 
-@pytest.mark.parametrize("name", ["clips", "lock", "flow", "result", "read/images.npy"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "clips",
+        "flow",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("lock", "result", "read/images.npy")),
+    ],
+)
 def test_a_link_in_a_partial_folder_is_not_followed(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,7 @@ def test_what_the_caller_has_set_of_torch_changes_nothing(place: Path) -> None:
     assert printed_by(script, place) == "same\n"
 
 
+@pytest.mark.slow
 def test_a_child_that_was_forked_after_a_call_can_call(place: Path) -> None:
     script = CALL + (
         "child = os.fork()\n"
