@@ -18,7 +18,7 @@ from torch import Tensor
 from recon4d.core.geometry import MIN_DEPTH_RATIO, relative_cameras, scene_rays
 from recon4d.core.scene import Flow, Scene
 from recon4d.core.tensors import flow_targets, sample_grid_px
-from recon4d.optim.objective.noise import AGREES_PX, MEAN_SIGMA_PX
+from recon4d.optim.objective.noise import AGREES_PX, MEAN_SIGMA_PX, STATIC_SIGMA_PX
 
 KERNELS_PX = (4.0, 2.0, 1.0, 0.6, 0.4, 0.4)
 """Scale of the robust kernel per iteration, pixels: wide first, so that the start does not decide; last DIS' noise."""
@@ -28,6 +28,8 @@ RATIO_STEPS = 3
 """Iterations in which the depth ratios are updated; after these they have settled."""
 TINY = 1e-30
 """Keeps sums of weights from being zero in a division."""
+UNHEARD = 0.5
+"""Edges that count as if they disagreed: one that agrees alone is no more than two thirds."""
 BEHIND_PX = 1e3
 """Residual of a point behind the target camera, pixels."""
 
@@ -114,6 +116,48 @@ def triangulate(
         edge_index=torch.from_numpy(edges).to(device),
         agreeing=agreeing.reshape(rows, cols),
     )
+
+
+def confirmed(
+    flow: Flow,
+    frame: int,
+    scene: Scene,
+    static: Float32[np.ndarray, "rows cols"],
+    inverse_depth: Float[Tensor, "rows cols"],
+) -> tuple[Float[Tensor, "rows cols"], Float[Tensor, "rows cols"]]:
+    """How far the flow of one frame bears out a depth that was found in another way.
+
+    Args:
+        flow: Only the edges that leave `frame` are read.
+        frame: The source frame.
+        scene: Its cameras are used.
+        static: Probability that a pixel is static; multiplies the flow's confidence.
+        inverse_depth: What is to be judged. Positive.
+
+    Returns:
+        What part of the measured flow meets the depth, in [0, 1), and the relative standard deviation that follows from
+        what it leaves, infinite where no parallax tells. Edges err alike: their number does not make it smaller.
+    """
+    edges = np.flatnonzero(flow.edges[:, 0] == frame)
+    if len(edges) == 0:
+        return torch.zeros_like(inverse_depth), torch.full_like(inverse_depth, torch.inf)
+    device = inverse_depth.device
+    lines = _epipolar_lines(flow, edges, scene, device)
+    lines.confidence.mul_(torch.from_numpy(np.ascontiguousarray(static)).to(device).reshape(-1))
+    rho = inverse_depth.reshape(-1)
+    ratio2 = lines.inverse_ratio2(rho)
+    residual2 = (
+        (rho - lines.estimate).square_().mul_(lines.slope2).add_(lines.offline2).mul_(ratio2)
+    )
+    weight = (residual2 / AGREES_PX**2).add_(1).square_().reciprocal_().mul_(lines.confidence)
+    weight.masked_fill_(lines.ratio(rho) <= MIN_DEPTH_RATIO, 0)
+    total = weight.sum(0)
+    parallax2 = lines.slope2.mul_(ratio2).mul_(rho.square())
+    pulls = weight * parallax2
+    typical2 = (pulls * parallax2).sum(0).div_(pulls.sum(0).clamp_min_(TINY))
+    left2 = (weight * residual2).sum(0).div_(total.clamp_min(TINY)).clamp_min_(STATIC_SIGMA_PX**2)
+    agreement = total / lines.confidence.sum(0).add_(UNHEARD)
+    return agreement.view_as(inverse_depth), (left2 / typical2).sqrt_().view_as(inverse_depth)
 
 
 def _nothing(rows: int, cols: int, device: torch.device) -> Triangulation:

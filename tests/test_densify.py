@@ -11,14 +11,7 @@ import torch
 
 from recon4d.core.sampling import sample_px
 from recon4d.core.scene import DenseDepth, DepthPrior, Flow, MotionMasks
-from recon4d.optim.dense import (
-    COMPLETED,
-    COMPLETED_REACH,
-    LEAST,
-    MOVER,
-    _trust,
-    densify,
-)
+from recon4d.optim.dense import MOVER, densify
 from recon4d.optim.dense.complete import complete
 from recon4d.optim.dense.edges import choose_sides, enlarge
 from recon4d.optim.dense.geodesic import Barriers, geodesic_sums, local_planes
@@ -27,6 +20,17 @@ from recon4d.optim.dense.movers import Regions, moving_regions, placed
 from recon4d.optim.dense.moving import joint_levels
 from recon4d.optim.dense.observed import Observed, relative_range
 from recon4d.optim.dense.over_time import steady
+from recon4d.optim.dense.trust import (
+    COMPLETED,
+    COMPLETED_REACH,
+    CONFIRMED,
+    LEAST,
+    REFUTED,
+    confidence_of,
+    judged,
+    trust_of,
+    weight_of,
+)
 from recon4d.optim.setting import AlignOptions
 from recon4d.run.spread import depth_spread
 from tests import needs
@@ -82,12 +86,43 @@ def test_completed_pixels_are_the_less_certain_the_farther_they_are_from_what_wa
     depths = torch.full((1, 40, 80), 0.5)
     observed = Observed(depths, torch.ones_like(depths))
     observed.confidence[..., 40:] = 0
-    trust = _trust(depths, observed)[0, 20]
+    trust = trust_of(depths, observed)[0, 20]
     assert (trust[:40] == 1).all()
     assert trust[40] == pytest.approx(COMPLETED / (1 + 1 / (COMPLETED_REACH * 80)), rel=0.05)
     assert (trust[40:].diff() <= 0).all() and trust[41] > 2 * trust[60] > 2 * LEAST
-    none = _trust(depths, Observed(depths, torch.zeros_like(depths)))
+    none = trust_of(depths, Observed(depths, torch.zeros_like(depths)))
     assert (none == LEAST).all()
+
+
+def test_flow_bears_out_the_true_depth_and_refutes_another() -> None:
+    scene = scene_of(mover=False)
+    true = torch.from_numpy(1 / scene.depth[4, ::2, ::2].astype(np.float32))
+    static = np.ones(true.shape, np.float32)
+    right, wrong = (
+        judged(depth, scene.flow, 4, scene.scene, static) for depth in (true, 1.5 * true)
+    )
+    # of 10 edges half an edge counts as unheard; what is covered in some frames, and borders, are the rest
+    assert right.agreement.median() > 0.95
+    # .35 px of some 3.5 px of parallax are 10 %, twice `TOLD`: 1 / (1 + 4)
+    assert right.borne_out.median() == pytest.approx(0.2, abs=0.05)
+    # half of the parallax more: 2 px off
+    assert wrong.agreement.median() < 0.6 and wrong.borne_out.median() < 0.05
+    unseen = torch.full_like(true, LEAST)
+    assert confidence_of(unseen, right).max() <= CONFIRMED
+    assert confidence_of(unseen, right).median() > 3 * confidence_of(unseen, wrong).median()
+    assert (confidence_of(torch.ones_like(true), wrong) == 1).all()  # what is measured stays
+    assert weight_of(unseen, right).median() > 3 * weight_of(unseen, wrong).median()
+    moving = judged(true, scene.flow, 4, scene.scene, 0 * static)
+    assert (moving.borne_out == 0).all()  # a mover's flow says nothing
+    assert torch.allclose(weight_of(unseen, moving), REFUTED * unseen)
+
+
+def test_a_camera_that_stands_bears_out_no_depth() -> None:
+    scene = scene_of(mover=False)
+    still = replace(scene.scene, world_from_cam=np.tile(np.eye(4), (8, 1, 1)))
+    no_flow = replace(scene.flow, flow_px=np.zeros_like(scene.flow.flow_px))
+    verdict = judged(torch.full((60, 80), 0.5), no_flow, 4, still, np.ones((60, 80), np.float32))
+    assert verdict.agreement.median() > 0.95 and (verdict.borne_out == 0).all()
 
 
 @pytest.mark.parametrize("mover", [False, True])

@@ -32,6 +32,14 @@ from recon4d.optim.dense.movers import MOVING, Regions, moving_regions, placed
 from recon4d.optim.dense.moving import joint_levels
 from recon4d.optim.dense.observed import Observed
 from recon4d.optim.dense.over_time import steady
+from recon4d.optim.dense.trust import (
+    LEAST,
+    Verdict,
+    confidence_of,
+    judged,
+    trust_of,
+    weight_of,
+)
 from recon4d.optim.setting import AlignOptions
 
 CHUNK_FRAMES = 8
@@ -44,18 +52,8 @@ BEYOND = 2.0
 """Depths may lie beyond those of confident pixels by this factor: completed slopes go on for a while."""
 TAIL = 0.005
 """Share of confident pixels at either end that may be outliers."""
-CLOSE = 0.05
-"""Relative distance from the measurement at which a completed pixel has lost most of its confidence."""
 MOVER = 0.02
 """Confidence of moving pixels: their depth is plausible, not measured, and as wrong as that of far completed ones."""
-COMPLETED = 0.1
-"""Confidence of completed pixels beside what was seen, in a frame that has parallax."""
-SEEN = 0.1
-"""Confidence from which on a pixel was seen, not completed."""
-COMPLETED_REACH = 0.02
-"""Distance from what was seen, parts of the image's width, at which a completed pixel has half of that confidence."""
-LEAST = 0.004
-"""Least confidence of a pixel whose depth is known at all: 1 of 255."""
 UNSURE_SHARE = 1 / 3
 """What is left of confidence where the reverse order of depth explains the video about as well: nothing is certain, and
 what was measured still stands above what was completed."""
@@ -85,6 +83,8 @@ class _Alone:
     frames: list[int]
     surface: Float[Tensor, "frames rows cols"]
     """Static inverse depth."""
+    weight: Float[Tensor, "frames rows cols"]
+    """What it counts among other frames."""
     observed: Observed
     shapes: Guide | None
     """The user's depth, brought to what is measured."""
@@ -124,9 +124,8 @@ def densify(
         in_turn = partial(_in_turn, pool, options.threads)
         alone = list(in_turn(partial(_complete, inputs), _chunks(inputs, wanted, pool)))
         surface = torch.cat([chunk.surface for chunk in alone])
-        seen = _stack([chunk.observed for chunk in alone])
         by_itself = surface.reciprocal().half().cpu().numpy()
-        surface = steady(surface, _trust(surface, seen), scene, wanted)
+        surface = steady(surface, torch.cat([chunk.weight for chunk in alone]), scene, wanted)
         moving = _regions(inputs, wanted, surface)
         finish = partial(_finish, inputs, wanted, surface, moving)
         for frames, found in in_turn(finish, alone):
@@ -223,10 +222,26 @@ def _complete(inputs: _Inputs, chunk: tuple[list[int], Observed]) -> _Alone:
         shapes = shapes.following(observed, moving <= MOVING)
         observed = shapes.joined(observed, moving <= MOVING)
     limits = _limits(inputs.scene, frames, observed, SHAPED / 2 if shapes else CONFIDENT)
-    surface = complete(observed, guide, moving, limits)
-    return _Alone(
-        frames, choose_sides(Observed(surface, observed.confidence), guide), observed, shapes
-    )
+    completed = Observed(complete(observed, guide, moving, limits), observed.confidence)
+    surface = choose_sides(completed, guide)
+    weight = _judged(inputs, frames, surface, trust_of(surface, observed), weight_of)
+    return _Alone(frames, surface, weight, observed, shapes)
+
+
+def _judged(
+    inputs: _Inputs,
+    frames: list[int],
+    surface: Float[Tensor, "frames rows cols"],
+    trust: Float[Tensor, "frames rows cols"],
+    by: Callable[[Tensor, Verdict], Tensor],
+) -> Float[Tensor, "frames rows cols"]:
+    """Trust as the flow has it, of frames that have parallax."""
+    trust = trust.clone()
+    for i, frame in enumerate(frames):
+        if has_parallax(inputs.scene, frame):
+            static = 1 - inputs.motion.probability[frame]
+            trust[i] = by(trust[i], judged(surface[i], inputs.flow, frame, inputs.scene, static))
+    return trust
 
 
 def _finish(
@@ -241,7 +256,8 @@ def _finish(
     part = slice(frames[0] - wanted.start, frames[-1] + 1 - wanted.start)
     moving = _tensor(inputs.motion.probability[frames], inputs)
     known = known_depth(inputs.video, inputs.scene, frames, inputs.device)
-    trust = _trust(surface[part], observed)
+    trust = trust_of(surface[part], observed)
+    trust = _judged(inputs, frames, surface[part], trust, confidence_of)
     depths, trust = _place_movers(surface[part], trust, regions[part])
     image = _tensor(inputs.video.images[frames].astype(np.float32), inputs)
     full = enlarge(depths, _guide(inputs, frames), image)
@@ -293,19 +309,6 @@ def _limits(
         ends = torch.quantile(seen, seen.new_tensor((TAIL, 1 - TAIL)))
         rows.append(ends * ends.new_tensor((1 / BEYOND, BEYOND)))
     return torch.stack(rows)
-
-
-def _trust(
-    surface: Float[Tensor, "frames rows cols"], observed: Observed
-) -> Float[Tensor, "frames rows cols"]:
-    """That of the measurement where the surface follows it, else that of a completion: less the farther it reaches."""
-    moved = (surface / observed.inverse_depth).log() / CLOSE
-    kept = observed.confidence * torch.exp(-(moved**2))
-    unseen = (kept < SEEN).cpu().numpy().astype(np.uint8)
-    far = np.stack([cv2.distanceTransform(one, cv2.DIST_L2, 5) for one in unseen])
-    reach = COMPLETED_REACH * surface.shape[2]
-    completed = (COMPLETED / (1 + torch.from_numpy(far).to(kept) / reach)).clamp_min(LEAST)
-    return completed + (1 - completed) * kept
 
 
 def _regions(

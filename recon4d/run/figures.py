@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32, Float64
 
 from recon4d.core.sampling import ONE_PER_CELL, sample_px, spread_evenly
 from recon4d.core.scene import DenseDepth, Flow
-from recon4d.optim.dense import COMPLETED
+from recon4d.optim.dense.trust import COMPLETED
 
 TIES = 64
 """Static points of a frame that the flow follows into the next: their median is good to a tenth of their spread."""
