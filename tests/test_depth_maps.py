@@ -224,4 +224,7 @@ def test_a_file_that_is_not_as_the_others_is_refused(tmp_path: Path) -> None:
 
 def test_eight_bits_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "0.png"), np.full((96, 128), 7, np.uint8))
-    refused(tmp_path, "1 channels of uint8; depth needs one channel of 16 bit")
+    is_picture = "1 channels of uint8: a picture of depth for the eye, which is not depth; "
+    refused(tmp_path, is_picture + "depth needs one channel of 16 bit.*npy, npz or EXR")
+    cv2.imwrite(str(tmp_path / "0.png"), np.full((96, 128, 3), 7, np.uint16))
+    refused(tmp_path, "3 channels of uint16; depth needs one channel of 16 bit.*convert it")

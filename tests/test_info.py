@@ -58,6 +58,14 @@ def test_a_metric_result_says_so_and_needs_no_record_of_the_run(tmp_path: Path) 
     assert "time:" not in text and "warning" not in text
 
 
+def test_a_result_without_its_run_file_is_no_folder_of_images(tmp_path: Path) -> None:
+    write_result(small_result({}), tmp_path / "out")
+    (tmp_path / "out/run.json").unlink()
+    with pytest.raises(InputError, match=r"out looks like a result folder whose run\.json is miss"):
+        describe(tmp_path / "out")
+    assert "folder of images" in describe(tmp_path / "out/images")
+
+
 @pytest.mark.parametrize("name", ["a.npy", "a.txt", "a.mp4"])
 def test_what_info_takes_is_said_of_a_file_that_is_none_of_it(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,7 +1,10 @@
 """`tracks.npz`, `objects/`, `objects.json` and `scene_flow/`: what is written is read, and damage is named."""
 
 import dataclasses
+import errno
+import itertools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,9 @@ import pytest
 
 import recon4d
 from recon4d.core.errors import InputError
-from recon4d.results.folder import write_result
+from recon4d.io.files import publish_entries
+from recon4d.results.folder import write_motion, write_result
+from recon4d.results.motion_files import OBJECTS, OBJECTS_JSON, SCENE_FLOW, TRACKS
 from recon4d.results.palette import PALETTE, ids_of
 from tests.tampered import tiny_result
 
@@ -109,3 +114,37 @@ def test_damaged_files_are_refused_by_name(kind: str, tiny: Path) -> None:
     DAMAGES[kind](tiny)
     with pytest.raises(InputError, match="damaged"):
         recon4d.load(tiny)
+
+
+@pytest.mark.parametrize("stop", range(1, 9))
+def test_motion_is_replaced_as_a_whole(
+    stop: int, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between two moves leaves no mixture, and a move that fails leaves what was there."""
+    rename, moves = os.rename, itertools.count(1)
+    fresh, aside = tiny.parent / "fresh", tiny.parent / "aside"
+    fresh.mkdir()
+    aside.mkdir()
+    write_motion(recon4d.load(tiny), fresh)
+    before, seen = _stamps(tiny), []
+
+    def counted(old: Path, new: Path) -> None:
+        seen.append(_stamps(tiny))
+        assert recon4d.load(tiny).objects is None or "objects" in seen[-1]  # readable in between
+        if next(moves) == stop:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", counted)
+    with pytest.raises(OSError, match="No space left"):
+        publish_entries(fresh, tiny, aside)
+    assert len(before) == 4 and _stamps(tiny) == before
+    assert all(len({before[name] == there[name] for name in there}) < 2 for there in seen)
+    publish_entries(fresh, tiny, aside)
+    assert not set(before.values()) & set(_stamps(tiny).values())
+
+
+def _stamps(folder: Path) -> dict[str, int]:
+    """Which files and folders of motion a result has, told from others of their names."""
+    there = (folder / name for name in (TRACKS, OBJECTS, OBJECTS_JSON, SCENE_FLOW))
+    return {path.name: path.stat().st_ino for path in there if path.exists()}

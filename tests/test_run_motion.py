@@ -88,7 +88,8 @@ def test_wrong_values_are_refused(values: dict[str, object], message: str) -> No
     [
         (["track"], "RESULT"),
         (["track", "absent"], "is not a result"),
-        (["track", "absent", "--tracks", "0"], "at least 1"),
+        (["track", "absent", "--tracks", "-1"], "at least 0"),
+        (["track", "absent", "--tracks", "1000001"], "from 0 to 1000000"),
         (["track", "absent", "--tracks", "5", "--points", "p.csv"], "give one"),
     ],
 )

@@ -252,6 +252,19 @@ def test_short_videos_have_tracks(frames: int, tmp_path: Path) -> None:
     assert found.tracks is not None and found.tracks.uv.shape[0] == frames
 
 
+def test_a_command_with_nothing_to_do_says_so(
+    tracked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["track", str(tracked), "--tracks", "0"]) == 2
+    assert "--tracks 0 follows no points, and nothing else is asked for" in capsys.readouterr().err
+
+
+def test_without_points_the_rest_is_made(tmp_path: Path) -> None:
+    write_result(make_crossing(3, (128, 96), seed=1).result, tmp_path / "out")
+    assert cli.main(["track", str(tmp_path / "out"), "--tracks", "0", "--objects"]) == 0
+    assert (tmp_path / "out/objects.json").exists() and not (tmp_path / "out/tracks.npz").exists()
+
+
 def test_objects_keep_their_ids_over_windows(truth: Truth, tmp_path: Path) -> None:
     ladder = flow_ladder(truth.result.images, flow_method("dis"), tmp_path)
     found = find_objects(ladder, truth.result, window=20)

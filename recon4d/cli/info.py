@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recon4d.core.errors import InputError
 from recon4d.core.text import printable
-from recon4d.io.ours import is_result
+from recon4d.io.ours import is_result, lacks_run
 
 _METHODS = ("geometry", "flow", "masks", "refine")
 """Entries of `run.json` that name what was used."""
@@ -28,6 +28,11 @@ def describe(path: Path) -> str:
         return describe_weights(path)
     if is_result(path) or ((path / "run.json").is_file() and (path / "frames.txt").is_file()):
         return describe_result(path)  # or says what is wrong with it
+    if lacks_run(path):
+        raise InputError(
+            f"{path} looks like a result folder whose run.json is missing; copy the folder again with all of its "
+            "files, or run recon4d again"
+        )
     return describe_source(path)
 
 

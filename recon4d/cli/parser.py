@@ -163,8 +163,10 @@ def _add_track(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", type=Path, metavar="RESULT")
     text = "points to follow: lines of frame,u,v; pixels of the result's images, centre of the first one at (0, 0)"
     parser.add_argument("--points", type=Path, metavar="FILE", help=text)
-    text = "follow so many points that are chosen (2000, unless something else is asked for)"
-    parser.add_argument("--tracks", type=whole("--tracks", 1), metavar="N", help=text)
+    text = (
+        "follow so many points that are chosen; 0: none (2000, unless something else is asked for)"
+    )
+    parser.add_argument("--tracks", type=whole("--tracks", 0), metavar="N", help=text)
     text = "tell the things apart that move: objects/, objects.json"
     parser.add_argument("--objects", action="store_true", help=text)
     text = "how what every pixel shows moves until the next frame: scene_flow/"

@@ -119,6 +119,32 @@ def publish(finished: Path, out: Path, overwrite: bool, ways: WaysOut = COMMAND_
                 raise
 
 
+def publish_entries(finished: Path, target: Path, aside: Path) -> None:
+    """Move finished files and folders into a folder, by renaming alone; entries of their names leave it first.
+
+    If a step fails, all come back. What is killed half-way leaves a part of the old entries or of the new ones, never
+    some of each; and never a list (`x.json`) without what it lists (`x/`).
+
+    Args:
+        finished: The folder that holds them, on the same file system as `target`.
+        target: Where they go.
+        aside: An empty folder there, for what they replace.
+    """
+    names = sorted(path.name for path in finished.iterdir())
+    old = [name for name in names if os.path.lexists(target / name)]
+    steps = [(target / name, aside / name) for name in reversed(old)]
+    steps += [(finished / name, target / name) for name in names]
+    done: list[tuple[Path, Path]] = []
+    try:
+        for before, after in steps:
+            os.rename(before, after)
+            done.append((before, after))
+    except BaseException:
+        for before, after in reversed(done):
+            os.rename(after, before)
+        raise
+
+
 def aside_of(finished: Path) -> Path:
     """Where an old result waits while a finished one takes its place, on a system that cannot exchange the two."""
     return finished.with_name("replaced")

@@ -45,6 +45,12 @@ def is_result(folder: Path) -> bool:
     return run is not None and "format" in run
 
 
+def lacks_run(folder: Path) -> bool:
+    """True for what looks like a result folder without its `run.json`."""
+    texts = ("frames.txt", "poses.txt", "intrinsics.txt")
+    return not (folder / "run.json").exists() and all((folder / n).is_file() for n in texts)
+
+
 def strangers_in_result(folder: Path) -> Iterator[Path]:
     """What lies in a result folder that no run and no export wrote; links count, wherever they lead."""
     for path in sorted(folder.iterdir()):

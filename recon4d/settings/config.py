@@ -189,7 +189,7 @@ class RunConfig:
     tracks: int = option(
         0,
         "[N]",
-        "follow N points (2000), static and moving ones: tracks.npz",
+        "follow N points (2000; 0: none), static and moving ones: tracks.npz",
         group=4,
         alone="2000",
         low=0,

@@ -4,8 +4,6 @@ It is made from a result folder, whether that is of one piece or of clips: objec
 """
 
 import dataclasses
-import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from jaxtyping import Float32, Int64
 
 from recon4d.core.progress import Progress, no_progress
 from recon4d.flow import FlowMethod
+from recon4d.io.files import publish_entries
 from recon4d.results.folder import write_motion
 from recon4d.results.mapped import mapped_result
 from recon4d.results.result import Result
@@ -87,14 +86,7 @@ def add_motion(
                 made = dataclasses.replace(made, scene_flow=scene_flow(result, ladder, scratch))
             (scratch / "made").mkdir()
             write_motion(made, scratch / "made")
-            for each in (scratch / "made").iterdir():
-                _replace(each, folder / each.name)
+            (scratch / "before").mkdir()
+            publish_entries(scratch / "made", folder, scratch / "before")
             counter.advance()
     return made
-
-
-def _replace(fresh: Path, target: Path) -> None:
-    """Move a file or a folder to its place; what was there before goes."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    os.replace(fresh, target)

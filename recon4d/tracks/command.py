@@ -33,7 +33,7 @@ def track_result(
     Args:
         result: The result folder.
         points: File with lines of `frame,u,v`: pixels of the result's images, centre of the first one at (0, 0).
-        tracks: How many points are chosen where none are given; None: 2000, unless something else is asked for.
+        tracks: How many points are chosen where none are given, 0: none; None: 2000, unless something else is wanted.
         objects: Make `objects/` and `objects.json`.
         scene_flow: Make `scene_flow/`.
         progress: Told how far it is.
@@ -48,6 +48,8 @@ def track_result(
         raise InputError(
             f"--points {points} and --tracks {tracks} both say which points are followed; give one"
         )
+    if tracks is not None and tracks > MOST_POINTS:
+        raise InputError(f"--tracks must be from 0 to {MOST_POINTS}, got {tracks}")
     cameras = read_cameras(result)
     given = None
     if points is not None:
@@ -55,10 +57,15 @@ def track_result(
     elif tracks is None and not objects and not scene_flow:
         tracks = DEFAULT_POINTS
     wanted = Wanted(tracks or 0, given, objects, scene_flow)
+    if not wanted.anything:
+        raise InputError(
+            "--tracks 0 follows no points, and nothing else is asked for; give a larger number, --points, --objects or "
+            "--scene-flow"
+        )
     with writing(result):
         add_motion(result, wanted, flow_method("dis"), len(os.sched_getaffinity(0)), progress)
     made = {
-        TRACKS: tracks or given is not None,
+        TRACKS: wanted.has_points,
         OBJECTS_JSON: objects,
         OBJECTS: objects,
         SCENE_FLOW: scene_flow,

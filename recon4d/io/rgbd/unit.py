@@ -79,9 +79,13 @@ def read_depth_values(path: Path) -> UInt16[np.ndarray, "height width"]:
     stored = read_image(path, cv2.IMREAD_UNCHANGED)
     if stored.dtype != np.uint16 or stored.ndim != 2:
         channels = 1 if stored.ndim == 2 else stored.shape[2]
+        what, instead = "", "convert it"
+        if stored.dtype == np.uint8:
+            what = ": a picture of depth for the eye, which is not depth"
+            instead = "give what it was drawn from (to --depth also as npy, npz or EXR)"
         raise InputError(
-            f"{path} has {channels} channels of {stored.dtype}; depth needs one channel of 16 bit, in millimetres or "
-            "in the unit that --depth-factor states: convert it"
+            f"{path} has {channels} channels of {stored.dtype}{what}; depth needs one channel of 16 bit, in "
+            f"millimetres or in the unit that --depth-factor states: {instead}"
         )
     return stored
 
