@@ -64,13 +64,8 @@ def track_result(
         )
     with writing(result):
         add_motion(result, wanted, flow_method("dis"), len(os.sched_getaffinity(0)), progress)
-    made = {
-        TRACKS: wanted.has_points,
-        OBJECTS_JSON: objects,
-        OBJECTS: objects,
-        SCENE_FLOW: scene_flow,
-    }
-    return [result / name for name, is_made in made.items() if is_made]
+    made = [TRACKS] * wanted.has_points + [OBJECTS_JSON, OBJECTS] * objects
+    return [result / name for name in made + [SCENE_FLOW] * scene_flow]
 
 
 def read_points(
