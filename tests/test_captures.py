@@ -243,5 +243,5 @@ def test_the_unit_is_decided_once_for_all_images(tmp_path: Path) -> None:
     assert find_depth_unit(paths, None).factor == 5000
     assert find_depth_unit(paths, 300.0).factor == 300
     cv2.imwrite(str(tmp_path / "0.png"), np.full((4, 4), 9, np.uint8))
-    with pytest.raises(InputError, match=r"0\.png has 1 channels of uint8; depth needs"):
+    with pytest.raises(InputError, match=r"0\.png has 1 channels of uint8: a picture of depth"):
         find_depth_unit(paths, None)
