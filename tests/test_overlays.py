@@ -106,6 +106,17 @@ def test_nor_has_the_scene_of_a_camera_on_a_tripod() -> None:
     assert find_overlay(images) is None
 
 
+@pytest.mark.parametrize("still", [14, 16, 18])
+def test_nor_has_it_where_the_tripod_pans_at_last(still: int) -> None:
+    wall = np.repeat(texture(HEIGHT, WIDTH + 160, 2)[:, ::8], 8, axis=1)[:, : WIDTH + 160]
+    wall = cv2.GaussianBlur(wall, (0, 0), 1)
+    rng = np.random.default_rng(4)
+    at = [*[0] * still, *(8 * np.arange(1, 25 - still))]
+    frames = np.stack([wall[:, x : x + WIDTH] for x in at])
+    images = (frames + rng.normal(0, 2, frames.shape)).clip(0, 255).astype(np.uint8)
+    assert find_overlay(images) is None
+
+
 @pytest.mark.parametrize("still", [False, True])
 def test_black_bars_are_found_whether_the_picture_moves_or_not(still: bool) -> None:
     images = moving_picture(1 if still else 12)

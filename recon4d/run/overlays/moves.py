@@ -18,16 +18,22 @@ AROUND = 0.1
 """Standard deviation of the surroundings that a pixel's motion is taken from, part of the long side."""
 ANYWHERE = 0.01
 """Weight of the whole picture's motion beside that of the surroundings: decides where these are blank."""
+LITTLE = 0.3
+"""Part of the picture's usual motion below which a frame stands still: a tripod beside a pan. Set by hand."""
 
 
 def motion_around(
     grays: list[UInt8[np.ndarray, "height width"]], still: Bool[np.ndarray, "height width"]
-) -> Float32[np.ndarray, "height width 3"]:
-    """Mean of u², v² and uv of the flow (u, v) around every pixel, square pixels of the working size.
+) -> tuple[Float32[np.ndarray, "height width 3"], Bool[np.ndarray, " frames"]]:
+    """How the picture moves around every pixel, and when.
 
     Args:
         grays: Frames in their order; flow is that from each to the next.
         still: Pixels that do not count.
+
+    Returns:
+        Mean of u², v² and uv of the flow (u, v) around every pixel, square pixels of the working size; and in which
+        frames the picture moves.
     """
     height, width = grays[0].shape
     scale = LONG_SIDE_PX / max(height, width)
@@ -35,6 +41,7 @@ def motion_around(
     small = [cv2.resize(gray, size, interpolation=cv2.INTER_AREA) for gray in grays]
     free = cv2.resize((~still).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.9
     products, weight = np.zeros((*size[::-1], 3), np.float32), np.zeros(size[::-1], np.float32)
+    powers = []
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     dis.setFinestScale(0)
     with one_opencv_thread():
@@ -44,12 +51,15 @@ def motion_around(
             counts = (free & (_steepness(here) > TEXTURE)).astype(np.float32)
             products += np.stack((u * u, v * v, u * v), -1) * counts[..., None]
             weight += counts
+            powers.append(((u * u + v * v) * counts).sum() / max(float(counts.sum()), 1.0))
     anywhere = ANYWHERE * (len(grays) - 1)
     mean = products.sum((0, 1)) / max(float(weight.sum()), 1.0)
     sigma = AROUND * LONG_SIDE_PX
     near, sure = (cv2.GaussianBlur(x, (0, 0), sigma) for x in (products, weight))
     around = (near + anywhere * mean) / (sure + anywhere)[..., None] / scale**2
-    return np.asarray(cv2.resize(around.astype(np.float32), (width, height)), np.float32)
+    moves = np.array(powers) > LITTLE**2 * np.mean(powers)
+    moving = np.append(moves, False) | np.append(False, moves)
+    return np.asarray(cv2.resize(around.astype(np.float32), (width, height)), np.float32), moving
 
 
 def gradient(

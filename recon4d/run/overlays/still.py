@@ -45,7 +45,7 @@ class Limits:
     size_px: int
     """Least number of edge pixels of a mark."""
     there: float
-    """Least share of the frames in which a mark must be there."""
+    """Least share of the frames in which a mark must be there, and of those in which the picture moves."""
     most_still: float = 0.35
     """Share of all edges of the picture above which it is the camera that stands still."""
 
@@ -106,7 +106,7 @@ def still_marks(
     is_new = stays & ~known
     if is_new.sum() < limits.size_px or stays.sum() > limits.most_still * is_edge.sum():
         return []
-    moves = motion_around([grey(images[frame]) for frame in frames], dilated(stays, 2))
+    moves, moving = motion_around([grey(images[frame]) for frame in frames], dilated(stays, 2))
     across_it = (moves * sums.mean * np.array((1, 1, 2), np.float32)).sum(-1)
     is_new &= across_it > limits.moves_px**2 * squared
     moves_px = np.sqrt(np.maximum(across_it, 0) / np.maximum(squared, LEAST_EDGE**2))
@@ -117,7 +117,7 @@ def still_marks(
         most_px = min(limits.waver_px, WAVER_SHARE * float(np.median(moves_px[edges])))
         box = around(edges, DETAIL_PX)
         details = np.stack([detail(images[frame][box]) for frame in frames])
-        usual = _usual(edges[box], details, limits.there, most_px)
+        usual = _usual(edges[box], details, moving, limits.there, most_px)
         if usual is not None:
             share = np.where(squared > LEAST_EDGE**2, squared / np.maximum(sums.power, 1e-6), 0)
             even = sums.variance < EVEN**2
@@ -215,14 +215,18 @@ def _is_line(squares: Float32[np.ndarray, "edge_pixels 3"]) -> bool:
 def _usual(
     edges: Bool[np.ndarray, "height width"],
     details: Float32[np.ndarray, "frames height width 3"],
+    moving: Bool[np.ndarray, " frames"],
     least_there: float,
     most_px: float,
 ) -> Float32[np.ndarray, "edge_pixels 3"] | None:
-    """Detail of a mark at its edges; None where it wavers by more than `most_px`, or is there in too few frames."""
+    """Detail of a mark at its edges; None where it wavers by more than `most_px`, or is there in too few frames.
+
+    These are both all frames and those in which the picture moves: while it stands still, everything stays.
+    """
     usual = np.asarray(np.median(details, 0), np.float32)
     there = np.array([contrast(one[edges], usual[edges]) for one in details], np.float32)
     present = there >= PRESENT
-    if present.mean() < least_there:
+    if present.mean() < least_there or present[moving].mean() < least_there:
         return None
     slopes = np.stack([slope[edges] for slope in gradient(usual)], -1)
     rest = details[present][:, edges] - there[present, None, None] * usual[edges]
