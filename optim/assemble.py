@@ -12,6 +12,7 @@ from recon4d.core.geometry import invert_rigid
 from recon4d.core.pinhole import view_angle
 from recon4d.core.scene import KnownPoses, Notice, Scene, Video
 from recon4d.core.similarity import Similarity
+from recon4d.core.text import spans
 from recon4d.optim.given_poses import pose_notices, turned_to_given
 from recon4d.optim.objective.noise import FLOW_SIGMA_PX
 from recon4d.optim.objective.normal_equations import SolveOptions, depth_information
@@ -174,16 +175,27 @@ def _parallax_notice(turns_only: bool, angle_deg: float) -> tuple[Notice, ...]:
 def lost_notices(component: Int64[np.ndarray, " frames"]) -> tuple[Notice, ...]:
     """What the user should know of frames without a pose, and of pieces beside the largest."""
     lost = tuple(int(i) for i in np.nonzero(component < 0)[0])
-    notices = []
-    if lost:
-        message = f"{len(lost)} frames could not be tracked: their poses are interpolated, their confidence is 0."
-        notices.append(Notice("lost_frames", message, lost))
     main = main_piece(component)
-    for piece in np.unique(component[(component >= 0) & ~main]):
-        frames = tuple(int(i) for i in np.nonzero(component == piece)[0])
-        message = (
-            f"Frames {frames[0]} to {frames[-1]} share no view with the rest (a cut?): they are reconstructed "
-            "on their own and placed by guess, at confidence 0."
-        )
-        notices.append(Notice("disconnected", message, frames))
-    return tuple(notices)
+    pieces = np.unique(component[(component >= 0) & ~main])
+    apart = (tuple(int(i) for i in np.nonzero(component == piece)[0]) for piece in pieces)
+    return (*((lost_notice(lost),) if lost else ()), *(piece_notice(frames) for frames in apart))
+
+
+def lost_notice(frames: tuple[int, ...]) -> Notice:
+    """Of frames without a pose."""
+    rest = (
+        "its pose is interpolated, its"
+        if len(frames) == 1
+        else "their poses are interpolated, their"
+    )
+    message = f"{spans(frames).capitalize()} could not be tracked: {rest} confidence is 0."
+    return Notice("lost_frames", message, frames)
+
+
+def piece_notice(frames: tuple[int, ...]) -> Notice:
+    """Of a piece beside the largest."""
+    message = (
+        f"{spans(frames).capitalize()} share no view with the rest (a cut?): they are reconstructed on their own and "
+        "placed by guess, at confidence 0."
+    )
+    return Notice("disconnected", message, frames)

@@ -9,9 +9,10 @@ import pytest
 
 from recon4d import cli
 from recon4d.core.scene import DenseDepth, Notice, Scene
+from recon4d.core.text import spans
 from recon4d.flow.dis import Dis
 from recon4d.run.check import by_frame, check_flow
-from recon4d.run.doubts import DOUBTS, Finished, doubts, spans, step_errors_px
+from recon4d.run.doubts import DOUBTS, Finished, doubts, step_errors_px
 from recon4d.run.figures import TIES, FrameFigures, frame_figures, join_figures
 from tests.media import textured_frames, write_images
 from tests.synthetic import SyntheticScene, make_scene

@@ -139,6 +139,21 @@ def test_a_run_names_them_once(
     assert cli.main(["export", "in_recon4d", "--to", "nerfstudio", "--depth-size", "original"]) == 0
 
 
+def test_lost_frames_are_those_of_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = make_scene(6, (160, 120), seed=5).video.images[DOUBLED[:12]]
+    images[8:10] = 0
+    write_images(Path("in"), images)
+    options = ["--masks", "none", "--loop", "0", "--intrinsics", "140,140,79.5,59.5"]
+    assert cli.main(["run", "in", *options]) == 0
+    warnings = json.loads(Path("in_recon4d/run.json").read_text())["warnings"]
+    (lost,) = [warning for warning in warnings if warning["code"] == "lost_frames"]
+    assert lost["frames"] == [8, 9]
+    assert lost["message"].startswith("Frames 8 to 9 could not be tracked: their poses")
+
+
 @pytest.mark.slow
 def test_clips_of_a_long_video_have_them_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

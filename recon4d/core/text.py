@@ -8,6 +8,8 @@ import math
 import os
 import stat
 import unicodedata
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from recon4d.core.errors import InputError
@@ -16,6 +18,8 @@ LARGEST_TEXT = 64_000_000
 """Bytes: a million lines of a trajectory; what is larger is no text file of ours."""
 _SHOWN_NEITHER = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Unicode's categories of what a screen obeys or cannot show: controls, formats (bidi), surrogates, separators."""
+MOST_SPANS = 4
+"""Spans of frames that a sentence names."""
 _JOINERS = "\u200c\u200d"
 """Formats that words of some scripts need."""
 
@@ -139,3 +143,17 @@ def parse_numbers(words: list[str], where: str) -> list[float]:
             )
         values.append(value)
     return values
+
+
+def spans(frames: Sequence[int]) -> str:
+    """Frames in words, e.g. `frames 4 to 7, 12`; without any, all are meant."""
+    if not frames:
+        return "all frames"
+    runs = [
+        [frame for _, frame in run]
+        for _, run in groupby(enumerate(frames), key=lambda entry: entry[1] - entry[0])
+    ]
+    parts = [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    more = len(parts) - MOST_SPANS
+    shown = ", ".join(parts[:MOST_SPANS]) + (f" and {more} more spans" if more > 0 else "")
+    return f"frame{'s' * (len(frames) > 1)} {shown}"

@@ -6,7 +6,6 @@ not said again.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from jaxtyping import Bool, Float64
 
 from recon4d.core.geometry import transfer
 from recon4d.core.scene import Notice, Scene
-from recon4d.core.text import plain_number
+from recon4d.core.text import plain_number, spans
 from recon4d.optim.setting import USUAL_LENSES
 from recon4d.run.figures import FrameFigures
 
@@ -43,8 +42,6 @@ FEWEST_PAIRS = 3
 """Of frames, whose patterns have a median."""
 SMALL = 1e-9
 """Divides where there may be 0."""
-MOST_SPANS = 4
-"""Spans of frames that a sentence names."""
 
 Values = Float64[np.ndarray, " frames"]
 
@@ -246,20 +243,6 @@ def _named(
         if notice.code in codes:
             out[list(notice.frames) if notice.frames else slice(None)] = True
     return out
-
-
-def spans(frames: Sequence[int]) -> str:
-    """Frames in words, e.g. `frames 4 to 7, 12`; without any, all are meant."""
-    if not frames:
-        return "all frames"
-    runs = [
-        [frame for _, frame in run]
-        for _, run in groupby(enumerate(frames), key=lambda entry: entry[1] - entry[0])
-    ]
-    parts = [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
-    more = len(parts) - MOST_SPANS
-    shown = ", ".join(parts[:MOST_SPANS]) + (f" and {more} more spans" if more > 0 else "")
-    return f"frame{'s' * (len(frames) > 1)} {shown}"
 
 
 def step_errors_px(scene: Scene, figures: FrameFigures) -> Values:

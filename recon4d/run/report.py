@@ -16,6 +16,7 @@ from recon4d.core.scene import (
     Scene,
     Video,
 )
+from recon4d.optim.assemble import lost_notice, piece_notice
 from recon4d.run.check import Check
 from recon4d.run.doubts import Finished, doubts
 from recon4d.run.focal_source import focal_notices, focal_source, motion_kind
@@ -29,6 +30,8 @@ from recon4d.settings.config import RunConfig
 
 TOLD = ("seed", "device", "geometry", "masks", "flow", "refine")
 """Options that run.json has by their names."""
+NAMING = {"lost_frames": lost_notice, "disconnected": piece_notice}
+"""Notices whose sentences name frames."""
 PACKAGES = ("recon4d", "torch", "numpy", "scipy", "opencv-python-headless", "av", "roma")
 
 
@@ -125,9 +128,11 @@ def in_input(frames: tuple[int, ...], video: Video) -> tuple[int, ...]:
 
 
 def _of_input(notices: tuple[Notice, ...], video: Video) -> tuple[Notice, ...]:
-    return tuple(
+    """With the input's frames, in sentences that name them, too."""
+    every = [
         dataclasses.replace(notice, frames=in_input(notice.frames, video)) for notice in notices
-    )
+    ]
+    return tuple(NAMING[each.code](each.frames) if each.code in NAMING else each for each in every)
 
 
 def _command() -> str:
