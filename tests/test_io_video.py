@@ -354,8 +354,10 @@ def test_pixels_that_are_not_square_become_square() -> None:
 
 
 def test_frames_too_small_to_work_with_are_refused() -> None:
-    with pytest.raises(InputError, match=r"48x400 px, .* at least 64 px"):
+    with pytest.raises(InputError, match=r"48x400 px, .* at least 64 px: give larger frames$"):
         working_size((48, 400), 512)
+    with pytest.raises(InputError, match=r"80x800 px, .* at least 64 px: give a larger --size$"):
+        working_size((80, 800), 512)
 
 
 def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:

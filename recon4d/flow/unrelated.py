@@ -78,7 +78,7 @@ def _cause(video: Video, looked: _Looked) -> str:
 
 
 def _advised(found: str, remedy: str, otherwise: str) -> str:
-    return f"{found}: {remedy or otherwise}"
+    return f"{found}: {remedy}, or {otherwise}" if remedy else f"{found}: {otherwise}"
 
 
 def _small_size(video: Video) -> str:

@@ -30,9 +30,10 @@ def working_size(
     scale = min(1.0, size / max(seen))
     rounded = tuple(_round_side(side * scale, side) for side in seen)
     if min(rounded) < SMALLEST_SIDE_PX:
+        remedy = "a larger --size" if min(seen) >= SMALLEST_SIDE_PX else "larger frames"
         raise InputError(
             f"the frames have {width:g}x{height:g} px, a working size of {rounded[0]}x{rounded[1]} px; each "
-            f"side needs at least {SMALLEST_SIDE_PX} px: give larger frames or a larger --size"
+            f"side needs at least {SMALLEST_SIDE_PX} px: give {remedy}"
         )
     return rounded[0], rounded[1]
 
