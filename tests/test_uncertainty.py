@@ -347,3 +347,13 @@ def test_a_focal_length_that_the_motion_hardly_tells_is_named() -> None:
     )
     assert not focal_notices("given", scene)
     assert not focal_notices("estimated", dataclasses.replace(scene, focal_std=0.05))
+
+
+def test_of_a_tripod_that_zooms_how_far_is_said() -> None:
+    scene = wall(0)[0]
+    (notice,) = focal_notices("assumed", scene)
+    assert "is not known: 80 px is assumed" in notice.message
+    intrinsics = scene.intrinsics.copy()
+    intrinsics[:, :2] *= np.linspace(1, 2, len(intrinsics))[:, None]
+    (notice,) = focal_notices("assumed", dataclasses.replace(scene, intrinsics=intrinsics))
+    assert "(only how far it zooms, 2 times): 80 to 160 px is assumed" in notice.message

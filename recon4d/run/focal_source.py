@@ -74,9 +74,16 @@ def focal_notices(
         return (Notice("focal_not_as_stated", message),)
     if source != "assumed":
         return ()
+    assumed, zooms = f"{scene.intrinsics[0, 0]:.0f} px", ""
+    if scene.zooms:
+        low, high = scene.intrinsics[:, 0].min(), scene.intrinsics[:, 0].max()
+        assumed, zooms = (
+            f"{low:.0f} to {high:.0f} px",
+            f" (only how far it zooms, {high / low:.2g} times)",
+        )
     message = (
-        f"The camera neither moves nor turns, so its focal length is not known: {scene.intrinsics[0, 0]:.0f} px is "
-        "assumed; give --intrinsics if you know it."
+        f"The camera neither moves nor turns, so its focal length is not known{zooms}: {assumed} is assumed; give "
+        "--intrinsics if you know it."
     )
     return (Notice("focal_assumed", message),)
 
