@@ -13,6 +13,7 @@ from recon4d.core.scene import FLOW_STRIDE, Flow, Scene, Video
 from recon4d.demo.render import pixel_grid
 from recon4d.flow.straightened import straightened_flow
 from recon4d.optim.align import initial_scene
+from recon4d.optim.lens import find
 from recon4d.optim.lens.again import look_again
 from recon4d.optim.lens.find import FoundLens, find_lens
 from recon4d.optim.lens.fisheye import EQUIDISTANT
@@ -169,6 +170,17 @@ def test_a_pinhole_remains_one() -> None:
 
 
 @pytest.mark.slow
+def test_a_lens_of_an_absurd_focal_length_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of 15 frames of a crowd at 192 px: k1 61, k2 52464, and 18 times the long side."""
+    truth = world()
+    video, flow = replace(truth.video, intrinsics=None), seen_through(Bending((-0.05,)), truth)
+    start = initial_scene(video, flow, ONE_THREAD)
+    assert find_lens(video, flow, start, ONE_THREAD, "auto").model == "radial"
+    monkeypatch.setattr(find, "USUAL_LENSES", (2.0, 6.0))
+    assert find_lens(video, flow, start, ONE_THREAD, "auto").is_usual
+    assert find_lens(video, flow, start, ONE_THREAD, "radial").model == "radial"
+
+
 def test_a_fisheye_is_found_where_it_is_asked_for() -> None:
     lens = found(Bending((), is_fisheye=True), "fisheye")
     assert lens.model == "fisheye" and lens.terms == ()

@@ -21,7 +21,7 @@ from recon4d.optim.lens.search import Search, halves
 from recon4d.optim.lens.solve import as_fisheye
 from recon4d.optim.objective.normal_equations import SolveOptions, objective
 from recon4d.optim.objective.problem import build_problem
-from recon4d.optim.setting import AlignOptions
+from recon4d.optim.setting import USUAL_LENSES, AlignOptions
 
 logger = logging.getLogger(__name__)
 
@@ -249,6 +249,9 @@ class _Trial:
             less = self.of(keeps, centre=centre)
             at, std = self.search.whole_fit(less.fitted, centre=centre)
             best = less
+        least, most = USUAL_LENSES  # beyond, coefficients of thousands pass for what movers do
+        if asked == "auto" and not least <= at.focal_px / self.long_side_px <= most:
+            return replace(PINHOLE, gain=1 - best.left / usual)
         return FoundLens(
             "radial" if keeps else "pinhole",
             at.focal_px,
