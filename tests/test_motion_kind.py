@@ -55,6 +55,9 @@ def test_a_camera_that_turns_does_not_zoom() -> None:
 def test_a_camera_that_stands_is_still() -> None:
     found, _ = found_in("still", zoom=1.0, frames=8)
     assert motion_kind(found) == "still"
+    intrinsics = found.intrinsics.copy()
+    intrinsics[:, :2] *= np.linspace(1, 2, len(intrinsics))[:, None]
+    assert motion_kind(replace(found, intrinsics=intrinsics)) == "still and zooming"
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])

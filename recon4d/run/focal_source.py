@@ -38,7 +38,7 @@ def motion_kind(scene: Scene) -> str:
     """`still`, `turning` or `moving`, each with ` and zooming` where focal lengths differ."""
     turns = any(notice.code == "no_parallax" for notice in scene.notices)
     kind = "turning" if turns else "moving"
-    if turns and not scene.zooms and _largest_turn_deg(scene) < STILL_DEG:
+    if turns and _largest_turn_deg(scene) < STILL_DEG:
         kind = "still"
     return f"{kind} and zooming" if scene.zooms else kind
 
