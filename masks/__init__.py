@@ -50,7 +50,7 @@ class MaskMethod:
     """Whether better geometry gives better masks, so that rounds of the loop make sense."""
     features: Callable[[Seen, Path], Features] | None = None
     """What is computed once, before the rounds, with memory maps in a folder; None where nothing is."""
-    whole: Callable[[Seen, MotionMasks], MotionMasks] | None = None
+    whole: Callable[[Seen, Scene, MotionMasks], MotionMasks] | None = None
     """What is known of whole objects besides motion: added once, to the last masks before they are refined."""
     unites: bool = False
     """What a segmenter that refines the masks loses of them still moves (MonST3R); else it has the last word."""

@@ -41,7 +41,7 @@ def test_the_users_masks_are_written_as_they_are() -> None:
     given = np.random.default_rng(0).random((3, 48, 64)) > 0.5
     motion = given_masks(given)
     methods = Methods.of(RunConfig(input=Path("x"), masks="residual"))
-    found = finish_masks(methods, masks.Seen(made.video, made.flow), motion, given)
+    found = finish_masks(methods, masks.Seen(made.video, made.flow), made.scene, motion, given)
     assert (found.is_dynamic == given).all()
 
 

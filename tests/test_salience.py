@@ -20,6 +20,7 @@ from recon4d.masks.d2mif.salience import (
 )
 from recon4d.networks import u2net
 from recon4d.networks.u2net import salience
+from tests.synthetic import make_scene
 
 ELLIPSE = (120, 170), (60, 45)
 """Row and column of the centre, half axes."""
@@ -83,9 +84,13 @@ def _scene() -> tuple[np.ndarray, np.ndarray]:
     return moves, salient
 
 
+def _joined(moves: np.ndarray, salient: np.ndarray) -> np.ndarray:
+    return joined(moves, salient, np.zeros_like(moves))
+
+
 def test_a_part_that_moves_brings_the_whole_object() -> None:
     moves, salient = _scene()
-    found = joined(moves, salient) > 0.5
+    found = _joined(moves, salient) > 0.5
     assert found[20:40, 20:50].all() and found.sum() == 20 * 30
 
 
@@ -93,15 +98,15 @@ def test_neither_sure_rest_nor_sure_motion_is_outweighed() -> None:
     moves, salient = _scene()
     moves[20:40, 30:50] = 0.002  # a statue behind somebody who walks
     moves[0:10, 0:20] = 0.999  # somebody whom nobody looks at
-    found = joined(moves, salient) > 0.5
+    found = _joined(moves, salient) > 0.5
     assert not found[20:40, 30:50].any() and found[0:10, 0:20].all()
 
 
 def test_in_a_crowd_that_is_not_salient_salience_says_less_against() -> None:
     moves, salient = _scene()
     moves[0:15, :] = 0.9
-    alone = joined(moves[:1, :40], salient[:1, :40])[0, 0]
-    crowd = joined(moves, salient)[0, 0]
+    alone = _joined(moves[:1, :40], salient[:1, :40])[0, 0]
+    crowd = _joined(moves, salient)[0, 0]
     assert crowd > alone
     assert crowd == pytest.approx(0.78, abs=0.05)  # 1,200 of 1,400 sure samples are not salient
 
@@ -115,7 +120,9 @@ def test_what_an_overlay_hides_keeps_its_masks() -> None:
     motion = MotionMasks(np.full((2, 120, 160), 0.3, np.float32))
     nothing = np.zeros((0, 120, 160), np.uint8)
     flow = Flow(np.zeros((0, 2), np.int64), np.zeros((0, 120, 160, 2), np.float16), nothing)
-    found = whole_objects(Seen(video, flow), motion).probability
+    scene = make_scene(2, (320, 240), seed=0).scene
+    scene.inverse_depth_std[:] = np.inf  # nothing is known of a ground
+    found = whole_objects(Seen(video, flow), scene, motion).probability
     inside = _inside()[::2, ::2]
     assert (found[:, inside][:, :50] > 0.5).any() and (found[:, :, 82:] == np.float32(0.3)).all()
 

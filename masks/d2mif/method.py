@@ -45,9 +45,9 @@ def make(resources: Resources) -> MaskMethod:
             seen.video, seen.flow, scene, seen.features, trained(), seen.threads, seen.progress
         )
 
-    def whole(seen: Seen, motion: MotionMasks) -> MotionMasks:
+    def whole(seen: Seen, scene: Scene, motion: MotionMasks) -> MotionMasks:
         sees = "appearance" in trained().network.config.branches
-        return whole_objects(seen, motion) if sees else motion
+        return whole_objects(seen, scene, motion) if sees else motion
 
     return MaskMethod(masks, depends_on_scene=True, features=features, whole=whole)
 

@@ -4,7 +4,8 @@ Motion knows which things move; appearance knows where things end, and that a le
 salient-object network (`recon4d.networks.u2net`) says what of an image is an object. A salient object need not move,
 and movers of a crowd need not be salient: hence the log-odds of both are added in bounds, so that salience outweighs
 neither sure motion nor sure rest, and that something is not salient counts as far as what surely moves in the image is
-salient. For the cameras only motion counts: a body at rest measures them as well as a wall does. So this is done once,
+salient. Where a static world has an object below the ground (`recon4d.masks.d2mif.below`), motion's evidence of rest is
+void. For the cameras only motion counts: a body at rest measures them as well as a wall does. So this is done once,
 when the loop has ended.
 
 Numbers here that name no source were set by hand, on fourteen clips of all kinds together (docs/LIMITS.md).
@@ -18,9 +19,10 @@ from jaxtyping import Float32, UInt8
 from scipy.special import expit, logit
 
 from recon4d.core.parallel import each
-from recon4d.core.scene import MotionMasks
+from recon4d.core.scene import MotionMasks, Scene
 from recon4d.flow.overlay import hidden_samples
 from recon4d.masks import Seen
+from recon4d.masks.d2mif.below import below_ground
 from recon4d.networks.u2net import salience
 
 MOST_SALIENT = 0.99
@@ -43,12 +45,13 @@ LARGEST_LOG_ODDS = 9.0
 """Of motion: that of the last bit of a probability."""
 
 
-def whole_objects(seen: Seen, motion: MotionMasks) -> MotionMasks:
+def whole_objects(seen: Seen, scene: Scene, motion: MotionMasks) -> MotionMasks:
     """Masks of whole objects from masks of what moves.
 
     Args:
         seen: The frames of the masks.
-        motion: From the last round of the loop.
+        scene: Of the last round of the loop.
+        motion: From that round.
     """
     video = seen.video
     hidden = None if video.overlay is None else hidden_samples(video.overlay)
@@ -57,7 +60,7 @@ def whole_objects(seen: Seen, motion: MotionMasks) -> MotionMasks:
     def one(frame: int) -> None:
         moves = np.asarray(motion.probability[frame], np.float32)
         salient = salient_log_odds(video.images[frame], *moves.shape)
-        found = joined(moves, salient)
+        found = joined(moves, salient, below_ground(scene, frame, salient, moves))
         out[frame] = found if hidden is None else np.where(hidden[frame], moves, found)
 
     with seen.progress("objects", total=video.num_frames) as counter:
@@ -67,19 +70,23 @@ def whole_objects(seen: Seen, motion: MotionMasks) -> MotionMasks:
 
 
 def joined(
-    moves: Float32[np.ndarray, "rows cols"], salient: Float32[np.ndarray, "rows cols"]
+    moves: Float32[np.ndarray, "rows cols"],
+    salient: Float32[np.ndarray, "rows cols"],
+    cannot_rest: Float32[np.ndarray, "rows cols"],
 ) -> Float32[np.ndarray, "rows cols"]:
     """Probability that a sample belongs to a moving object.
 
     Args:
         moves: Probability of motion.
         salient: Of `salient_log_odds`.
+        cannot_rest: Of `below_ground`: how little motion's evidence of rest says.
     """
     sure = moves > SURELY_MOVES
     both = float((sure * expit(2 * salient)).sum())
     trust = (both + PRIOR_SAMPLES / 2) / (float(sure.sum()) + PRIOR_SAMPLES)
     evidence = np.where(salient > 0, salient, np.float32(trust) * salient)
     log_odds = np.clip(logit(moves), -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
+    log_odds = np.where(log_odds < 0, (1 - cannot_rest) * log_odds, log_odds)
     return np.asarray(expit(log_odds + evidence + PRIOR_LOG_ODDS), np.float32)
 
 

@@ -71,7 +71,7 @@ def reconstruct_in(config: RunConfig, methods: Methods, folder: Path, progress: 
     scene, motion = rounds.scene, rounds.masks
     scene = in_metres(methods, video, scene, scene, np.arange(video.num_frames))
     seen = Seen(video, flow, None, options.threads, progress)
-    final = REFINE.run(folder, lambda f: finish_masks(methods, seen, motion, given))
+    final = REFINE.run(folder, lambda f: finish_masks(methods, seen, scene, motion, given))
     notices = (*motion.notices, *final.notices, *rounds.notices)
     moving = outlines(final.is_dynamic)
     video = with_guide(methods, folder, video, flow, scene, moving)
@@ -234,11 +234,13 @@ def _guided(methods: Methods, folder: Path, seen: Seen, measured: Flow, scene: S
     return replace(seen, flow=GUIDED_FLOW.run(folder, compute))
 
 
-def finish_masks(methods: Methods, seen: Seen, motion: MotionMasks, given: Given) -> FinalMasks:
+def finish_masks(
+    methods: Methods, seen: Seen, scene: Scene, motion: MotionMasks, given: Given
+) -> FinalMasks:
     """The masks that are written: the user's own as they are, others refined."""
     if given is not None:
         return FinalMasks(given)
     whole = methods.masks.whole
-    last = motion if whole is None else whole(seen, motion)
+    last = motion if whole is None else whole(seen, scene, motion)
     found = methods.refine(seen, last, methods.masks.unites)
     return final_outside(found, seen.video.overlay)

@@ -100,7 +100,8 @@ def _write(job: ClipJob, progress: Progress) -> Written:
     given = given_masks(job.config, seen)
     mine = dataclasses.replace(motion, probability=np.array(motion.probability[part]))
     methods = Methods.of(job.config)
-    final = finish_masks(methods, Seen(seen, flow, None, 1, progress), mine, given)
+    cameras = scene_part(scene, np.array(own))
+    final = finish_masks(methods, Seen(seen, flow, None, 1, progress), cameras, mine, given)
     is_dynamic = final.is_dynamic
     moving = np.array(motion.probability)
     moving[part] = outlines(is_dynamic).probability
@@ -108,7 +109,6 @@ def _write(job: ClipJob, progress: Progress) -> Written:
     guided = () if video.predicted_depth is None else video.predicted_depth.notices
     options = dataclasses.replace(align_options(job.config), threads=1)  # a process of its own
     dense = densify(video, flow, scene, MotionMasks(moving), options, progress, own)
-    cameras = scene_part(scene, np.array(own))
     spread = depth_spread(cameras, dense, is_dynamic)
     std = spread.std(dense, is_dynamic, seen.sensor_depth is not None)
     for at, frame in enumerate(range(job.clip.own_first, job.clip.own_last)):
