@@ -13,7 +13,9 @@ from recon4d.masks.d2mif import salience as adapted
 from recon4d.masks.d2mif.salience import (
     AGAINST,
     IN_FAVOUR,
+    LEAST_IN_FAVOUR,
     LEAST_OF_MOST,
+    in_favour,
     joined,
     salient_log_odds,
     whole_objects,
@@ -109,6 +111,23 @@ def test_in_a_crowd_that_is_not_salient_salience_says_less_against() -> None:
     crowd = _joined(moves, salient)[0, 0]
     assert crowd > alone
     assert crowd == pytest.approx(0.78, abs=0.05)  # 1,200 of 1,400 sure samples are not salient
+
+
+def test_where_motion_leaves_nothing_open_salience_counts_half() -> None:
+    moves, salient = (np.stack([x] * 2) for x in _scene())
+    moves[:] = 0.01
+    assert in_favour(moves, salient) == 1  # nothing moves, as far as motion tells
+    moves[:, 20:40, 20:40] = 0.99
+    assert in_favour(moves, salient) == LEAST_IN_FAVOUR  # two thirds of the object move, one rests
+    statue = 0.04
+    moves[:, 20:40, 40:50] = statue
+    beside = (slice(None), slice(20, 40), slice(40, 50))
+    nothing = np.zeros_like(moves[0])
+    assert (joined(moves[0], salient[0], nothing) > 0.5)[beside[1:]].all()
+    half = in_favour(moves, salient)
+    assert not (joined(moves[0], salient[0], nothing, half) > 0.5)[beside[1:]].any()
+    moves[beside] = 0.4
+    assert in_favour(moves, salient) == 1  # motion does not know: a third is open
 
 
 def test_what_an_overlay_hides_keeps_its_masks() -> None:
