@@ -95,3 +95,15 @@ def test_what_became_worse_is_told_with_digits_that_differ(
     monkeypatch.setattr("recon4d.run.rounds.static_residual_px", lambda *_: next(residuals))
     second = next_round(first, masks_of(made, 12), unchanged, made.flow, is_new_flow=True)
     assert "worse (0.01 to 0.0104 px): it is not kept" in second.notices[0].message
+
+
+def test_a_residual_of_nothing_cannot_become_worse(
+    made: SyntheticScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that are all the same leave a millionth of a pixel, and three times that after a round."""
+    found = iter((4e-6, 1.1e-5) * 2)
+    monkeypatch.setattr("recon4d.run.rounds.static_residual_px", lambda *_: next(found))
+    rounds = Rounds.begin(made.scene)
+    for rows in (3, 9):
+        rounds = next_round(rounds, masks_of(made, rows), unchanged, made.flow, is_new_flow=True)
+    assert [entry.kept for entry in rounds.history] == [True, True] and not rounds.notices

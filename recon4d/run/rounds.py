@@ -19,7 +19,9 @@ from recon4d.optim.objective.unknowns import State
 SETTLED = 0.01
 """The loop ends when fewer than this part of the pixels changes between two rounds."""
 WORSE = 1.02
-"""A round is not kept when the static residual grows by more than this factor: below it is noise."""
+"""A round is not kept when the static residual grows by more than this factor: below it is noise ..."""
+NOTHING_PX = 1e-3
+"""... as all residuals below this are: of a video whose frames are all the same, say."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def next_round(
         return replace(rounds, history=(*rounds.history, entry), settled=True, ended=True)
     scene = optimise(rounds.scene, motion)
     new = static_residual_px(problem, scene, static)
-    kept = first or new <= old * WORSE
+    kept = first or new <= max(old * WORSE, NOTHING_PX)
     entry = Round(changed, new, old, *pose_change(rounds.scene, scene), kept)
     history = (*rounds.history, entry)
     if kept:
