@@ -164,9 +164,9 @@ def test_a_second_coefficient_is_found_where_it_is_there() -> None:
     assert lens.terms == pytest.approx((-0.25, 0.25), abs=0.03)
 
 
-def test_a_pinhole_remains_one() -> None:
-    assert found(Bending((0.0,))).model == "pinhole"
-    assert not found(Bending((0.0,))).centre_px
+def test_a_pinhole_remains_one_and_says_what_a_lens_that_is_not_told_from_none_does_to_it() -> None:
+    none = found(Bending((0.0,)))
+    assert none.is_usual and 0 < none.focal_std < 0.02
 
 
 @pytest.mark.slow

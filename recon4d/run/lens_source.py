@@ -23,7 +23,7 @@ def lens_report(folder: Path, video: Video) -> Mapping[str, object]:
     found = LENS.load(folder)
     told: dict[str, object] = {"model": found.model, "source": "estimated", "gain": found.gain}
     if found.is_usual:
-        return told
+        return told | {"focal_std": found.focal_std}
     camera, scale = input_camera(found, video), np.array(video.source_size) / video.size
     return told | {
         "terms": list(found.terms),
@@ -39,7 +39,8 @@ def lens_report(folder: Path, video: Video) -> Mapping[str, object]:
 def focal_std(scene: Scene, lens: Mapping[str, object]) -> float | None:
     """Standard deviation of the logarithm of the result's focal length; None: it is known, or not judged.
 
-    A lens that was found stays what it is when cameras are optimised, so that its own deviation comes on top.
+    A lens that was found, or that there may be, stays what it is when cameras are optimised, so that its own deviation
+    comes on top.
     """
     of_lens = lens.get("focal_std", 0.0)
     assert isinstance(of_lens, float), "it is a number"
