@@ -8,7 +8,7 @@ import numpy as np
 
 from recon4d.core.scene import Scene, Video
 from recon4d.io.camera import Camera, camera_from_array
-from recon4d.optim.lens.find import FoundLens
+from recon4d.optim.lens.find import LEAST_GAIN, FoundLens
 from recon4d.run.stages import LENS
 
 
@@ -34,6 +34,14 @@ def lens_report(folder: Path, video: Video) -> Mapping[str, object]:
         if found.centre_px
         else None,
     }
+
+
+def explains_nothing(lens: Mapping[str, object]) -> bool:
+    """Whether a lens was looked for, and would explain next to nothing of the flow that it was not fitted to."""
+    gain = lens.get("gain", 1.0)
+    assert isinstance(gain, float), "it is a number"
+    was_sought = gain != 0  # else there were no cameras to look with
+    return was_sought and gain < LEAST_GAIN and lens["model"] == "pinhole" and "camera" not in lens
 
 
 def focal_std(scene: Scene, lens: Mapping[str, object]) -> float | None:
