@@ -31,6 +31,10 @@ LEAST_GAIN = 0.003
 Rendered pinholes: at most .0012 (movers or none, 30 frames); k1 = -.02, a weak lens, with and without movers: .01."""
 SECOND_GAIN = 0.01
 """The same of a second coefficient over one. Rendered lenses that have one: at most .0018; apple.mp4: .0035."""
+TOLD_FOCAL, MOST_SMALL = 0.01, 0.1
+"""A small lens that is not found is looked for again where the focal length beside it is known to no better than this
+part, and the coefficient is below 0 by more than it may be off, and by no more than this. Rendered pinholes of 60
+frames: .0040 at most; `kitchen_static` .023, and -.015 +- .011; movers before long lenses have positive ones."""
 LEAST_SIGMAS = 3.5
 """A coefficient must be this many standard deviations from 0. Rendered k1 = -.02: 6, -.05: 15; the real camera of
 `kitchen_static`: 3.7; what movers before long lenses make of eleven real clips, and explains enough: at most 3.1."""
@@ -88,6 +92,8 @@ class FoundLens:
     centre_px: tuple[float, ...] = ()
     """Principal point (cx, cy) in pixels of the working size; empty: in the middle."""
     centre_std_px: tuple[float, ...] = ()
+    may_bend: bool = False
+    """Of a pinhole: its flow neither shows a small lens nor rules it out."""
 
     @property
     def is_usual(self) -> bool:
@@ -129,16 +135,21 @@ def find_lens(
         return PINHOLE
     if asked == "fisheye":
         return _fisheye(video, flow, scene, options)
-    trial = _Trial(Search.of(flow, scene, options.kernel_px), scene, max(video.size))
+    trial = Trial(Search.of(flow, scene, options.kernel_px), scene, max(video.size))
     plain, bent = trial.pinhole(), trial.of(1, centre=False)
     found = _likeliest(trial, plain.left, bent, asked)
     if not found.is_usual:
         return found
-    gain = 1 - bent.left / plain.left
-    return replace(PINHOLE, gain=gain, focal_std=trial.doubt(plain, bent))
+    std = trial.half_std(bent)
+    return replace(
+        PINHOLE,
+        gain=1 - bent.left / plain.left,
+        focal_std=trial.doubt(plain, bent, BEYOND_REGIONS * std[0]),
+        may_bend=std[0] > TOLD_FOCAL and std[1] < -bent.fitted.lens.terms[0] < MOST_SMALL,
+    )
 
 
-def _likeliest(trial: "_Trial", usual: float, best: "_Candidate", asked: str) -> FoundLens:
+def _likeliest(trial: "Trial", usual: float, best: "Candidate", asked: str) -> FoundLens:
     """The lens among all that are tried.
 
     Args:
@@ -181,7 +192,7 @@ def _fisheye(video: Video, flow: Flow, scene: Scene, options: AlignOptions) -> F
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class Candidate:
     """A kind of lens, fitted to one half of the samples."""
 
     fitted: Lensed
@@ -191,26 +202,26 @@ class _Candidate:
 
 
 @dataclass(frozen=True)
-class _Trial:
+class Trial:
     """Compares lenses by flow that they were not fitted to."""
 
     search: Search
     scene: Scene
     long_side_px: int
 
-    def of(self, terms: int, *, centre: bool) -> _Candidate:
+    def of(self, terms: int, *, centre: bool) -> Candidate:
         """A lens with some coefficients, and a principal point that is free or in the middle."""
         return self._fitted(self.search.start(terms, centre=centre), centre)
 
-    def _fitted(self, start: Lensed, centre: bool) -> _Candidate:
+    def _fitted(self, start: Lensed, centre: bool) -> Candidate:
         even, odd = halves(self.search.problem)
         fitted = self.search.fit(start, even, centre=centre)
         left = self.search.left(fitted, odd)
         place = fitted.state.intrinsics[0, 2:].tolist()
         logger.debug("%s, f %.1f, centre %s: %.5g", fitted.lens, fitted.focal_px, place, left)
-        return _Candidate(fitted, centre, left)
+        return Candidate(fitted, centre, left)
 
-    def fisheye(self, radial: _Candidate, usual: float) -> FoundLens | None:
+    def fisheye(self, radial: Candidate, usual: float) -> FoundLens | None:
         """An equidistant fisheye, where it explains clearly more than lenses that bend the plane; they fold it over."""
         found = self._fitted(as_fisheye(radial.fitted), centre=False)
         more = self.with_second(radial)
@@ -222,20 +233,20 @@ class _Trial:
         gain = 1 - found.left / usual
         return FoundLens("fisheye", at.focal_px, focal_std=BEYOND_REGIONS * std[0], gain=gain)
 
-    def half_std(self, found: _Candidate) -> list[float]:
+    def half_std(self, found: Candidate) -> list[float]:
         """Standard deviations of what all frames share, by the samples that a lens is fitted to."""
         even, _ = halves(self.search.problem)
         half = replace(self.search, problem=self.search.problem.chosen(even))
         return half.std(found.fitted.of(even), replace(self.search.free, centre=found.has_centre))
 
-    def may_be_sure(self, found: _Candidate) -> bool:
+    def may_be_sure(self, found: Candidate) -> bool:
         """Whether a lens may be significant, by the samples that it is fitted to."""
         terms, std = found.fitted.lens.terms, self.half_std(found)
         sure = zip(terms, std[1:-2], strict=True)
         is_off = found.has_centre and self.is_off(found.fitted, std[-2:], HALF_SIGMAS)
         return is_off or any(abs(term) >= HALF_SIGMAS * sigma for term, sigma in sure)
 
-    def pinhole(self) -> _Candidate:
+    def pinhole(self) -> Candidate:
         """Cameras without a lens; those that zoom stay as they were found."""
         search = self.search
         if not self.scene.zooms:
@@ -245,27 +256,25 @@ class _Trial:
         at = Lensed(state, Bending(()))
         state = replace(state, inverse_depth=state.inverse_depth[:, odd].contiguous())
         options = SolveOptions(kernel_px=search.kernel_px)
-        return _Candidate(at, False, objective(search.problem.chosen(odd), state, options))
+        return Candidate(at, False, objective(search.problem.chosen(odd), state, options))
 
-    def doubt(self, plain: _Candidate, bent: _Candidate) -> float:
+    def doubt(self, plain: Candidate, bent: Candidate, std: float) -> float:
         """Standard deviation of a pinhole's log focal length for a lens that is not told from none.
 
         It is what the lens would move it by, or how little that is known, whichever is more; 0 of cameras that zoom.
         """
-        if self.scene.zooms:
+        if self.scene.zooms or not math.isfinite(std):
             return 0.0
-        moved = abs(math.log(bent.fitted.focal_px / plain.fitted.focal_px))
-        std = BEYOND_REGIONS * self.half_std(bent)[0]
-        return max(moved, std) if math.isfinite(std) else 0.0
+        return max(std, abs(math.log(bent.fitted.focal_px / plain.fitted.focal_px)))
 
-    def with_second(self, best: _Candidate) -> _Candidate:
+    def with_second(self, best: Candidate) -> Candidate:
         """The same with a second coefficient, where that explains more."""
         if not best.fitted.lens.terms:
             return best
         more = self._fitted(best.fitted.with_term(), best.has_centre)
         return more if more.left < (1 - SECOND_GAIN) * best.left else best
 
-    def settled(self, best: _Candidate, usual: float, asked: str) -> FoundLens:
+    def settled(self, best: Candidate, usual: float, asked: str) -> FoundLens:
         """The lens that all samples tell, without the parts of it that are not sure."""
         at, std = self.search.whole_fit(best.fitted, centre=best.has_centre)
         terms, terms_std = at.lens.terms, tuple(std[1:-2])
