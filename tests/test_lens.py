@@ -14,7 +14,7 @@ from recon4d.demo.render import pixel_grid
 from recon4d.flow.straightened import straightened_flow
 from recon4d.optim.align import initial_scene
 from recon4d.optim.lens import find
-from recon4d.optim.lens.again import look_again
+from recon4d.optim.lens.again import look_again, look_closer
 from recon4d.optim.lens.find import FoundLens, find_lens
 from recon4d.optim.lens.fisheye import EQUIDISTANT
 from recon4d.optim.lens.objective import Lensed, linearise
@@ -164,9 +164,9 @@ def test_a_second_coefficient_is_found_where_it_is_there() -> None:
     assert lens.terms == pytest.approx((-0.25, 0.25), abs=0.03)
 
 
-def test_a_pinhole_remains_one() -> None:
-    assert found(Bending((0.0,))).model == "pinhole"
-    assert not found(Bending((0.0,))).centre_px
+def test_a_pinhole_remains_one_and_says_what_a_lens_that_is_not_told_from_none_does_to_it() -> None:
+    none = found(Bending((0.0,)))
+    assert none.is_usual and 0 < none.focal_std < 0.02
 
 
 @pytest.mark.slow
@@ -223,6 +223,20 @@ def test_a_second_look_finds_what_the_first_lens_was_wrong_by(tmp_path: Path, k1
     assert lens.focal_px == pytest.approx(WIDE_PX, rel=0.005)
     assert lens.terms == pytest.approx((k1,) if k1 else (), abs=0.005)
     assert len(lens.terms_std) == len(lens.terms) and 0 < lens.focal_std < 0.02
+
+
+@pytest.mark.parametrize("k1", [-0.03, 0.0, 0.03])
+def test_a_closer_look_finds_a_small_lens_that_presses_together_and_no_other(k1: float) -> None:
+    truth = world()
+    video, flow = replace(truth.video, intrinsics=None), seen_through(Bending((k1,)), truth)
+    lens = look_closer(video, flow, initial_scene(video, flow, ONE_THREAD), ONE_THREAD.kernel_px)
+    if k1 < 0:
+        assert lens.model == "radial" and lens.terms == pytest.approx((k1,), abs=0.003)
+        assert lens.focal_px == pytest.approx(float(truth.scene.intrinsics[0, 0]), rel=0.003)
+        assert 0 < lens.terms_std[0] < 0.01
+    else:
+        assert lens.is_usual and not lens.may_bend
+    assert 0 < lens.focal_std < 0.05
 
 
 def test_numbers_stay_finite_where_a_lens_folds_the_picture_over() -> None:

@@ -85,16 +85,20 @@ def test_originals_are_undistorted_as_in_the_run(result: Path) -> None:
     assert np.abs(apart).mean() < 2  # the result's images are JPEG
 
 
+SCENE = make_scene(4, (128, 96), seed=0).scene
+
+
 def config_for(tmp_path: Path, *, frames: int = 4, **options: Any) -> RunConfig:
     source = write_images(tmp_path / "in", textured_frames(frames))
     return build({"input": source, "workers": 1, "masks": "none", **options})
 
 
 def settled(
-    config: RunConfig, folder: Path, lens: FoundLens, monkeypatch: pytest.MonkeyPatch
+    config: RunConfig, folder: Path, lens: FoundLens | None, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Path, Video]:
-    """Where the stages lie after a lens was found, and the frames that are read there."""
-    monkeypatch.setattr(run_lens, "_found", lambda *_: lens)
+    """Where the stages lie after a lens was found, and the frames that are read there; None: it is to be found."""
+    if lens is not None:
+        monkeypatch.setattr(run_lens, "_found", lambda *_: lens)
     folder.mkdir(exist_ok=True)
     video = read_stage(config, folder, no_progress)
     rows, cols = sample_shape(video.size)
@@ -147,13 +151,32 @@ def test_a_fisheye_is_looked_at_twice_and_the_second_counts(
 
     monkeypatch.setattr(run_lens, "look_again", look_again)
     monkeypatch.setattr(run_lens, "guided_flow", lambda *given: given[1])
-    monkeypatch.setattr(run_lens, "observe", lambda *_: (None, None))
+    monkeypatch.setattr(run_lens, "observe", lambda *_: (None, SCENE))
     place, video = settled(config_for(tmp_path), tmp_path / "work", first, monkeypatch)
     assert place == tmp_path / "work" / UNDISTORTED and LENS.load(place) == second
     assert video.lens is not None and camera_from_array(video.lens).fx == 77.0
     assert not FLOW.is_done(place)  # it is measured anew: what was straightened falls short
     shown = FLOW.load(tmp_path / "work" / FIRST_LOOK)
     assert len(guided) == 1 and np.array_equal(guided[0].flow_px, shown.flow_px)
+
+
+def test_a_lens_that_the_first_flow_neither_finds_nor_rules_out_is_looked_at_closer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guided: list[Flow] = []
+
+    def look_closer(*given: object) -> FoundLens:
+        assert isinstance(given[1], Flow)
+        guided.append(given[1])
+        return FOUND
+
+    monkeypatch.setattr(run_lens, "look_closer", look_closer)
+    monkeypatch.setattr(run_lens, "guided_flow", lambda *given: given[1])
+    monkeypatch.setattr(run_lens, "observe", lambda *_: (None, SCENE))
+    monkeypatch.setattr(run_lens, "find_lens", lambda *_: replace(PINHOLE, may_bend=True))
+    place, video = settled(config_for(tmp_path), tmp_path / "work", None, monkeypatch)
+    assert len(guided) == 1 and video.lens is not None
+    assert place == tmp_path / "work" / UNDISTORTED and LENS.load(place) == FOUND
 
 
 def test_a_principal_point_that_was_found_is_where_the_search_begins(

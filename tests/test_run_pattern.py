@@ -14,6 +14,7 @@ from recon4d.core.tensors import depth_at_samples
 from recon4d.flow.dis import Dis
 from recon4d.run.check import Check, check_flow
 from recon4d.run.doubts import FEWEST_PAIRS, Finished, doubts
+from recon4d.run.lens_source import explains_nothing
 from recon4d.run.pattern import NOTHING, Pattern, Residuals, pattern_of
 from tests.synthetic import SyntheticScene, make_scene
 
@@ -134,8 +135,21 @@ def check_of(made: SyntheticScene, method: Measured) -> Check:
     return check_flow(made.video, flow, made.scene, dense, nothing, method, 1)
 
 
-def codes(made: SyntheticScene, check: Check, scene: Scene | None = None) -> dict[str, str]:
-    result = Finished(scene or made.scene, check.figures, SIZE, "estimated", check.residual_px)
+def codes(
+    made: SyntheticScene,
+    check: Check,
+    scene: Scene | None = None,
+    *,
+    explains_nothing: bool = False,
+) -> dict[str, str]:
+    result = Finished(
+        scene or made.scene,
+        check.figures,
+        SIZE,
+        "estimated",
+        check.residual_px,
+        explains_nothing=explains_nothing,
+    )
     return {notice.code: notice.message for notice in doubts(result, ())}
 
 
@@ -143,6 +157,11 @@ def test_a_lens_and_a_shutter_that_nobody_undid_are_named(made: SyntheticScene) 
     assert not codes(made, check_of(made, Measured(made)))
     lens = codes(made, check_of(made, Measured(made, k1=-0.2)))
     assert set(lens) == {"residual_at_border"}
+    none = {"model": "pinhole", "source": "estimated"}
+    sought = [explains_nothing(none | {"gain": gain}) for gain in (0.0012, 0.02)]
+    assert sought == [True, False] and not explains_nothing({"model": "pinhole", "source": "given"})
+    found = check_of(made, Measured(made, k1=-0.2))
+    assert not codes(made, found, explains_nothing=True), "a lens was looked for, and is none"
     assert "--lens auto" in lens["residual_at_border"] and "all frames" not in str(lens)
     shutter = codes(made, check_of(made, Measured(made, rows_px=0.5)))
     assert set(shutter) == {"residual_in_rows"}

@@ -33,7 +33,7 @@ def test_errors_are_over_their_own_deviations_and_nothing_is_said_without_one() 
         "centre": [pytest.approx(2.0), pytest.approx(0.0)],
         "readout": [pytest.approx(-0.5)],
     }
-    none = {"focal_std": None, "readout_ms": 0.0, "lens": {"model": "pinhole"}}
+    none = {"focal_std": None, "readout_ms": 0.0, "lens": {"model": "pinhole", "focal_std": 0.01}}
     assert in_sigmas(none, TRUE, 0.1) == {}
 
 

@@ -33,7 +33,7 @@ def in_sigmas(
     place = lens.get("camera") or [0.0] * 4
     pairs = {
         "focal": [(math.log1p(focal_off), run.get("focal_std"))],
-        "lens_focal": [(math.log(place[0] / fx) if place[0] else 0.0, lens.get("focal_std"))],
+        "lens_focal": [(math.log(place[0] / fx), lens.get("focal_std"))] if place[0] else [],
         "k1": [(term - k1, std) for term, std in _first(lens, "terms", "terms_std")],
         "centre": list(
             zip(

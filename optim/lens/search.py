@@ -116,7 +116,7 @@ class Search:
 
     def over(self, first: int, last: int, at: Lensed) -> "tuple[Search, Lensed]":
         """The same for frames first..last-1 alone, and cameras and lens of these frames."""
-        is_posed = np.array(self.free.pose[first:last])
+        is_posed = self.free.pose[first:last].numpy().copy()
         is_posed[0] = True
         part = replace(
             self,

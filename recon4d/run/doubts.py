@@ -60,6 +60,8 @@ class Finished:
     """Median static flow residual of the whole, by frames apart."""
     in_input: Callable[[tuple[int, ...]], tuple[int, ...]] = tuple
     """All frames of the input that show some of these: warnings name them."""
+    explains_nothing: bool = False
+    """A lens was looked for in the flow, and would explain nothing of what it was not fitted to."""
 
     @property
     def residuals(self) -> str:
@@ -125,9 +127,13 @@ def _rows(result: Finished) -> Values:
 
 
 def _border(result: Finished) -> Values:
-    """How many times the residual of the middle is that at the border, where places there have it in common, too."""
+    """How many times the residual of the middle is that at the border, where places there have it in common, too.
+
+    Errors of flow are alike over places, too, in few or small frames; where a lens was looked for, that is known.
+    """
     *_, border, common = _median_pattern(result)
-    return np.full(len(result.figures.moving), border if common > MOST_COMMON else 0.0)
+    is_lens = common > MOST_COMMON and not result.explains_nothing
+    return np.full(len(result.figures.moving), border if is_lens else 0.0)
 
 
 def _median_pattern(result: Finished) -> list[float]:

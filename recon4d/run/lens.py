@@ -1,17 +1,19 @@
 """The lens of a video that nobody knows: found from its flow, then the frames are read again without it."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from recon4d.core.errors import ConfigError, DegenerateError
 from recon4d.core.progress import Progress
-from recon4d.core.scene import Flow, Video
+from recon4d.core.scene import Flow, Scene, Video
 from recon4d.flow.guided import guided_flow
 from recon4d.flow.overlay import without_overlay
 from recon4d.flow.straightened import straightened_flow
 from recon4d.io.frames import Source
-from recon4d.optim.lens.again import look_again
+from recon4d.optim.lens.again import look_again, look_closer
 from recon4d.optim.lens.find import PINHOLE, FoundLens, find_lens
+from recon4d.optim.setting import AlignOptions
 from recon4d.run.lens_source import input_camera
 from recon4d.run.long.clips import Clip, is_long
 from recon4d.run.methods import Methods
@@ -88,15 +90,25 @@ def _second_look(
         return found
     options, shown = align_options(config), straight.found_intrinsics
     assert shown is not None, "a lens was found"
-
-    def measure(own: Path) -> Flow:
-        first = FLOW.load(folder)
-        threads = options.threads
-        return guided_flow(straight.images, first, scene, own, methods.flow, threads, progress)
-
-    flow = without_overlay(GUIDED_FLOW.run(folder, measure), straight.overlay)
+    guide = partial(_guided, methods, straight, FLOW.load(folder), scene, options, progress)
+    flow = GUIDED_FLOW.run(folder, guide)
     bent = found.intrinsics(straight.size, straight.fy_over_fx)
     return look_again(found, bent, shown, flow, scene, options.kernel_px)
+
+
+def _guided(
+    methods: Methods,
+    video: Video,
+    flow: Flow,
+    scene: Scene,
+    options: AlignOptions,
+    progress: Progress,
+    folder: Path,
+) -> Flow:
+    """Flow that is measured anew with the help of first cameras."""
+    threads, method = options.threads, methods.flow
+    found = guided_flow(video.images, flow, scene, folder, method, threads, progress)
+    return without_overlay(found, video.overlay)
 
 
 def _found(
@@ -115,11 +127,18 @@ def _found(
             raise
         return LENS.run(folder, lambda _: PINHOLE)
 
+    options, first = align_options(config), FLOW.load(place)
+
     def find(_: Path) -> FoundLens:
         with progress("lens", total=1) as counter:
-            found = find_lens(seen, FLOW.load(place), scene, align_options(config), config.lens)
+            found = find_lens(seen, first, scene, options, config.lens)
             counter.advance()
-        return found
+        if not found.may_bend:
+            return found
+        flow = GUIDED_FLOW.run(
+            folder / ALONE, partial(_guided, methods, seen, first, scene, options, progress)
+        )
+        return look_closer(seen, flow, scene, options.kernel_px)
 
     return LENS.run(folder, find)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from recon4d.core.scene import Scene, Video
 from recon4d.io.camera import Camera, camera_from_array
-from recon4d.optim.lens.find import FoundLens
+from recon4d.optim.lens.find import LEAST_GAIN, FoundLens
 from recon4d.run.stages import LENS
 
 
@@ -23,7 +23,7 @@ def lens_report(folder: Path, video: Video) -> Mapping[str, object]:
     found = LENS.load(folder)
     told: dict[str, object] = {"model": found.model, "source": "estimated", "gain": found.gain}
     if found.is_usual:
-        return told
+        return told | {"focal_std": found.focal_std}
     camera, scale = input_camera(found, video), np.array(video.source_size) / video.size
     return told | {
         "terms": list(found.terms),
@@ -36,10 +36,19 @@ def lens_report(folder: Path, video: Video) -> Mapping[str, object]:
     }
 
 
+def explains_nothing(lens: Mapping[str, object]) -> bool:
+    """Whether a lens was looked for, and would explain next to nothing of the flow that it was not fitted to."""
+    gain = lens.get("gain", 1.0)
+    assert isinstance(gain, float), "it is a number"
+    was_sought = gain != 0  # else there were no cameras to look with
+    return was_sought and gain < LEAST_GAIN and lens["model"] == "pinhole" and "camera" not in lens
+
+
 def focal_std(scene: Scene, lens: Mapping[str, object]) -> float | None:
     """Standard deviation of the logarithm of the result's focal length; None: it is known, or not judged.
 
-    A lens that was found stays what it is when cameras are optimised, so that its own deviation comes on top.
+    A lens that was found, or that there may be, stays what it is when cameras are optimised, so that its own deviation
+    comes on top.
     """
     of_lens = lens.get("focal_std", 0.0)
     assert isinstance(of_lens, float), "it is a number"

@@ -21,7 +21,7 @@ from recon4d.run.check import Check
 from recon4d.run.doubts import Finished, doubts
 from recon4d.run.focal_source import focal_notices, focal_source, motion_kind
 from recon4d.run.guide import guide_entry, source_named
-from recon4d.run.lens_source import focal_std, lens_report
+from recon4d.run.lens_source import explains_nothing, focal_std, lens_report
 from recon4d.run.repeats import repeat_notices
 from recon4d.run.rounds import Round
 from recon4d.run.shutter import shutter_entry
@@ -62,7 +62,10 @@ def report(
     of_focal = focal_notices(source, scene, video.stated_focal_px)
     found = (*video.notices, *given, *prediction, *of_scene, *of_focal, *notices)
     there = partial(in_input, video=video)
-    finished = Finished(scene, check.figures, video.size, source, check.residual_px, there)
+    lens = lens_report(folder, video)
+    finished = Finished(
+        scene, check.figures, video.size, source, check.residual_px, there, explains_nothing(lens)
+    )
     return {
         "format": 1,
         "command": _command(),
@@ -79,7 +82,8 @@ def report(
         "focal_stated_px": video.stated_focal_px,
         **_motion(video, scene),
         "static_flow_residual_px": check.residual_px,
-        **_lens(folder, video, scene),
+        "lens": lens,
+        "focal_std": focal_std(scene, lens),
         **_overlay(video),
         "rounds": [dataclasses.asdict(entry) for entry in rounds],
         "warnings": _warnings(video, found, finished),
@@ -90,12 +94,6 @@ def _counts(video: Video, scene: Scene) -> dict[str, object]:
     """How many frames the result has, and how many of them have a pose."""
     shown = np.arange(video.num_frames) if video.repeats is None else video.repeats.shown
     return {"frames": len(shown), "posed": int(scene.is_posed[shown].sum())}
-
-
-def _lens(folder: Path, video: Video, scene: Scene) -> dict[str, object]:
-    """The lens, and how sure the focal length is behind it."""
-    lens = lens_report(folder, video)
-    return {"lens": lens, "focal_std": focal_std(scene, lens)}
 
 
 def _motion(video: Video, scene: Scene) -> dict[str, object]:
