@@ -55,12 +55,10 @@ def report(
         notices: Of masks, their refinement and the rounds; those of the frames and cameras are added here.
         check: What the result shows of itself; doubts about it are added to the warnings.
     """
-    prediction = () if video.predicted_depth is None else video.predicted_depth.notices
     source = focal_source(video, scene)
-    given = () if config.poses is None else POSES.load(folder).notices
     of_scene = source_named(scene.notices, config)
     of_focal = focal_notices(source, scene, video.stated_focal_px)
-    found = (*video.notices, *given, *prediction, *of_scene, *of_focal, *notices)
+    found = (*_of_inputs(config, folder, video), *of_scene, *of_focal, *notices)
     there = partial(in_input, video=video)
     lens = lens_report(folder, video)
     finished = Finished(
@@ -88,6 +86,13 @@ def report(
         "rounds": [dataclasses.asdict(entry) for entry in rounds],
         "warnings": _warnings(video, found, finished),
     }
+
+
+def _of_inputs(config: RunConfig, folder: Path, video: Video) -> tuple[Notice, ...]:
+    """Of the frames, of the poses that were given, and of depth that is given or predicted."""
+    given = () if config.poses is None else POSES.load(folder).notices
+    prediction = () if video.predicted_depth is None else video.predicted_depth.notices
+    return (*video.notices, *given, *prediction)
 
 
 def _counts(video: Video, scene: Scene) -> dict[str, object]:
