@@ -56,9 +56,11 @@ def report(
         check: What the result shows of itself; doubts about it are added to the warnings.
     """
     source = focal_source(video, scene)
-    of_scene = source_named(scene.notices, config)
-    of_focal = focal_notices(source, scene, video.stated_focal_px)
-    found = (*_of_inputs(config, folder, video), *of_scene, *of_focal, *notices)
+    found = (
+        *_of_inputs(config, folder, video),
+        *_of_cameras(config, video, scene, source),
+        *notices,
+    )
     there = partial(in_input, video=video)
     lens = lens_report(folder, video)
     finished = Finished(
@@ -93,6 +95,12 @@ def _of_inputs(config: RunConfig, folder: Path, video: Video) -> tuple[Notice, .
     given = () if config.poses is None else POSES.load(folder).notices
     prediction = () if video.predicted_depth is None else video.predicted_depth.notices
     return (*video.notices, *given, *prediction)
+
+
+def _of_cameras(config: RunConfig, video: Video, scene: Scene, source: str) -> tuple[Notice, ...]:
+    """Of the cameras, and of where their focal length is from."""
+    of_focal = focal_notices(source, scene, video.stated_focal_px)
+    return (*source_named(scene.notices, config), *of_focal)
 
 
 def _counts(video: Video, scene: Scene) -> dict[str, object]:
