@@ -19,7 +19,7 @@ from recon4d.core.scene import (
 from recon4d.optim.assemble import lost_notice, piece_notice
 from recon4d.run.check import Check
 from recon4d.run.doubts import Finished, doubts
-from recon4d.run.focal_source import focal_notices, focal_source, motion_kind
+from recon4d.run.focal_source import FocalSource, focal_notices, focal_source, motion_kind
 from recon4d.run.guide import guide_entry, source_named
 from recon4d.run.lens_source import explains_nothing, focal_std, lens_report
 from recon4d.run.repeats import repeat_notices
@@ -61,11 +61,8 @@ def report(
         *_of_cameras(config, video, scene, source),
         *notices,
     )
-    there = partial(in_input, video=video)
     lens = lens_report(folder, video)
-    finished = Finished(
-        scene, check.figures, video.size, source, check.residual_px, there, explains_nothing(lens)
-    )
+    finished = _finished(video, scene, check, source, explains_nothing(lens))
     return {
         "format": 1,
         "command": _command(),
@@ -97,10 +94,20 @@ def _of_inputs(config: RunConfig, folder: Path, video: Video) -> tuple[Notice, .
     return (*video.notices, *given, *prediction)
 
 
-def _of_cameras(config: RunConfig, video: Video, scene: Scene, source: str) -> tuple[Notice, ...]:
+def _of_cameras(
+    config: RunConfig, video: Video, scene: Scene, source: FocalSource
+) -> tuple[Notice, ...]:
     """Of the cameras, and of where their focal length is from."""
     of_focal = focal_notices(source, scene, video.stated_focal_px)
     return (*source_named(scene.notices, config), *of_focal)
+
+
+def _finished(
+    video: Video, scene: Scene, check: Check, source: FocalSource, no_lens: bool
+) -> Finished:
+    """What doubts are looked for in."""
+    there = partial(in_input, video=video)
+    return Finished(scene, check.figures, video.size, source, check.residual_px, there, no_lens)
 
 
 def _counts(video: Video, scene: Scene) -> dict[str, object]:
