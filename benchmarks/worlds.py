@@ -221,8 +221,8 @@ def report(rows: Rows, command: str) -> str:
 
 def run_job(job: Job, folder: Path) -> None:
     """Run the clips, writing what is known after each; results go to the folder."""
-    store, settings = job.page.with_suffix(".json"), job.settings
-    rows = read_store(store, settings) if job.resume else {}
+    store = job.page.with_suffix(".json")
+    rows = read_store(store, job.settings) if job.resume else {}
     order = [f"{kind}-{index}" for kind, index in job.names]
     missing = [
         (kind, index)
@@ -238,12 +238,19 @@ def run_job(job: Job, folder: Path) -> None:
             rows[asked[done]] = done.result()
             print(f"{asked[done]}: {rows[asked[done]]}", flush=True)
             rows = dict(sorted(rows.items(), key=lambda item: _place(item[0])))
-            whole = {"settings": settings, "rows": rows}
-            write_whole(store, json.dumps(whole, indent=2) + "\n")
-            write_whole(job.page, report(rows, job.command))
+            _write(job, rows)
+    if not missing:
+        _write(job, rows)
     if job.keep is not None:
         write_sheet(job.keep / "previews.png", {name: _shown(job.keep, name) for name in order})
     print(f"wrote {job.page} and {store}")
+
+
+def _write(job: Job, rows: Rows) -> None:
+    """The page, and its numbers beside it."""
+    whole = {"settings": job.settings, "rows": rows}
+    write_whole(job.page.with_suffix(".json"), json.dumps(whole, indent=2) + "\n")
+    write_whole(job.page, report(rows, job.command))
 
 
 def _place(name: str) -> tuple[int, int]:
