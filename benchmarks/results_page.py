@@ -39,8 +39,8 @@ What these numbers are not:
   alignment of pairs while looking at scenes of the same generator.
 * Scenes of pairs are synthetic, and the errors of their pairs independent: they compare optimizers on equal inputs and
   are no forecast for real networks.
-* Seconds of "footage as people shoot it", of masks on rendered kinds and of cameras were taken while other work ran: up to
-  eight times too long.
+* Seconds of "footage as people shoot it", of masks on rendered kinds and of cameras were taken while other work ran:
+  up to eight times too long.
 * Nothing was measured on a GPU (times of one are predictions), and no official checkpoint of another network was there.
 """
 
